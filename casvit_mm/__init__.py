@@ -1,0 +1,16 @@
+"""CAS-ViT for MMEngine: importing this registers the backbone and lends mmcv its operators.
+
+Needs torch, mmengine and timm only; mmcv, mmdet, mmseg and mmpretrain may be absent.
+"""
+
+from casvit_mm.ops import lend_operators_to_mmcv
+
+lend_operators_to_mmcv()
+
+from casvit_mm.errors import InputError  # noqa: E402
+from casvit_mm.models import ARCHS, CASViT  # noqa: E402
+from casvit_mm.weights import load_weights  # noqa: E402
+
+__version__ = '0.1.0'
+
+__all__ = ['ARCHS', 'CASViT', 'InputError', '__version__', 'load_weights']

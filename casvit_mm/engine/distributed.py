@@ -1,0 +1,97 @@
+"""Several processes: the process group on GPU and CPU hosts, and clean ends when input is bad."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.dist import init_dist
+
+from casvit_mm.errors import InputError
+
+__all__ = ['cli', 'init_distributed', 'on_first_rank']
+
+
+def init_distributed(cfg: Config) -> None:
+    """Start the process group that ``cfg.launcher`` asks for, with gloo where there is no GPU.
+
+    MMEngine's own start sets a CUDA device, so on a CPU host the group must exist before the
+    Runner is built, and the model wrapper must not be given a device.
+
+    Raises:
+        InputError: If the launcher's environment variables are absent, or there are fewer GPUs than
+            processes.
+    """
+    if cfg.launcher == 'none' or dist.is_initialized():
+        return
+    if cfg.launcher == 'pytorch' and 'LOCAL_RANK' not in os.environ:
+        raise InputError(
+            '--launcher pytorch needs the variables that torchrun sets. Use tools/dist_train.sh or '
+            'tools/dist_test.sh, or leave --launcher out.'
+        )
+    if torch.cuda.is_available():
+        local_world_size = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+        if local_world_size > torch.cuda.device_count():
+            raise InputError(too_few_gpus(local_world_size))
+        init_dist(cfg.launcher, **cfg.env_cfg.get('dist_cfg', dict(backend='nccl')))
+        return
+    if cfg.launcher != 'pytorch':
+        raise InputError(f'--launcher {cfg.launcher} needs GPUs; this host has none')
+    # torchrun sets one thread per process; a CPU host has more to share.
+    local_world_size = int(os.environ['LOCAL_WORLD_SIZE'])
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_world_size))
+    dist.init_process_group('gloo')
+    cfg.env_cfg.dist_cfg = dict(backend='gloo')
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
+    )
+
+
+def too_few_gpus(processes: int) -> str:
+    """Return the message for more processes than GPUs on this host."""
+    return (
+        f'{processes} processes asked for, but this host has {torch.cuda.device_count()} GPU(s). '
+        'Ask for at most that many; to run on the CPU instead, set CUDA_VISIBLE_DEVICES=-1.'
+    )
+
+
+def on_first_rank(check: Callable[[], None]) -> None:
+    """Run ``check`` on rank 0 only; if it raises InputError, every rank raises it.
+
+    Raises:
+        InputError: What ``check`` raised; with an empty message on the other ranks.
+    """
+    if not dist.is_initialized():
+        check()
+        return
+    failed = [False]
+    try:
+        if dist.get_rank() == 0:
+            check()
+    except InputError:
+        failed = [True]
+        raise
+    finally:
+        dist.broadcast_object_list(failed, src=0)
+    if failed[0]:
+        raise InputError
+
+
+def cli(main: Callable[[], None]) -> None:
+    """Run a command line; an InputError ends it with one message and status 2.
+
+    Under several processes rank 0 speaks and the others wait for the launcher to end them.
+    """
+    try:
+        main()
+    except InputError as error:
+        if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
+            print(f'\nerror: {error}', file=sys.stderr, flush=True)
+        else:
+            time.sleep(20)
+        sys.exit(2)

@@ -1,0 +1,84 @@
+"""Hooks that every run of ours has."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from casvit_mm.weights import check_fit
+
+__all__ = ['HostStatsHook', 'PlainCheckpointHook']
+
+_PLAIN = (str, int, float, bool, type(None), torch.Tensor)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_plain(k) and _is_plain(v) for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, _PLAIN)
+
+
+@HOOKS.register_module()
+class PlainCheckpointHook(Hook):
+    """Checkpoints that hold numbers and names only, and that fit the model or are refused.
+
+    MMEngine stores the history of the log as objects which only code execution can rebuild, and
+    ignores keys that do not fit. Here the history is stored as lists, so that
+    ``torch.load(weights_only=True)`` reads the file, and a misfit ends the run.
+    """
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Replace history objects by lists and leave out what is no plain value."""
+        hub = checkpoint['message_hub']
+        hub['log_scalars'] = {
+            name: {
+                'values': buffer.data[0].tolist(),
+                'counts': buffer.data[1].tolist(),
+                'max_length': buffer.max_length,
+            }
+            for name, buffer in hub['log_scalars'].items()
+        }
+        hub['runtime_info'] = {k: v for k, v in hub['runtime_info'].items() if _is_plain(v)}
+        hub['resumed_keys'] = dict(hub['resumed_keys'])
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuse weights that do not fit and rebuild the history objects.
+
+        Raises:
+            InputError: If a key is missing, unexpected or of another shape.
+        """
+        model = getattr(runner.model, 'module', runner.model)
+        checkpoint['state_dict'] = check_fit(model, checkpoint['state_dict'], runner._load_from)
+        # MMEngine would execute this text as Python to compare GPU ids of old versions.
+        checkpoint.get('meta', {}).pop('config', None)
+        scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
+        for name, history in scalars.items():
+            if isinstance(history, dict):
+                scalars[name] = HistoryBuffer(
+                    history['values'], history['counts'], history['max_length']
+                )
+
+
+@HOOKS.register_module()
+class HostStatsHook(Hook):
+    """Log images per second of all processes together, and the peak memory of this one in MB."""
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Add the two figures to the log."""
+        hub = runner.message_hub
+        seconds = hub.get_scalar('train/time').current()
+        images = runner.train_dataloader.batch_size or len(data_batch['inputs'])
+        hub.update_scalar('train/img_per_s', images * runner.world_size / max(seconds, 1e-9))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        hub.update_scalar('train/host_memory', peak / (2**20 if sys.platform == 'darwin' else 2**10))

@@ -1,0 +1,83 @@
+"""Checks of a config before anything is built: a typing error should cost seconds, not an hour."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+
+from casvit_mm.datasets.coco import check_coco
+from casvit_mm.datasets.own_data import innermost_dataset, needs_masks
+from casvit_mm.errors import InputError
+from casvit_mm.models import CASViT
+from casvit_mm.weights import MODEL_ZOO
+
+__all__ = ['check_backbone', 'check_datasets', 'check_pretrained']
+
+
+def check_backbone(cfg: Config) -> None:
+    """Refuse backbone arguments that CASViT does not have or cannot take.
+
+    Raises:
+        InputError: Naming the argument and the nearest one that exists.
+    """
+    backbone = cfg.model.get('backbone', {})
+    if backbone.get('type') not in ('CASViT', CASViT):
+        return
+    known = [name for name in inspect.signature(CASViT.__init__).parameters if name != 'self']
+    for name in backbone:
+        if name not in ('type', *known):
+            near = difflib.get_close_matches(name, known, n=1)
+            raise InputError(
+                f'{cfg.filename}: model.backbone has no argument {name!r}'
+                f'{f"; did you mean {near[0]!r}?" if near else "."} CASViT takes {", ".join(known)}.'
+            )
+    try:
+        CASViT(**{k: v for k, v in backbone.items() if k not in ('type', 'init_cfg')})
+    except (TypeError, ValueError) as error:
+        raise InputError(f'{cfg.filename}: model.backbone: {error}') from error
+
+
+def check_pretrained(cfg: Config) -> None:
+    """Refuse to train from a pretrained file that is not there.
+
+    Raises:
+        InputError: Saying where to get the file and how to do without.
+    """
+    init_cfg = cfg.model.get('backbone', {}).get('init_cfg') or {}
+    path = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
+    if path and '://' not in path and not Path(path).expanduser().is_file():
+        raise InputError(
+            f'pretrained weights {path!r} (model.backbone.init_cfg.checkpoint of {cfg.filename}) '
+            f'do not exist.\nGet them from {MODEL_ZOO} and place them there, name another file by '
+            '--cfg-options model.backbone.init_cfg.checkpoint=PATH, or train without: --from-scratch'
+        )
+
+
+def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
+    """Check the COCO-format data that a config names itself, without ``--data``.
+
+    Raises:
+        InputError: If a file is missing or malformed.
+    """
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        dataset = innermost_dataset(loader) if loader else ConfigDict()
+        if dataset.get('type') != 'CocoDataset':
+            continue
+        root = Path(dataset.get('data_root') or '')
+        annotations = root / dataset.ann_file
+        if not annotations.is_file():
+            raise InputError(
+                f'annotation file {annotations} ({split}_dataloader.dataset of {cfg.filename}) does '
+                f'not exist.\nPlace COCO (https://cocodataset.org/#download) under {root}, or train '
+                'on your own data: --data dataset.yaml (docs/own_data.md)'
+            )
+        check_coco(
+            annotations,
+            root / dataset.data_prefix.img,
+            f'{split}_dataloader.dataset of {cfg.filename}',
+            with_masks=needs_masks(cfg),
+        )

@@ -1,0 +1,237 @@
+"""Train and evaluate a config: the library behind ``tools/train.py`` and ``tools/test.py``."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import CheckpointLoader, Runner
+
+from casvit_mm.datasets import apply_own_data, read_own_data
+from casvit_mm.engine.distributed import init_distributed, on_first_rank
+from casvit_mm.engine.preflight import check_backbone, check_datasets, check_pretrained
+from casvit_mm.errors import InputError
+from casvit_mm.reporting import print_metrics, write_json
+from casvit_mm.weights import load_file, read_checkpoint
+
+__all__ = ['evaluate', 'train']
+
+
+def _load_config(
+    path: str, cfg_options: dict | None, launcher: str, work_dir: str | None
+) -> Config:
+    """Read a config and put the options on top that training and evaluation share."""
+    if not Path(path).is_file():
+        raise InputError(f'config {path} does not exist; configs/ holds ours')
+    cfg = Config.fromfile(path)
+    if cfg_options:
+        cfg.merge_from_dict(cfg_options)
+    cfg.launcher = launcher
+    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
+    cfg.custom_hooks = [
+        *cfg.get('custom_hooks', []),
+        dict(type='PlainCheckpointHook'),
+        dict(type='HostStatsHook'),
+    ]
+    return cfg
+
+
+def _build_runner(cfg: Config, notes: list[str]) -> Runner:
+    """Build the Runner, make it read checkpoints safely, and log what was changed for the user."""
+    import casvit_mm.engine.hooks  # noqa: F401  registers the hooks
+
+    CheckpointLoader.register_scheme(prefixes='', loader=read_checkpoint, force=True)
+    runner = Runner.from_cfg(cfg)
+    for note in notes:
+        runner.logger.info(note)
+    return runner
+
+
+def train(
+    config: str,
+    *,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    from_scratch: bool = False,
+    data: str | None = None,
+    seed: int | None = None,
+    deterministic: bool = False,
+    tensorboard: bool = False,
+    cfg_options: dict | None = None,
+    launcher: str = 'none',
+) -> Runner:
+    """Train a config.
+
+    Args:
+        config: Config file.
+        work_dir: Folder for logs and checkpoints; ``work_dirs/<config>`` if None.
+        resume: Checkpoint to go on from, or ``'auto'`` for the last one in ``work_dir``.
+        amp: Mixed precision (GPU only).
+        auto_scale_lr: Scale the learning rate linearly with the total batch size.
+        from_scratch: Train without pretrained weights, with the backbone's norms learning.
+        data: ``dataset.yaml`` of own data; see :mod:`casvit_mm.datasets.own_data`.
+        seed: Random seed; drawn and logged if None.
+        deterministic: Only operators that give the same result every time.
+        tensorboard: Also write a TensorBoard event file.
+        cfg_options: Config entries to set, by dotted name.
+        launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
+
+    Returns:
+        The Runner, after training.
+
+    Raises:
+        InputError: If anything the user gave cannot work; before training starts.
+    """
+    cfg = _load_config(config, cfg_options, launcher, work_dir)
+    notes: list[str] = []
+    if resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if resume == 'auto' else resume
+    if from_scratch:
+        _train_from_scratch(cfg, notes)
+    if amp:
+        _use_amp(cfg)
+    if auto_scale_lr:
+        cfg.setdefault('auto_scale_lr', dict()).enable = True
+        if 'base_batch_size' not in cfg.auto_scale_lr:
+            raise InputError(f'--auto-scale-lr: {config} has no auto_scale_lr.base_batch_size')
+    if tensorboard:
+        cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
+    cfg.randomness = dict(seed=seed, deterministic=deterministic)
+
+    init_distributed(cfg)
+    if cfg.launcher != 'none' and not cfg.model.get('backbone', {}).get('norm_eval', False):
+        # Each process keeps running statistics of its own images; evaluate their mean.
+        cfg.custom_hooks.append(dict(type='SyncBuffersHook'))
+    on_first_rank(lambda: check_backbone(cfg))
+    if resume is None:
+        on_first_rank(lambda: check_pretrained(cfg))
+    if data is not None:
+        summaries = apply_own_data(cfg, read_own_data(data), ('train', 'val'))
+        _fit_schedule(cfg, summaries['train'].num_images, notes)
+        notes.append(
+            f'own data {data}: '
+            + ', '.join(f'{s.num_images} {name} images, {s.num_objects} objects'
+                        for name, s in summaries.items())
+            + f', classes {", ".join(summaries["train"].classes)}'
+        )
+    else:
+        on_first_rank(lambda: check_datasets(cfg, ('train', 'val')))
+
+    runner = _build_runner(cfg, notes)
+    runner.train()
+    _log_result(runner, config)
+    return runner
+
+
+def _train_from_scratch(cfg: Config, notes: list[str]) -> None:
+    backbone = cfg.model.backbone
+    backbone.init_cfg = None
+    backbone.norm_eval = False
+    cfg.load_from = None
+    notes.append(
+        '--from-scratch: no pretrained weights; the norms of the backbone learn their statistics '
+        '(norm_eval=False), since frozen untrained ones would be the identity'
+    )
+
+
+def _use_amp(cfg: Config) -> None:
+    if not torch.cuda.is_available():
+        raise InputError('--amp needs a GPU, and torch finds none here; leave it out')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.loss_scale = 'dynamic'
+
+
+def _fit_schedule(cfg: Config, num_images: int, notes: list[str]) -> None:
+    """Shorten warm-up and log interval where a small set has few iterations."""
+    world_size = dist.get_world_size() if dist.is_initialized() else 1
+    per_epoch = math.ceil(num_images / (cfg.train_dataloader.batch_size * world_size))
+    total = per_epoch * cfg.train_cfg.get('max_epochs', 1)
+    for scheduler in cfg.param_scheduler:
+        if not scheduler.get('by_epoch', True) and scheduler.get('begin', 0) == 0:
+            limit = max(1, total // 10)
+            if scheduler.get('end', 0) > limit:
+                notes.append(
+                    f'warm-up shortened from {scheduler.end} to {limit} iterations, a tenth of the '
+                    f'{total} that this data set has'
+                )
+                scheduler.end = limit
+    cfg.default_hooks.logger.interval = min(
+        cfg.default_hooks.logger.get('interval', 10), max(1, per_epoch // 2)
+    )
+
+
+def _log_result(runner: Runner, config: str) -> None:
+    best = sorted(Path(runner.work_dir).glob('best_*.pth'))
+    checkpoint = best[-1] if best else Path(runner.work_dir, 'last_checkpoint').read_text()
+    dumped = Path(runner.work_dir, Path(config).name)
+    runner.logger.info(f'{"best" if best else "last"} checkpoint: {checkpoint}')
+    runner.logger.info(f'evaluate it: python tools/test.py {dumped} {checkpoint}')
+
+
+def evaluate(
+    config: str,
+    checkpoint: str,
+    *,
+    work_dir: str | None = None,
+    data: str | None = None,
+    out: str | None = None,
+    show_dir: str | None = None,
+    cfg_options: dict | None = None,
+    launcher: str = 'none',
+) -> dict[str, float]:
+    """Evaluate a checkpoint on the test split and print the figures as tables.
+
+    Args:
+        config: Config file.
+        checkpoint: File of weights, of our training runs or the authors'.
+        work_dir: Folder for logs; ``work_dirs/<config>`` if None.
+        data: ``dataset.yaml`` of own data; its test split, or val where it has none.
+        out: JSON file for the figures.
+        show_dir: Folder for pictures, truth on the left and predictions on the right.
+        cfg_options: Config entries to set, by dotted name.
+        launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
+
+    Returns:
+        The figures by name, e.g. ``coco/bbox_mAP``.
+
+    Raises:
+        InputError: If anything the user gave cannot work.
+    """
+    cfg = _load_config(config, cfg_options, launcher, work_dir)
+    if cfg.model.get('backbone', {}).get('init_cfg'):
+        cfg.model.backbone.init_cfg = None
+    cfg.load_from, cfg.resume = checkpoint, False
+    if show_dir is not None:
+        cfg.default_hooks.visualization.update(
+            draw=True, test_out_dir=str(Path(show_dir).resolve())
+        )
+        cfg.visualizer.vis_backends = []
+
+    init_distributed(cfg)
+    on_first_rank(lambda: check_backbone(cfg))
+    meta = load_file(checkpoint).get('meta', {})
+    classes = (meta.get('dataset_meta') or {}).get('classes')
+    if data is not None:
+        apply_own_data(cfg, read_own_data(data), ('test',), classes and tuple(classes))
+    else:
+        on_first_rank(lambda: check_datasets(cfg, ('test',)))
+
+    runner = _build_runner(cfg, [])
+    start = time.perf_counter()
+    metrics = {name: float(value) for name, value in runner.test().items()}
+    seconds = time.perf_counter() - start
+    if is_main_process():
+        print_metrics(metrics, title=f'{checkpoint} on {cfg.test_evaluator.ann_file}')
+        if out is not None:
+            extra: dict[str, Any] = dict(config=config, checkpoint=checkpoint, seconds=seconds)
+            write_json(out, {**metrics, **extra})
+    return metrics

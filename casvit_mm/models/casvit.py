@@ -1,0 +1,279 @@
+"""CAS-ViT, a four-stage convolutional vision transformer with an additive token mixer.
+
+Paper: https://arxiv.org/abs/2408.03703. The published weights load through
+:func:`casvit_mm.load_weights`, which knows how their keys map to the names used here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from timm.layers import DropPath, Mlp
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from casvit_mm.models.token_mixers import AdditiveTokenMixer
+from casvit_mm.weights import load_weights
+
+__all__ = ['ARCHS', 'CASViT', 'resolve_arch']
+
+ARCHS = {
+    # The letters follow the paper: T is the largest variant, not "tiny".
+    'xs': dict(depths=(2, 2, 4, 2), embed_dims=(48, 56, 112, 220)),
+    's': dict(depths=(3, 3, 6, 3), embed_dims=(48, 64, 128, 256)),
+    'm': dict(depths=(3, 3, 6, 3), embed_dims=(64, 96, 192, 384)),
+    't': dict(depths=(3, 3, 6, 3), embed_dims=(96, 128, 256, 512)),
+}
+
+
+def resolve_arch(arch: str | dict) -> dict:
+    """Return ``depths`` and ``embed_dims`` of a named or custom architecture.
+
+    Raises:
+        ValueError: If the name is unknown, or the two sequences are not positive integers of
+            equal number.
+    """
+    if isinstance(arch, str):
+        if arch not in ARCHS:
+            raise ValueError(f'unknown arch {arch!r}, expected one of {sorted(ARCHS)}')
+        return ARCHS[arch]
+    if set(arch) != {'depths', 'embed_dims'}:
+        raise ValueError(f'arch needs exactly depths and embed_dims, got {sorted(arch)}')
+    if len(arch['depths']) != len(arch['embed_dims']) or not arch['depths']:
+        raise ValueError(f'depths and embed_dims must have one entry per stage, got {arch}')
+    if any(not isinstance(n, int) or n < 1 for n in (*arch['depths'], *arch['embed_dims'])):
+        raise ValueError(f'depths and embed_dims must be positive integers, got {arch}')
+    return arch
+
+
+def _stem(in_channels: int, dim: int) -> nn.Sequential:
+    """Two strided 3x3 convolutions: (B, in_channels, H, W) -> (B, dim, H/4, W/4)."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, dim // 2, 3, stride=2, padding=1),
+        nn.BatchNorm2d(dim // 2),
+        nn.ReLU(),
+        nn.Conv2d(dim // 2, dim, 3, stride=2, padding=1),
+        nn.BatchNorm2d(dim),
+        nn.ReLU(),
+    )
+
+
+def _downsample(in_dim: int, dim: int) -> nn.Sequential:
+    """One strided 3x3 convolution between stages: (B, in_dim, H, W) -> (B, dim, H/2, W/2)."""
+    conv = nn.Conv2d(in_dim, dim, 3, stride=2, padding=1)
+    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(dim)))
+
+
+def _local_integration(dim: int) -> nn.Sequential:
+    """The integration subnet, section 3.3: 1x1, norm, depthwise 3x3, GELU, 1x1."""
+    return nn.Sequential(
+        nn.Conv2d(dim, dim, 1),
+        nn.BatchNorm2d(dim),
+        nn.Conv2d(dim, dim, 3, padding=1, groups=dim),
+        nn.GELU(),
+        nn.Conv2d(dim, dim, 1),
+    )
+
+
+class CASViTBlock(nn.Module):
+    """Integration subnet, token mixer and MLP, each with a residual connection (section 3.3).
+
+    Args:
+        dim: Number of channels.
+        mlp_ratio: Hidden width of the MLP as a multiple of ``dim``.
+        drop_path: Probability that a sample skips the mixer, and independently the MLP. The
+            integration subnet is never skipped.
+
+    Shape:
+        ``(B, C, H, W) -> (B, C, H, W)``.
+    """
+
+    def __init__(self, dim: int, mlp_ratio: float, drop_path: float) -> None:
+        super().__init__()
+        self.local_integration = _local_integration(dim)
+        self.norm1 = nn.BatchNorm2d(dim)
+        self.token_mixer = AdditiveTokenMixer(dim)
+        self.norm2 = nn.BatchNorm2d(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), use_conv=True)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.local_integration(x)
+        x = x + self.drop_path(self.token_mixer(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+@contextmanager
+def _without_running_stats(module: nn.Module) -> Iterator[None]:
+    """Let BatchNorm normalise as it would, without moving its running statistics."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+def _checkpointed(block: nn.Module, x: Tensor) -> Tensor:
+    """Run ``block`` and recompute it in the backward pass instead of storing its activations."""
+
+    def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+        # The second forward sees the same batch: counting it again would move the running
+        # statistics twice per step.
+        return nullcontext(), _without_running_stats(block)
+
+    return checkpoint(block, x, use_reentrant=False, context_fn=contexts)
+
+
+@MODELS.register_module()
+class CASViT(BaseModule):
+    """CAS-ViT as a multi-scale backbone (https://arxiv.org/abs/2408.03703, section 3).
+
+    A stage hands its raw output to the next; the returned copy passes a BatchNorm of its own, as
+    in the published detection and segmentation code. Only what the chosen outputs need is built,
+    so every parameter gets a gradient whatever ``out_indices`` says.
+
+    Args:
+        arch: ``'xs'``, ``'s'``, ``'m'``, ``'t'`` (the largest), or a dict with ``depths`` and
+            ``embed_dims``, one integer per stage.
+        in_channels: Channels of the input image.
+        out_indices: Stages whose output is returned, in this order; negative counts from the last.
+        frozen_stages: -1 freezes nothing, 0 the stem, ``n`` the stem and the first ``n`` stages
+            with the downsampling before each. Frozen parts take no gradient and stay in eval mode;
+            the norms on the returned copies stay trainable.
+        norm_eval: Keep every BatchNorm in eval mode while training, as the published detection and
+            segmentation code does. Their weight and bias still train. Leave it off when training
+            from scratch: untrained statistics make an eval BatchNorm the identity.
+        drop_path_rate: Probability of skipping the last block; it grows linearly from 0 over all
+            blocks.
+        mlp_ratio: Hidden width of the MLPs as a multiple of the stage's channels.
+        with_cp: Gradient checkpointing: recompute blocks in the backward pass to save memory. Same
+            gradients and running statistics.
+        init_cfg: ``dict(type='Pretrained', checkpoint=PATH)`` loads PATH strictly, by
+            :func:`casvit_mm.load_weights`; None keeps PyTorch's initialisation.
+
+    Attributes:
+        out_channels: Channels of each output.
+        out_strides: Input pixels per output position, for each output.
+
+    Shape:
+        ``(B, in_channels, H, W) -> tuple of (B, out_channels[i], H / s, W / s)`` with
+        ``s = out_strides[i]``, rounded up. ``H`` and ``W`` may be odd; 32 px is the smallest size at
+        which the last stage still has a position per stride.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = 'xs',
+        in_channels: int = 3,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        drop_path_rate: float = 0.0,
+        mlp_ratio: float = 4.0,
+        with_cp: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        depths, embed_dims = (resolve_arch(arch)[key] for key in ('depths', 'embed_dims'))
+        self.out_indices = _resolve_out_indices(out_indices, len(depths))
+        if not 0 <= drop_path_rate < 1:
+            raise ValueError(f'drop_path_rate must be in [0, 1), got {drop_path_rate}')
+        num_stages = max(self.out_indices) + 1
+        if not -1 <= frozen_stages <= num_stages:
+            raise ValueError(
+                f'frozen_stages must be in [-1, {num_stages}], the stages that out_indices '
+                f'{tuple(out_indices)} needs, got {frozen_stages}'
+            )
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.with_cp = with_cp
+        self.out_channels = tuple(embed_dims[i] for i in self.out_indices)
+        self.out_strides = tuple(4 * 2**i for i in self.out_indices)
+
+        # The ramp runs over all blocks of the architecture, also where later stages are not built.
+        step = drop_path_rate / max(sum(depths) - 1, 1)
+        self.stem = _stem(in_channels, embed_dims[0])
+        self.downsamples = nn.ModuleList(
+            _downsample(embed_dims[i], embed_dims[i + 1]) for i in range(num_stages - 1)
+        )
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                *(
+                    CASViTBlock(embed_dims[i], mlp_ratio, step * (sum(depths[:i]) + j))
+                    for j in range(depths[i])
+                )
+            )
+            for i in range(num_stages)
+        )
+        for i in self.out_indices:
+            self.add_module(f'norm{i}', nn.BatchNorm2d(embed_dims[i]))
+
+        for module in self._frozen_modules():
+            module.requires_grad_(False)
+
+    def _frozen_modules(self) -> list[nn.Module]:
+        if self.frozen_stages < 0:
+            return []
+        n = self.frozen_stages
+        return [self.stem, *self.stages[:n], *self.downsamples[: max(n - 1, 0)]]
+
+    def init_weights(self) -> None:
+        """Initialise, or load what ``init_cfg`` names; strict, unlike MMEngine's loader.
+
+        Raises:
+            InputError: If the file is missing, unreadable or does not fit.
+        """
+        if not self.is_init and self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
+            load_weights(self, self.init_cfg['checkpoint'])
+            self.is_init = True
+        else:
+            super().init_weights()
+
+    def train(self, mode: bool = True) -> CASViT:
+        """Set the mode; frozen stages, and all norms if ``norm_eval``, stay in eval."""
+        super().train(mode)
+        for module in self._frozen_modules():
+            module.eval()
+        if self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the feature maps of the stages in ``out_indices``."""
+        x = self.stem(x)
+        outs = {}
+        for i, stage in enumerate(self.stages):
+            if i > 0:
+                x = self.downsamples[i - 1](x)
+            for block in stage:
+                x = _checkpointed(block, x) if self.with_cp and self.training else block(x)
+            if i in self.out_indices:
+                outs[i] = self.get_submodule(f'norm{i}')(x)
+        return tuple(outs[i] for i in self.out_indices)
+
+
+def _resolve_out_indices(out_indices: Sequence[int], num_stages: int) -> tuple[int, ...]:
+    """Return ``out_indices`` with negative entries counted from the end."""
+    if isinstance(out_indices, int) or not out_indices:
+        raise ValueError(f'out_indices must be a sequence of stage numbers, got {out_indices!r}')
+    if any(not -num_stages <= i < num_stages for i in out_indices):
+        raise ValueError(
+            f'out_indices must be in [{-num_stages}, {num_stages - 1}], got {tuple(out_indices)}'
+        )
+    resolved = tuple(i % num_stages for i in out_indices)
+    if len(set(resolved)) != len(resolved):
+        raise ValueError(f'out_indices names a stage twice: {tuple(out_indices)}')
+    return resolved

@@ -1,0 +1,325 @@
+"""Files of weights: read without running code, renamed to our keys, loaded strictly.
+
+The authors publish two forms. The classification form holds the trunk, one ``norm`` and up to two
+heads; the dense form (detection, segmentation) holds the trunk under ``backbone.`` with one norm
+per stage output. :data:`KEY_RULES` is the only place that knows their names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from casvit_mm.errors import InputError
+
+__all__ = [
+    'KEY_RULES',
+    'LoadReport',
+    'check_fit',
+    'load_file',
+    'load_weights',
+    'read_checkpoint',
+    'rename_official_keys',
+]
+
+MODEL_ZOO = 'https://github.com/Tianfang-Zhang/CAS-ViT/blob/main/MODEL_ZOO.md'
+
+# Official name -> ours, applied in order to the part after ``backbone.``. In ``network`` the even
+# children are stages, the odd ones the downsampling after them; both are halved by _halve.
+KEY_RULES = (
+    (r'^patch_embed\.', 'stem.'),
+    (r'^network\.([1357])\.proj\.', r'downsamples.<\1>.conv.'),
+    (r'^network\.([1357])\.norm\.', r'downsamples.<\1>.norm.'),
+    (r'^network\.([0246])\.', r'stages.<\1>.'),
+    (r'^norm([0246])\.', r'norm<\1>.'),
+    (r'\.local_perception\.network\.', '.local_integration.'),
+    (r'\.attn\.oper_([qk])\.(\d)\.block\.', r'.token_mixer.gate_\1.\2.gate.'),
+    (r'\.attn\.dwc\.', '.token_mixer.dwconv.'),
+    (r'\.attn\.', '.token_mixer.'),
+)
+_OFFICIAL_KEY = re.compile(r'^(?:backbone\.)?(?:patch_embed|network)\.')
+_OUTPUT_NORM = re.compile(r'^(?:backbone\.)?norm\d\.')
+
+# Harmless classes found in training files beside the weights. Nothing here can call a function
+# named in the file; ``getattr`` and its kind never stand in this list.
+_ALLOWED_CLASSES: list[Any] = [
+    argparse.Namespace,
+    Counter,
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(name)) for name in ('bool', 'int32', 'int64', 'float32', 'float64')),
+]
+# What rebuilds a NumPy scalar and a NumPy array; their module was renamed in NumPy 2.
+_NUMPY_BUILDERS = (np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0])
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What :func:`load_weights` did.
+
+    Attributes:
+        matched: Our keys that took a value from the file.
+        kept: Our keys that the file does not hold and need not hold; they keep their values.
+        dropped: Keys of the file that the model has no place for, by a named rule.
+    """
+
+    matched: list[str]
+    kept: list[str]
+    dropped: list[str]
+
+    def __str__(self) -> str:
+        text = f'{len(self.matched)} keys matched'
+        if self.kept:
+            text += f', {len(self.kept)} kept at their initial value ({_summary(self.kept)})'
+        if self.dropped:
+            text += f', {len(self.dropped)} of the file not needed ({_summary(self.dropped)})'
+        return text
+
+
+def _summary(keys: list[str], limit: int = 4) -> str:
+    """Return the first few modules that ``keys`` belong to."""
+    modules = list(dict.fromkeys(key.rpartition('.')[0] or key for key in keys))
+    return ', '.join(modules[:limit]) + (', ...' if len(modules) > limit else '')
+
+
+@contextmanager
+def _allowing_harmless_classes() -> Iterator[None]:
+    """Let ``torch.load(weights_only=True)`` accept the classes above inside the block."""
+    if hasattr(torch.serialization, 'safe_globals'):
+        builders = [
+            (builder, f'numpy.{core}.multiarray.{builder.__name__}')
+            for builder in _NUMPY_BUILDERS
+            for core in ('core', '_core')
+        ]
+        with torch.serialization.safe_globals(_ALLOWED_CLASSES + builders):
+            yield
+    else:  # torch 2.4 can add classes, but not take them back
+        torch.serialization.add_safe_globals([*_ALLOWED_CLASSES, *_NUMPY_BUILDERS])
+        yield
+
+
+def load_file(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU without executing anything it contains.
+
+    Args:
+        path: A ``.safetensors`` file, or one that ``torch.save`` wrote.
+
+    Returns:
+        The stored dictionary: a state dict, or a training file with one inside.
+
+    Raises:
+        InputError: If the file is missing, cut short, not a checkpoint, or holds a class that only
+            executing code could rebuild.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(
+            f'file of weights {str(path)!r} does not exist.\n'
+            f'Published weights: {MODEL_ZOO}; place the file at that path, give another path, or '
+            'train without it: --from-scratch'
+        )
+    try:
+        if path.suffix == '.safetensors':
+            from safetensors.torch import load_file as load_safetensors
+
+            return load_safetensors(path)
+        with _allowing_harmless_classes():
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except UnpicklingError as error:
+        refused = re.search(r'(?:GLOBAL|global|Unsupported class|Unsupported type) (\S+)', str(error))
+        if refused is None:
+            raise _damaged(path, error) from error
+        raise InputError(
+            f'{str(path)!r} was not loaded: rebuilding {refused.group(1)!r} from it could run '
+            'arbitrary code.\nSave its tensors alone, on a machine where you trust the file: '
+            "torch.save(checkpoint['state_dict'], 'weights.pth')"
+        ) from error
+    except Exception as error:  # each format has its own way to fail on damaged bytes
+        raise _damaged(path, error) from error
+    if not isinstance(content, dict):
+        raise InputError(f'{str(path)!r} holds a {type(content).__name__}, not a dictionary')
+    return content
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return InputError(
+        f'{str(path)!r} ({path.stat().st_size} bytes) is cut short or not a checkpoint: {reason}\n'
+        'Copy or download it again, or name an older checkpoint.'
+    )
+
+
+def _state_dict_of(content: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
+    """Return the weights inside a training file, or the file itself if it is a state dict."""
+    for key in ('state_dict', 'model', 'model_ema'):
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    state = {
+        key.removeprefix('module.'): value
+        for key, value in content.items()
+        if isinstance(value, Tensor)
+    }
+    if not state:
+        raise InputError(f'{str(path)!r} holds no weights; its keys are {sorted(content)[:8]}')
+    return state
+
+
+def _halve(match: re.Match) -> str:
+    return str(int(match.group(1)) // 2)
+
+
+def rename_official_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return an official state dict under our names; other keys stay as they are."""
+    renamed = {}
+    for key, value in state_dict.items():
+        prefix = 'backbone.' if key.startswith('backbone.') else ''
+        name = key.removeprefix(prefix)
+        for pattern, replacement in KEY_RULES:
+            name = re.sub(pattern, replacement, name)
+        renamed[prefix + re.sub(r'<(\d)>', _halve, name)] = value
+    return renamed
+
+
+def _fit_backbone(state: dict[str, Tensor], keys: set[str]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return what of ``state`` belongs to a backbone with ``keys``, and the names left out.
+
+    - ``neck.*``, ``rpn_head.*``, ``head.*`` and whatever else is no part of a backbone is dropped.
+    - Stages and norms after the last output that the backbone was asked for are dropped.
+    - The classifier's ``norm.*`` goes to the norm of the last stage where that is the only output,
+      as in a classifier; with several outputs it is dropped, as the published detection and
+      segmentation code does.
+    """
+    if any(key.startswith('backbone.') for key in state):
+        inside = {k.removeprefix('backbone.'): v for k, v in state.items() if k.startswith('backbone.')}
+        dropped = [key for key in state if not key.startswith('backbone.')]
+    else:
+        inside, dropped = dict(state), []
+    norms = {key.partition('.')[0] for key in keys if _OUTPUT_NORM.match(key)}
+    last_stage = max((int(key.split('.')[1]) for key in keys if key.startswith('stages.')), default=0)
+    if norms == {f'norm{last_stage}'}:
+        inside = {re.sub(r'^norm\.', f'norm{last_stage}.', k): v for k, v in inside.items()}
+    optional = re.compile(r'^(stages|downsamples|norm\d?|head|dist_head)\b')
+    for key in [key for key in inside if key not in keys and optional.match(key)]:
+        del inside[key]
+        dropped.append(key)
+    return inside, dropped
+
+
+def _fit_whole(state: dict[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
+    """Return what of a whole model's ``state`` belongs to ``model``, and the names left out.
+
+    Only the part under ``backbone.`` has optional keys; the rest must fit as it is.
+    """
+    inside, dropped = _fit_backbone(
+        {key: value for key, value in state.items() if key.startswith('backbone.')},
+        {key.removeprefix('backbone.') for key in model.state_dict() if key.startswith('backbone.')},
+    )
+    new = {f'backbone.{key}': value for key, value in inside.items()}
+    new.update({key: value for key, value in state.items() if not key.startswith('backbone.')})
+    return new, dropped
+
+
+def _report_fit(
+    own: dict[str, Tensor], new: dict[str, Tensor], dropped: list[str], path: str | Path
+) -> LoadReport:
+    """Compare the model's state with a file's.
+
+    Raises:
+        InputError: If a key other than an output norm is missing, unexpected or of another shape.
+    """
+    misfits = [
+        f'{key}: file {tuple(new[key].shape)}, model {tuple(own[key].shape)}'
+        for key in own
+        if key in new and new[key].shape != own[key].shape
+    ]
+    matched = [key for key in own if key in new and new[key].shape == own[key].shape]
+    kept = [key for key in own if key not in new and _OUTPUT_NORM.match(key)]
+    missing = [key for key in own if key not in new and key not in kept]
+    unexpected = [key for key in new if key not in own]
+    if misfits or missing or unexpected or not matched:
+        lines = [f'{str(path)!r} does not fit the model: {len(matched)}/{len(own)} keys matched.']
+        for name, keys in (('shape', misfits), ('missing', missing), ('unexpected', unexpected)):
+            if keys:
+                more = f', ... ({len(keys)} in all)' if len(keys) > 3 else ''
+                lines.append(f'  {name}: {", ".join(keys[:3])}{more}')
+        lines.append(
+            'Is it a CAS-ViT file of the same arch (XS, S, M and T differ in width), for the same '
+            'method and number of classes?'
+        )
+        raise InputError('\n'.join(lines))
+    return LoadReport(matched, kept, dropped)
+
+
+def read_checkpoint(path: str | Path, map_location: object = None) -> dict[str, Any]:
+    """Read a checkpoint for MMEngine's Runner, with the weights under ``state_dict`` in our names.
+
+    Args:
+        path: Local file in any layout that :func:`load_weights` knows.
+        map_location: Ignored, since the Runner moves what it loads; part of MMEngine's signature.
+
+    Raises:
+        InputError: As :func:`load_file`.
+    """
+    content = dict(load_file(path))
+    state = _state_dict_of(content, path)
+    if any(_OFFICIAL_KEY.match(key) for key in state):
+        state = rename_official_keys(state)
+    content['state_dict'] = state
+    return content
+
+
+def check_fit(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
+    """Return what of a whole model's ``state`` goes into ``model``.
+
+    Raises:
+        InputError: If a key is missing, unexpected or of another shape.
+    """
+    new, dropped = _fit_whole(state, model)
+    _report_fit(model.state_dict(), new, dropped, path)
+    return new
+
+
+def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
+    """Load a file of weights into a CAS-ViT, or into a model that has one as ``backbone``.
+
+    Official files (classification or dense form), checkpoints of our own training runs and
+    safetensors are recognised by their keys. A classification file goes into ``model.backbone``;
+    a file of a whole detector or segmentor fills the whole model, or only the backbone where
+    ``model`` is one.
+
+    Args:
+        model: A :class:`~casvit_mm.CASViT`, or a module with a CAS-ViT as ``backbone``.
+        path: The file.
+
+    Returns:
+        The keys matched, kept and dropped. Only output norms can be kept: the classification form
+        has none.
+
+    Raises:
+        InputError: If the file cannot be read, a key of the model is missing, or a shape differs;
+            the message counts the matched keys. The model is left untouched then.
+    """
+    state = read_checkpoint(path)['state_dict']
+    backbone = getattr(model, 'backbone', None)
+    if backbone is not None and any(key.startswith('backbone.') for key in state):
+        target = model
+        new, dropped = _fit_whole(state, model)
+    else:
+        target = model if backbone is None else backbone
+        new, dropped = _fit_backbone(state, set(target.state_dict()))
+    own = target.state_dict()
+    report = _report_fit(own, new, dropped, path)
+    target.load_state_dict({**own, **new})
+    return report

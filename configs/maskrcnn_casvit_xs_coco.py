@@ -1,0 +1,36 @@
+"""Mask R-CNN with CAS-ViT-XS on COCO, the published 1x recipe for 8 GPUs x 4 images."""
+
+_base_ = [
+    'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
+    'mmdet::_base_/datasets/coco_instance.py',
+    'mmdet::_base_/schedules/schedule_1x.py',
+    'mmdet::_base_/default_runtime.py',
+]
+custom_imports = dict(imports=['casvit_mm.detection'])
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='CASViT',
+        arch='xs',
+        norm_eval=True,
+        init_cfg=dict(type='Pretrained', checkpoint='checkpoints/cas-vit-xs.pth'),
+    ),
+    neck=dict(in_channels=[48, 56, 112, 220]),
+)
+
+train_dataloader = dict(batch_size=4)
+val_evaluator = dict(type='CocoAP')
+test_evaluator = dict(type='CocoAP')
+
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='AdamW', lr=2e-4, weight_decay=1e-4),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=500),
+    dict(type='MultiStepLR', by_epoch=True, begin=0, end=12, milestones=[8, 11], gamma=0.1),
+]
+auto_scale_lr = dict(base_batch_size=32)
+default_hooks = dict(
+    checkpoint=dict(max_keep_ckpts=1, save_best='coco/bbox_mAP', rule='greater'),
+)

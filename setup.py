@@ -1,0 +1,47 @@
+"""Packaging. Tested versions are pinned in constraints.txt; the ranges here are what should work."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'casvit_mm/__init__.py').read_text())
+assert VERSION is not None
+
+COMMON = ['torchvision>=0.19', 'faster-coco-eval>=1.6', 'rich', 'tensorboard', 'matplotlib', 'scipy']
+
+setup(
+    name='casvit_mm',
+    version=VERSION.group(1),
+    description='CAS-ViT backbones for detection, segmentation and pretraining on OpenMMLab',
+    long_description=(HERE / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['casvit_mm', 'casvit_mm.*']),
+    python_requires='>=3.10',
+    install_requires=['torch>=2.4', 'timm>=1.0', 'numpy', 'pyyaml', 'safetensors'],
+    extras_require={
+        # The maintained forks; same import names as upstream, so install one of the two.
+        'onedl': [
+            'onedl-mmengine>=0.10.8',
+            'onedl-mmcv>=2.3',
+            'onedl-mmdetection>=3.4',
+            'onedl-mmsegmentation>=1.4',
+            'onedl-mmpretrain>=1.3',
+            'ftfy',
+            *COMMON,
+        ],
+        'openmmlab': [
+            'mmengine>=0.10.7',
+            'mmcv-lite>=2.1,<2.2',
+            'mmdet>=3.3',
+            'mmsegmentation>=1.2',
+            'mmpretrain>=1.2',
+            'ftfy',
+            'regex',
+            *COMMON,
+        ],
+        'test': ['pytest', 'pytest-timeout', 'ruff', 'mypy', 'types-PyYAML'],
+    },
+)

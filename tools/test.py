@@ -1,0 +1,34 @@
+#!/usr/bin/env python
+"""Evaluate a checkpoint of any task.
+
+python tools/test.py configs/maskrcnn_casvit_s_coco.py checkpoints/mask_rcnn_s.pth
+python tools/test.py CONFIG CKPT --data dataset.yaml --out figures.json --show-dir pictures
+tools/dist_test.sh CONFIG CKPT 8
+"""
+
+import argparse
+
+from mmengine.config import DictAction
+
+from casvit_mm.engine import evaluate
+from casvit_mm.engine.distributed import cli
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--work-dir', metavar='DIR', help='logs')
+    parser.add_argument('--data', metavar='YAML', help='own data, see docs/own_data.md')
+    parser.add_argument('--out', metavar='JSON', help='write the figures')
+    parser.add_argument('--show-dir', metavar='DIR', help='draw truth and predictions')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli(lambda: evaluate(**vars(parse_args())))

@@ -1,0 +1,40 @@
+#!/usr/bin/env python
+"""Train a config of any task.
+
+python tools/train.py configs/maskrcnn_casvit_xs_coco.py
+python tools/train.py configs/maskrcnn_casvit_xs_coco.py --from-scratch --data dataset.yaml
+tools/dist_train.sh configs/maskrcnn_casvit_s_coco.py 8 --amp
+"""
+
+import argparse
+
+from mmengine.config import DictAction
+
+from casvit_mm.engine import train
+from casvit_mm.engine.distributed import cli
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config')
+    parser.add_argument('--work-dir', metavar='DIR', help='logs and checkpoints')
+    parser.add_argument(
+        '--resume', nargs='?', const='auto', metavar='CKPT', help='go on; the last one if not named'
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision, on a GPU')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='LR in step with total batch')
+    parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
+    parser.add_argument('--data', metavar='YAML', help='own data, see docs/own_data.md')
+    parser.add_argument('--seed', type=int)
+    parser.add_argument('--deterministic', action='store_true')
+    parser.add_argument('--tensorboard', action='store_true', help='write an event file as well')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli(lambda: train(**vars(parse_args())))
