@@ -1,13 +1,13 @@
-"""Mask R-CNN with CAS-ViT-XS for small images and small machines, trained from scratch.
+"""Mask R-CNN with CAS-ViT-XS for small images on small machines, trained from scratch.
 
-Narrow neck and heads (64 channels), few sampled regions, anchors from 8 px, images at most 384 px:
-0.6 s instead of 7 s per iteration on two CPU cores. Meant for ``--from-scratch --data``.
+Narrow neck and heads (64 channels), fewer sampled regions, anchors from 8 px, images scaled to
+about 384 px and cropped to 224: under a second per iteration on two CPU cores instead of seven.
+Meant for ``--from-scratch --data``.
 """
 
 _base_ = './maskrcnn_casvit_xs_coco.py'
 
 model = dict(
-    backbone=dict(norm_eval=False, init_cfg=None),
     neck=dict(out_channels=64),
     rpn_head=dict(
         in_channels=64,
@@ -21,7 +21,52 @@ model = dict(
         mask_head=dict(in_channels=64, conv_out_channels=64),
     ),
     train_cfg=dict(
-        rpn_proposal=dict(nms_pre=1000, max_per_img=300),
-        rcnn=dict(sampler=dict(num=64)),
+        rpn_proposal=dict(nms_pre=1000, max_per_img=500),
+        rcnn=dict(sampler=dict(num=64, pos_fraction=0.4)),
     ),
 )
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='RandomResize', scale=(384, 384), ratio_range=(0.7, 1.4), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(224, 224), recompute_bbox=True),
+    # A crop can leave a box without a pixel of its mask; its logarithmic size target is infinite.
+    dict(type='FilterAnnotations', min_gt_bbox_wh=(2, 2), keep_empty=True),
+    dict(
+        type='RandomFlip',
+        prob=[0.25, 0.25, 0.25],
+        direction=['horizontal', 'vertical', 'diagonal'],
+    ),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(384, 384), keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
+]
+train_dataloader = dict(batch_size=2, num_workers=1, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+train_cfg = dict(max_epochs=44, val_interval=4)
+optim_wrapper = dict(
+    optimizer=dict(lr=6e-4, weight_decay=0.05),
+    clip_grad=dict(max_norm=10),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=200),
+    dict(
+        type='CosineAnnealingLR',
+        begin=0,
+        end=44,
+        T_max=44,
+        eta_min_ratio=0.01,
+        convert_to_iter_based=True,
+    ),
+]
+auto_scale_lr = dict(base_batch_size=4)

@@ -1,0 +1,71 @@
+"""torchrun, with its conditions checked first and its end kept readable.
+
+``python -m casvit_mm.launch [torchrun options] SCRIPT [arguments]`` takes what ``torchrun`` takes.
+More processes than GPUs, or a port that is in use, end at once with one message; when a process
+fails, its own message is the last thing printed instead of the launcher's traceback.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import torch
+from torch.distributed import run
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+from casvit_mm.engine.distributed import cli, too_few_gpus
+from casvit_mm.errors import InputError
+
+__all__ = ['check_launch', 'main']
+
+
+def check_launch(processes: int, node_rank: int, address: str, port: int) -> None:
+    """Refuse a launch that cannot work on this host.
+
+    Args:
+        processes: Processes to start here.
+        node_rank: Number of this host; only host 0 opens the port.
+        address: Host that every process connects to.
+        port: Its port.
+
+    Raises:
+        InputError: If there are fewer GPUs than processes (a host without any runs on its CPU), or
+            the port is in use.
+    """
+    if processes < 1:
+        raise InputError(f'the number of processes must be at least 1, got {processes}')
+    if torch.cuda.is_available() and processes > torch.cuda.device_count():
+        raise InputError(too_few_gpus(processes))
+    if node_rank == 0:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                raise InputError(
+                    f'port {port} on {address} cannot be opened: {error.strerror}. Another run may '
+                    f'use it; choose one: PORT={port + 1} tools/dist_train.sh ...'
+                ) from error
+
+
+def main() -> None:
+    """Check, then run torchrun on the same arguments.
+
+    Raises:
+        InputError: As :func:`check_launch`, or if an argument is not a number.
+    """
+    args = run.parse_args(sys.argv[1:])
+    try:
+        processes, node_rank = int(args.nproc_per_node), int(args.node_rank)
+    except ValueError as error:
+        raise InputError(f'GPUS and NODE_RANK must be numbers: {error}') from error
+    check_launch(processes, node_rank, args.master_addr or '127.0.0.1', args.master_port or 29500)
+    try:
+        run.run(args)
+    except ChildFailedError as error:
+        sys.exit(next(iter(error.failures.values())).exitcode or 1)
+
+
+if __name__ == '__main__':
+    cli(main)
