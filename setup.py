@@ -1,4 +1,4 @@
-"""Packaging. Tested versions are pinned in constraints.txt; the ranges here are what should work."""
+"""Packaging: ranges that should work; the tested versions are pinned in constraints.txt."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,14 @@ HERE = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'casvit_mm/__init__.py').read_text())
 assert VERSION is not None
 
-COMMON = ['torchvision>=0.19', 'faster-coco-eval>=1.6', 'rich', 'tensorboard', 'matplotlib', 'scipy']
+COMMON = [
+    'torchvision>=0.19',
+    'faster-coco-eval>=1.6',
+    'rich',
+    'tensorboard',
+    'matplotlib',
+    'scipy',
+]
 
 setup(
     name='casvit_mm',
@@ -20,7 +27,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['casvit_mm', 'casvit_mm.*']),
     python_requires='>=3.10',
-    install_requires=['torch>=2.4', 'timm>=1.0', 'numpy', 'pyyaml', 'safetensors'],
+    install_requires=['torch>=2.4', 'timm>=1.0', 'numpy', 'pyyaml', 'rich', 'safetensors'],
     extras_require={
         # The maintained forks; same import names as upstream, so install one of the two.
         'onedl': [

@@ -50,6 +50,7 @@ KEY_RULES = (
 )
 _OFFICIAL_KEY = re.compile(r'^(?:backbone\.)?(?:patch_embed|network)\.')
 _OUTPUT_NORM = re.compile(r'^(?:backbone\.)?norm\d\.')
+_OPTIONAL = re.compile(r'^(?:norm\d?|head|dist_head)\.')
 
 # Harmless classes found in training files beside the weights. Nothing here can call a function
 # named in the file; ``getattr`` and its kind never stand in this list.
@@ -61,7 +62,7 @@ _ALLOWED_CLASSES: list[Any] = [
     *(type(np.dtype(name)) for name in ('bool', 'int32', 'int64', 'float32', 'float64')),
 ]
 # What rebuilds a NumPy scalar and a NumPy array; their module was renamed in NumPy 2.
-_NUMPY_BUILDERS = (np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0])
+_NUMPY_BUILDERS: tuple[Any, ...] = (np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0])
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,9 @@ def load_file(path: str | Path) -> dict[str, Any]:
         with _allowing_harmless_classes():
             content = torch.load(path, map_location='cpu', weights_only=True)
     except UnpicklingError as error:
-        refused = re.search(r'(?:GLOBAL|global|Unsupported class|Unsupported type) (\S+)', str(error))
+        refused = re.search(
+            r'(?:GLOBAL|global|Unsupported class|Unsupported type) (\S+)', str(error)
+        )
         if refused is None:
             raise _damaged(path, error) from error
         raise InputError(
@@ -202,19 +205,31 @@ def _fit_backbone(state: dict[str, Tensor], keys: set[str]) -> tuple[dict[str, T
       segmentation code does.
     """
     if any(key.startswith('backbone.') for key in state):
-        inside = {k.removeprefix('backbone.'): v for k, v in state.items() if k.startswith('backbone.')}
-        dropped = [key for key in state if not key.startswith('backbone.')]
+        inside, dropped = {}, []
+        for key, value in state.items():
+            if key.startswith('backbone.'):
+                inside[key.removeprefix('backbone.')] = value
+            else:
+                dropped.append(key)
     else:
         inside, dropped = dict(state), []
     norms = {key.partition('.')[0] for key in keys if _OUTPUT_NORM.match(key)}
-    last_stage = max((int(key.split('.')[1]) for key in keys if key.startswith('stages.')), default=0)
-    if norms == {f'norm{last_stage}'}:
-        inside = {re.sub(r'^norm\.', f'norm{last_stage}.', k): v for k, v in inside.items()}
-    optional = re.compile(r'^(stages|downsamples|norm\d?|head|dist_head)\b')
-    for key in [key for key in inside if key not in keys and optional.match(key)]:
-        del inside[key]
-        dropped.append(key)
+    built = {part for key in keys if (part := _part(key))}
+    last = max((part.removeprefix('stages.') for part in built if part[0] == 's'), default='')
+    if norms == {f'norm{last}'}:
+        inside = {re.sub(r'^norm\.', f'norm{last}.', k): v for k, v in inside.items()}
+    for key in [key for key in inside if key not in keys]:
+        part = _part(key)
+        if _OPTIONAL.match(key) or (part and part not in built):
+            del inside[key]
+            dropped.append(key)
     return inside, dropped
+
+
+def _part(key: str) -> str:
+    """Return ``stages.<i>`` or ``downsamples.<i>`` if ``key`` belongs to one, else nothing."""
+    match = re.match(r'(?:stages|downsamples)\.\d+', key)
+    return match.group() if match else ''
 
 
 def _fit_whole(state: dict[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
@@ -224,7 +239,7 @@ def _fit_whole(state: dict[str, Tensor], model: nn.Module) -> tuple[dict[str, Te
     """
     inside, dropped = _fit_backbone(
         {key: value for key, value in state.items() if key.startswith('backbone.')},
-        {key.removeprefix('backbone.') for key in model.state_dict() if key.startswith('backbone.')},
+        set(model.get_submodule('backbone').state_dict()),
     )
     new = {f'backbone.{key}': value for key, value in inside.items()}
     new.update({key: value for key, value in state.items() if not key.startswith('backbone.')})

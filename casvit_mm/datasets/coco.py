@@ -77,7 +77,9 @@ def _read_json(path: Path, where: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f'annotation file {where} is not JSON: {error}. Export it again.') from error
+        raise InputError(
+            f'annotation file {where} is not JSON: {error}. Export it again.'
+        ) from error
     if not isinstance(content, dict):
         raise InputError(
             f'annotation file {where} holds a {type(content).__name__}, not an object with '
@@ -104,8 +106,8 @@ def _check_unique(entries: list[dict], section: str, where: str, key: str = 'id'
     twice = [value for value, count in counts.items() if count > 1]
     if twice:
         raise InputError(
-            f'annotation file {where}: {len(twice)} values of {section}.{key} occur more than once, '
-            f'first {twice[0]!r}. Make them unique.'
+            f'annotation file {where}: {len(twice)} values of {section}.{key} occur more than '
+            f'once, first {twice[0]!r}. Make them unique.'
         )
 
 
@@ -176,8 +178,8 @@ def _check_annotation(
         raise InputError(f'{which} has area {area!r}; expected a number of pixels')
     if with_masks and not _is_segmentation(annotation.get('segmentation')):
         raise InputError(
-            f'{which} has no polygon (3 points or more) or RLE under segmentation, which Mask R-CNN '
-            'learns from. Add it, or train boxes alone with a retinanet config.'
+            f'{which} has no polygon (3 points or more) or RLE under segmentation, which Mask '
+            'R-CNN learns from. Add it, or train boxes alone with a retinanet config.'
         )
     x, y, w, h = box
     width, height = sizes[annotation['image_id']]

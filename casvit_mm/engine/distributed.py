@@ -82,7 +82,7 @@ def on_first_rank(check: Callable[[], None]) -> None:
         raise InputError
 
 
-def cli(main: Callable[[], None]) -> None:
+def cli(main: Callable[[], object]) -> None:
     """Run a command line; an InputError ends it with one message and status 2.
 
     Under several processes rank 0 speaks and the others wait for the launcher to end them.

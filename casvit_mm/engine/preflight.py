@@ -31,8 +31,8 @@ def check_backbone(cfg: Config) -> None:
         if name not in ('type', *known):
             near = difflib.get_close_matches(name, known, n=1)
             raise InputError(
-                f'{cfg.filename}: model.backbone has no argument {name!r}'
-                f'{f"; did you mean {near[0]!r}?" if near else "."} CASViT takes {", ".join(known)}.'
+                f'{cfg.filename}: model.backbone has no argument {name!r}; '
+                f'{f"did you mean {near[0]!r}? " if near else ""}CASViT takes {", ".join(known)}'
             )
     try:
         CASViT(**{k: v for k, v in backbone.items() if k not in ('type', 'init_cfg')})
@@ -52,7 +52,8 @@ def check_pretrained(cfg: Config) -> None:
         raise InputError(
             f'pretrained weights {path!r} (model.backbone.init_cfg.checkpoint of {cfg.filename}) '
             f'do not exist.\nGet them from {MODEL_ZOO} and place them there, name another file by '
-            '--cfg-options model.backbone.init_cfg.checkpoint=PATH, or train without: --from-scratch'
+            '--cfg-options model.backbone.init_cfg.checkpoint=PATH, or train without it: '
+            '--from-scratch'
         )
 
 
@@ -71,9 +72,9 @@ def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
         annotations = root / dataset.ann_file
         if not annotations.is_file():
             raise InputError(
-                f'annotation file {annotations} ({split}_dataloader.dataset of {cfg.filename}) does '
-                f'not exist.\nPlace COCO (https://cocodataset.org/#download) under {root}, or train '
-                'on your own data: --data dataset.yaml (docs/own_data.md)'
+                f'annotation file {annotations} ({split}_dataloader.dataset of {cfg.filename}) '
+                f'does not exist.\nPlace COCO (https://cocodataset.org/#download) under {root}, or '
+                'use your own data: --data dataset.yaml (docs/own_data.md)'
             )
         check_coco(
             annotations,

@@ -119,8 +119,10 @@ def train(
         _fit_schedule(cfg, summaries['train'].num_images, notes)
         notes.append(
             f'own data {data}: '
-            + ', '.join(f'{s.num_images} {name} images, {s.num_objects} objects'
-                        for name, s in summaries.items())
+            + ', '.join(
+                f'{s.num_images} {name} images, {s.num_objects} objects'
+                for name, s in summaries.items()
+            )
             + f', classes {", ".join(summaries["train"].classes)}'
         )
     else:

@@ -111,14 +111,15 @@ class CASViTBlock(nn.Module):
 @contextmanager
 def _without_running_stats(module: nn.Module) -> Iterator[None]:
     """Let BatchNorm normalise as it would, without moving its running statistics."""
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, count) in zip(norms, kept, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def _checkpointed(block: nn.Module, x: Tensor) -> Tensor:
@@ -165,12 +166,13 @@ class CASViT(BaseModule):
 
     Shape:
         ``(B, in_channels, H, W) -> tuple of (B, out_channels[i], H / s, W / s)`` with
-        ``s = out_strides[i]``, rounded up. ``H`` and ``W`` may be odd; 32 px is the smallest size at
-        which the last stage still has a position per stride.
+        ``s = out_strides[i]``, rounded up. ``H`` and ``W`` may be odd and are 32 px or more.
 
     Raises:
         ValueError: If an argument is out of its range.
     """
+
+    _is_init: bool  # BaseModule's mark against initialising twice
 
     def __init__(
         self,
@@ -234,9 +236,9 @@ class CASViT(BaseModule):
         Raises:
             InputError: If the file is missing, unreadable or does not fit.
         """
-        if not self.is_init and self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
+        if not self._is_init and self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
             load_weights(self, self.init_cfg['checkpoint'])
-            self.is_init = True
+            self._is_init = True
         else:
             super().init_weights()
 
@@ -258,7 +260,7 @@ class CASViT(BaseModule):
         for i, stage in enumerate(self.stages):
             if i > 0:
                 x = self.downsamples[i - 1](x)
-            for block in stage:
+            for block in stage.children():
                 x = _checkpointed(block, x) if self.with_cp and self.training else block(x)
             if i in self.out_indices:
                 outs[i] = self.get_submodule(f'norm{i}')(x)

@@ -13,7 +13,7 @@ __all__ = ['AdditiveTokenMixer', 'ChannelGate', 'SpatialGate']
 class SpatialGate(nn.Module):
     """Weight each position by a sigmoid of its depthwise 3x3 neighbourhood.
 
-    CAS-ViT (https://arxiv.org/abs/2408.03703), section 3.2, the spatial part of the context mapping.
+    CAS-ViT (https://arxiv.org/abs/2408.03703), section 3.2: the spatial part of the mapping.
 
     Args:
         dim: Number of channels.
@@ -39,7 +39,7 @@ class SpatialGate(nn.Module):
 class ChannelGate(nn.Module):
     """Weight each channel by a sigmoid of a linear map of the mean over all positions.
 
-    CAS-ViT (https://arxiv.org/abs/2408.03703), section 3.2, the channel part of the context mapping.
+    CAS-ViT (https://arxiv.org/abs/2408.03703), section 3.2: the channel part of the mapping.
 
     Args:
         dim: Number of channels.

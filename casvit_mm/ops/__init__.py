@@ -92,7 +92,9 @@ def install() -> str:
     try:
         pointer.write_text(_POINTER)
     except OSError as error:
-        raise InputError(f'cannot write {pointer}: {error.strerror}. Use a virtual environment.') from error
+        raise InputError(
+            f'cannot write {pointer}: {error.strerror}. Use a virtual environment.'
+        ) from error
     return f'wrote {pointer}: every program of this environment now finds the operators'
 
 

@@ -1,0 +1,40 @@
+# make quickstart   install, then train and evaluate a small detector: three minutes on a CPU
+# make test         install what is missing, then lint, types and tests
+#
+# PYTHON=python3.12 picks the interpreter of .venv. TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# takes torch without CUDA, a tenth of the download.
+
+PYTHON ?= python3
+TASK ?= detection
+VENV := .venv
+BIN := $(VENV)/bin
+INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+
+.PHONY: install quickstart test lint types clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: setup.py constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
+	  { echo "error: Python 3.10 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(INDEX) -c constraints.txt torch torchvision
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[onedl,test]'
+	@touch $@
+
+quickstart: $(VENV)/installed
+	@test "$(TASK)" = detection || { echo "error: TASK=$(TASK) is not there yet; TASK=detection is" >&2; exit 2; }
+	$(BIN)/python tools/quickstart.py
+
+test: lint types
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

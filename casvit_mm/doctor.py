@@ -1,0 +1,158 @@
+"""Look at the environment: versions, operators, devices, and the cure for every fault.
+
+python -m casvit_mm.doctor
+
+Exit status 1 if a fault keeps our models from training.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from casvit_mm.ops import operator_source
+
+__all__ = ['check_environment', 'main']
+
+# Import name -> distributions that provide it, the maintained fork first.
+_PACKAGES = {
+    'torch': ('torch',),
+    'torchvision': ('torchvision',),
+    'timm': ('timm',),
+    'numpy': ('numpy',),
+    'cv2': ('opencv-python', 'opencv-python-headless'),
+    'mmengine': ('onedl-mmengine', 'mmengine', 'mmengine-lite'),
+    'mmcv': ('onedl-mmcv', 'mmcv', 'mmcv-lite'),
+    'mmdet': ('onedl-mmdetection', 'mmdet'),
+    'mmseg': ('onedl-mmsegmentation', 'mmsegmentation'),
+    'mmpretrain': ('onedl-mmpretrain', 'mmpretrain'),
+    'faster_coco_eval': ('faster-coco-eval',),
+}
+_LENT_OPERATORS = ('nms', 'roi_align', 'sigmoid_focal_loss')
+_OTHER_OPERATORS = ('deform_conv2d', 'ms_deform_attn', 'softnms', 'carafe')
+
+
+def _distributions(names: tuple[str, ...]) -> list[str]:
+    found = []
+    for name in names:
+        try:
+            found.append(f'{name} {metadata.version(name)}')
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _cure(module: str, error: str) -> str:
+    """Return the command that mends a failed import."""
+    if 'libGL' in error or 'libgthread' in error or 'libglib' in error:
+        return 'pip install --force-reinstall --no-deps opencv-python-headless'
+    if module == 'torchvision':
+        return 'pip install -c constraints.txt torch torchvision  (the two must match)'
+    if 'is used but incompatible' in error:
+        return "pip install -c constraints.txt 'casvit_mm[onedl]'  (versions that fit each other)"
+    if error == 'not installed':
+        return f'pip install -c constraints.txt {_PACKAGES[module][0]}'
+    return f'pip install -c constraints.txt --force-reinstall {_PACKAGES[module][0]}'
+
+
+def check_environment() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Look at Python, packages, operators and devices.
+
+    Returns:
+        Rows of (what, finding), and faults as (what is wrong, command that cures it).
+    """
+    rows = [('Python', f'{platform.python_version()} on {platform.platform()}')]
+    faults = []
+    for module, names in _PACKAGES.items():
+        found = _distributions(names)
+        error = '' if find_spec(module) else 'not installed'
+        if not error:
+            try:
+                importlib.import_module(module)
+            except Exception as failure:  # any failure of a foreign package is a finding
+                error = str(failure).strip().splitlines()[-1] if str(failure) else repr(failure)
+        rows.append((module, f'{", ".join(found)} {error}'.strip()))
+        if error:
+            faults.append((f'{module}: {error}', _cure(module, error)))
+        if len(found) > 1 and module != 'cv2':
+            other = ' '.join(name.split()[0] for name in found[1:])
+            faults.append(
+                (
+                    f'{module} is provided twice: {", ".join(found)}',
+                    f'pip uninstall {other}, then pip install --force-reinstall '
+                    f'--no-deps {found[0].split()[0]}',
+                )
+            )
+    _look_at_operators(rows, faults)
+    _look_at_devices(rows)
+    return rows, faults
+
+
+def _look_at_operators(rows: list[tuple[str, str]], faults: list[tuple[str, str]]) -> None:
+    source = operator_source()
+    if source == 'absent':
+        return
+    if source == 'compiled':
+        try:
+            importlib.import_module('mmcv._ext')
+        except ImportError as error:
+            faults.append(
+                (
+                    f'compiled operators of mmcv do not load: {error}',
+                    'pip install --force-reinstall --no-deps -c constraints.txt onedl-mmcv',
+                )
+            )
+            return
+        rows.append(
+            ('operators', f'compiled: {", ".join(_LENT_OPERATORS + _OTHER_OPERATORS)}, ...')
+        )
+        return
+    reach = {
+        'lent': 'in programs that import casvit_mm; for others: python -m casvit_mm.ops install',
+        'pointer': 'in every program of this environment',
+    }[source]
+    rows.append(('operators', f'torchvision: {", ".join(_LENT_OPERATORS)} ({reach})'))
+    rows.append(('', f'absent: {", ".join(_OTHER_OPERATORS)}, ...; they need compiled mmcv'))
+
+
+def _look_at_devices(rows: list[tuple[str, str]]) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        built = torch.version.cuda
+        why = 'no GPU found' if built else 'torch is built without CUDA'
+        rows.append(
+            ('CUDA', f'{why}; training runs on the CPU ({torch.get_num_threads()} threads)')
+        )
+        return
+    for index in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(index)
+        memory = f'{device.total_memory / 2**30:.0f} GiB'
+        rows.append((f'GPU {index}', f'{device.name}, {memory}, CUDA {torch.version.cuda}'))
+
+
+def main() -> None:
+    """Print what was found; exit with status 1 if there are faults."""
+    rows, faults = check_environment()
+    console = Console()
+    table = Table(show_header=False, box=None)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    for fault, cure in faults:
+        console.print(f'[red]fault[/red] {escape(fault)}', soft_wrap=True)
+        console.print(f'[green]cure[/green]  {escape(cure)}', soft_wrap=True)
+    if faults:
+        sys.exit(1)
+    console.print('everything our models need is here')
+
+
+if __name__ == '__main__':
+    main()
