@@ -42,12 +42,12 @@ def plain_nms(
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.float64])
 @pytest.mark.parametrize('offset', [0, 1])
-@pytest.mark.parametrize('threshold', [0.3, 0.7])
+@pytest.mark.parametrize('threshold', [0.3, 0.5])
 def test_nms_equals_its_definition(dtype, offset, threshold):
-    boxes, scores = random_boxes(60, dtype)
+    boxes, scores = random_boxes(90, dtype)
     dets, kept = mmcv_ops.nms(boxes, scores, threshold, offset=offset)
     expected = plain_nms(boxes, scores, threshold, offset)
-    assert 1 < len(expected) < 60
+    assert 1 < len(expected) < 90
     assert kept.tolist() == expected
     assert dets.shape == (len(expected), 5)
 
@@ -255,7 +255,7 @@ class Absent:
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
 import casvit_mm, torch
-print(casvit_mm.CASViT('xs')(torch.rand(1, 3, 32, 32))[3].shape[1])
+print(casvit_mm.CASViT('xs').eval()(torch.rand(1, 3, 32, 32))[3].shape[1])
 """
     result = run_command(sys.executable, '-c', code)
     assert result.stdout.strip() == '220', result.stderr

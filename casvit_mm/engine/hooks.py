@@ -6,6 +6,7 @@ import resource
 import sys
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
@@ -24,7 +25,7 @@ def _is_plain(value: Any) -> bool:
         return all(_is_plain(k) and _is_plain(v) for k, v in value.items())
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
-    return isinstance(value, _PLAIN)
+    return isinstance(value, _PLAIN) and not isinstance(value, np.generic)
 
 
 @HOOKS.register_module()
@@ -47,7 +48,11 @@ class PlainCheckpointHook(Hook):
             }
             for name, buffer in hub['log_scalars'].items()
         }
-        hub['runtime_info'] = {k: v for k, v in hub['runtime_info'].items() if _is_plain(v)}
+        info = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in hub['runtime_info'].items()
+        }
+        hub['runtime_info'] = {name: value for name, value in info.items() if _is_plain(value)}
         hub['resumed_keys'] = dict(hub['resumed_keys'])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

@@ -92,11 +92,11 @@ def train(
     """
     cfg = _load_config(config, cfg_options, launcher, work_dir)
     notes: list[str] = []
+    if from_scratch:
+        _train_from_scratch(cfg, notes)
     if resume is not None:
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else resume
-    if from_scratch:
-        _train_from_scratch(cfg, notes)
     if amp:
         _use_amp(cfg)
     if auto_scale_lr:
@@ -214,7 +214,7 @@ def evaluate(
     cfg.load_from, cfg.resume = checkpoint, False
     if show_dir is not None:
         cfg.default_hooks.visualization.update(
-            draw=True, test_out_dir=str(Path(show_dir).resolve())
+            type='AllRanksVisualizationHook', draw=True, test_out_dir=str(Path(show_dir).resolve())
         )
         cfg.visualizer.vis_backends = []
 

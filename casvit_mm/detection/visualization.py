@@ -1,0 +1,43 @@
+"""Pictures of predictions, also when several processes share the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mmdet.engine.hooks import DetVisualizationHook
+from mmengine.dist import utils
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+__all__ = ['AllRanksVisualizationHook']
+
+
+@contextmanager
+def _as_main_process() -> Iterator[None]:
+    original = utils.is_main_process
+    utils.is_main_process = lambda group=None: True
+    try:
+        yield
+    finally:
+        utils.is_main_process = original
+
+
+@HOOKS.register_module()
+class AllRanksVisualizationHook(DetVisualizationHook):
+    """mmdet's hook, drawing on every rank.
+
+    MMEngine's visualizer works on rank 0 alone, so with N processes only every Nth picture would
+    be drawn. Each picture goes to a file of its own, so the ranks cannot disturb each other.
+    """
+
+    def before_test(self, runner: Runner) -> None:
+        """Give every rank the class names, which MMEngine gives to rank 0."""
+        with _as_main_process():
+            self._visualizer.dataset_meta = runner.test_dataloader.dataset.metainfo
+
+    def after_test_iter(self, *args: Any, **kwargs: Any) -> None:
+        """Draw truth and predictions of one batch to ``test_out_dir``."""
+        with _as_main_process():
+            super().after_test_iter(*args, **kwargs)

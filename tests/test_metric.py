@@ -1,0 +1,147 @@
+import contextlib
+import io
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip('mmdet')
+from pycocotools import mask as mask_utils
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from casvit_mm.detection import CocoAP
+
+CLASSES = ('small', 'large', 'never')
+SIDE = 200
+
+
+def rectangle(x: float, y: float, w: float, h: float) -> dict:
+    mask = np.zeros((SIDE, SIDE), np.uint8, order='F')
+    mask[int(y) : int(y + h), int(x) : int(x + w)] = 1
+    rle = mask_utils.encode(mask)
+    return dict(rle, counts=rle['counts'].decode())
+
+
+@pytest.fixture(scope='module')
+def scene(tmp_path_factory):
+    """A ground truth of 4 images, one crowded, and imperfect predictions as the model gives them.
+
+    Category ids are neither consecutive nor in the order of the class names.
+    """
+    rng = np.random.default_rng(0)
+    ids = {'large': 3, 'small': 7, 'never': 5}
+    images, annotations, predictions = [], [], []
+    for image_id, count in enumerate((12, 8, 170, 0), 1):
+        images.append(dict(id=image_id, width=SIDE, height=SIDE, file_name=f'{image_id}.png'))
+        boxes, scores, labels = [], [], []
+        for _ in range(count):
+            label = int(rng.integers(2)) if count < 100 else 0
+            w, h = rng.integers(4, 20, 2) * (1 + 3 * label)
+            x, y = rng.integers(0, SIDE - w), rng.integers(0, SIDE - h)
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=image_id,
+                    category_id=ids[CLASSES[label]],
+                    bbox=[int(v) for v in (x, y, w, h)],
+                    area=int(w * h),
+                    segmentation=rectangle(x, y, w, h),
+                    iscrowd=int(rng.random() < 0.1),
+                )
+            )
+            for _ in range(int(rng.integers(0, 3))):
+                dx, dy = rng.normal(0, 0.1, 2) * (w, h)
+                boxes.append([x + dx, y + dy, x + dx + w, y + dy + h])
+                scores.append(rng.random())
+                labels.append(label if rng.random() < 0.9 else 1 - label)
+        clipped = np.clip(np.array(boxes, np.float32).reshape(-1, 4), 0, SIDE)
+        masks = [rectangle(a, b, max(c - a, 1), max(d - b, 1)) for a, b, c, d in clipped.round()]
+        predictions.append(
+            dict(
+                img_id=image_id,
+                bboxes=clipped,
+                scores=np.array(scores, np.float32),
+                labels=np.array(labels, np.int64),
+                masks=masks,
+            )
+        )
+    categories = [dict(id=i, name=name) for name, i in ids.items()]
+    path = tmp_path_factory.mktemp('scene') / 'gt.json'
+    path.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
+    return path, predictions
+
+
+def ours(path, predictions, max_dets):
+    metric = CocoAP(str(path), metric=['bbox', 'segm'], max_dets=max_dets)
+    metric.dataset_meta = dict(classes=CLASSES)
+    return metric.compute_metrics([({}, prediction) for prediction in predictions])
+
+
+def reference(path, predictions, kind, max_dets):
+    """pycocotools, with AP read from its arrays at ``max_dets``."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path))
+        ids = {c['name']: c['id'] for c in truth.dataset['categories']}
+        detections = []
+        for p in predictions:
+            for box, score, label, mask in zip(p['bboxes'], p['scores'], p['labels'], p['masks']):
+                x1, y1, x2, y2 = box.tolist()
+                found = dict(image_id=p['img_id'], category_id=ids[CLASSES[label]])
+                found['score'] = float(score)
+                where = (
+                    dict(bbox=[x1, y1, x2 - x1, y2 - y1])
+                    if kind == 'bbox'
+                    else dict(segmentation=mask)
+                )
+                detections.append({**found, **where})
+        evaluator = COCOeval(truth, truth.loadRes(detections), kind)
+        evaluator.params.maxDets = [1, 10, max_dets]
+        evaluator.evaluate()
+        evaluator.accumulate()
+    precision = evaluator.eval['precision'][..., -1]
+    per_class = {}
+    for name in CLASSES:
+        values = precision[:, :, sorted(ids.values()).index(ids[name]), 0]
+        per_class[name] = values[values > -1].mean() if (values > -1).any() else float('nan')
+    figures = {}
+    for key, part in (
+        ('', precision[:, :, :, 0]),
+        ('_50', precision[0, :, :, 0]),
+        ('_75', precision[5, :, :, 0]),
+        ('_s', precision[:, :, :, 1]),
+        ('_m', precision[:, :, :, 2]),
+    ):
+        figures[key] = part[part > -1].mean()
+    recall = evaluator.eval['recall'][..., 0, -1]
+    return figures, per_class, recall[recall > -1].mean()
+
+
+@pytest.mark.parametrize('kind', ['bbox', 'segm'])
+@pytest.mark.parametrize('max_dets', [100, 400])
+def test_figures_equal_pycocotools(scene, kind, max_dets):
+    path, predictions = scene
+    figures = ours(path, predictions, 400)
+    expected, per_class, recall = reference(path, predictions, kind, max_dets)
+    suffix = '' if max_dets == 100 else '_maxDets400'
+    for key, value in expected.items():
+        assert figures[f'{kind}_mAP{key}{suffix}'] == pytest.approx(value, abs=1e-9)
+    for name, value in per_class.items():
+        assert figures[f'{kind}_AP{suffix}/{name}'] == pytest.approx(value, abs=1e-9, nan_ok=True)
+    assert figures[f'{kind}_AR@{max_dets}'] == pytest.approx(recall, abs=1e-9)
+
+
+def test_the_limit_matters_where_images_are_crowded(scene):
+    figures = ours(*scene, 400)
+    assert figures['bbox_mAP_maxDets400'] > figures['bbox_mAP'] > 0.1
+    assert not any('maxDets' in name for name in ours(*scene, 100))
+
+
+def test_no_prediction_at_all_scores_zero(scene):
+    path, predictions = scene
+    none = [
+        dict(img_id=p['img_id'], bboxes=np.zeros((0, 4)), scores=[], labels=[], masks=[])
+        for p in predictions
+    ]
+    figures = ours(path, none, 100)
+    assert figures['bbox_mAP'] == figures['segm_mAP'] == 0

@@ -1,0 +1,334 @@
+"""The command lines, end to end, on a few generated images."""
+
+import json
+import re
+import socket
+import sys
+
+import pytest
+import torch
+from conftest import ROOT, run_command
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+pytest.importorskip('mmdet')
+from casvit_mm import InputError
+from casvit_mm.engine import evaluate, train
+from casvit_mm.engine.hooks import PlainCheckpointHook
+from casvit_mm.launch import check_launch
+from casvit_mm.visualize import read_scalars
+from casvit_mm.weights import load_file
+
+SHAPES = 'configs/maskrcnn_casvit_xs_shapes.py'
+COCO = 'configs/maskrcnn_casvit_xs_coco.py'
+# A run of two epochs of two iterations each.
+SHORT = [
+    'train_cfg.max_epochs=2',
+    'train_cfg.val_interval=1',
+    'param_scheduler.1.end=2',
+    'train_dataloader.batch_size=2',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'val_dataloader.num_workers=0',
+    'val_dataloader.persistent_workers=False',
+]
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, shapes):
+    """A work dir after two-process training through the launcher, and what it printed."""
+    if torch.cuda.is_available() and torch.cuda.device_count() < 2:
+        pytest.skip('two processes need two GPUs or none')
+    work_dir = tmp_path_factory.mktemp('run') / 'work dir'
+    result = run_command(
+        'tools/dist_train.sh',
+        SHAPES,
+        2,
+        '--from-scratch',
+        '--data',
+        shapes,
+        '--work-dir',
+        work_dir,
+        '--seed',
+        0,
+        '--tensorboard',
+        '--cfg-options',
+        *SHORT,
+        PORT=free_port(),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return work_dir, result.stdout + result.stderr
+
+
+def test_two_processes_train_and_keep_the_last_and_the_best_checkpoint(trained):
+    work_dir, printed = trained
+    names = sorted(path.name for path in work_dir.glob('*.pth'))
+    assert names[-1] == 'epoch_2.pth'
+    assert len(names) == 2
+    assert names[0].startswith('best_coco_bbox_mAP')
+    # 8 images, 2 processes, 2 images each: 2 iterations per epoch.
+    assert '[2][2/2]' in printed
+    assert load_file(work_dir / 'epoch_2.pth')['meta']['iter'] == 4
+
+
+def test_the_log_tells_rate_time_memory_and_losses(trained):
+    _, printed = trained
+    line = next(line for line in printed.splitlines() if 'Epoch(train)' in line)
+    for item in ('eta:', 'time:', 'img_per_s:', 'host_memory:', 'loss:', 'loss_mask:', 'lr:'):
+        assert item in line
+    assert 'norms of the backbone learn' in printed
+    assert re.search(r'evaluate it: python tools/test.py .*best_', printed)
+
+
+def test_tensorboard_holds_the_losses_and_the_scores(trained):
+    event_accumulator = pytest.importorskip(
+        'tensorboard.backend.event_processing.event_accumulator'
+    )
+    (path,) = trained[0].rglob('events.out.tfevents.*')
+    events = event_accumulator.EventAccumulator(str(path)).Reload()
+    logged = {round(e.value, 4) for e in events.Scalars('loss')}
+    expected = {round(e['loss'], 4) for e in read_scalars(trained[0]) if 'loss' in e}
+    assert logged == expected
+    assert len(events.Scalars('coco/bbox_mAP')) == 2
+
+
+def test_running_statistics_learnt_and_are_the_mean_of_the_ranks(trained):
+    state = load_file(trained[0] / 'epoch_2.pth')['state_dict']
+    assert state['backbone.stem.1.running_mean'].abs().max() > 0
+
+
+def test_evaluation_prints_tables_and_writes_figures_and_pictures(trained, shapes, tmp_path):
+    work_dir, _ = trained
+    result = run_command(
+        'tools/dist_test.sh',
+        SHAPES,
+        work_dir / 'epoch_2.pth',
+        2,
+        '--data',
+        shapes,
+        '--work-dir',
+        tmp_path,
+        '--out',
+        tmp_path / 'sub/figures.json',
+        '--show-dir',
+        tmp_path / 'pictures',
+        PORT=free_port(),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    figures = json.loads((tmp_path / 'sub/figures.json').read_text())
+    assert {'coco/bbox_mAP', 'coco/segm_mAP', 'coco/bbox_AP/circle', 'seconds'} <= set(figures)
+    for text in ('AP75', 'box', 'mask', 'circle', 'square', 'triangle'):
+        assert text in result.stdout
+    pictures = sorted(path.name for path in (tmp_path / 'pictures').glob('*.png'))
+    assert pictures == ['0001.png', '0002.png', '0003.png', '0004.png']
+
+
+def options(values):
+    from mmengine.config import DictAction
+
+    return {k: DictAction._parse_iterable(v) for k, v in (o.split('=') for o in values)}
+
+
+def test_resuming_continues_where_the_last_checkpoint_ended(trained, shapes, tmp_path):
+    path = trained[0] / 'epoch_2.pth'
+    longer = options(SHORT) | {'train_cfg.max_epochs': 3}
+    runner = train(
+        str(ROOT / SHAPES),
+        work_dir=str(tmp_path),
+        resume=str(path),
+        from_scratch=True,
+        data=str(shapes),
+        cfg_options=longer,
+    )
+    # The launcher's run took 2 iterations per epoch; one process takes 4.
+    assert runner.epoch == 3
+    assert runner.iter == 4 + 4
+    history = runner.message_hub.get_scalar('train/loss').data[0]
+    before = load_file(path)['message_hub']['log_scalars']['train/loss']['values']
+    assert history[: len(before)].tolist() == before
+    assert len(history) == len(before) + 4
+
+
+def test_checkpoints_hold_plain_values_only(trained):
+    content = torch.load(trained[0] / 'epoch_2.pth', weights_only=True)
+    assert {'state_dict', 'optimizer', 'param_schedulers', 'message_hub'} <= set(content)
+
+
+def test_resuming_never_executes_the_checkpoints_text(tmp_path):
+    marker = tmp_path / 'ran'
+    checkpoint = dict(state_dict={'weight': torch.zeros(1, 1), 'bias': torch.zeros(1)})
+    checkpoint['meta'] = dict(config=f'import os; os.mkdir({str(marker)!r})')
+    runner = type('Runner', (), dict(model=torch.nn.Linear(1, 1), _load_from='x.pth'))()
+    runner.model.backbone = torch.nn.Identity()
+    PlainCheckpointHook().after_load_checkpoint(runner, checkpoint)
+    assert 'config' not in checkpoint['meta']
+    assert not marker.exists()
+
+
+@HOOKS.register_module()
+class _NeverTrains(Hook):
+    """Fails the test if training starts."""
+
+    def before_train(self, runner):
+        pytest.fail('training started in spite of bad input')
+
+
+def bad_training(**arguments):
+    """Start training in process; every bad input must end it before it starts."""
+    cfg_options = {'custom_hooks': [dict(type='_NeverTrains')], **arguments.pop('cfg_options', {})}
+    return train(arguments.pop('config', str(ROOT / COCO)), cfg_options=cfg_options, **arguments)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(), r"'checkpoints/cas-vit-xs\.pth' .*do not exist(?s:.*)--from-scratch"),
+        (dict(config='configs/nowhere.py'), r'configs/nowhere\.py does not exist'),
+        (dict(from_scratch=True), r'instances_train2017\.json (?s:.*)does not exist(?s:.*)--data'),
+        (
+            dict(from_scratch=True, cfg_options={'model.backbone.drop_path': 0.1}),
+            "model.backbone has no argument 'drop_path'; did you mean 'drop_path_rate'",
+        ),
+        (
+            dict(from_scratch=True, cfg_options={'model.backbone.arch': 'l'}),
+            "model.backbone: unknown arch 'l'",
+        ),
+        (dict(from_scratch=True, launcher='pytorch'), r'tools/dist_train\.sh'),
+    ],
+)
+def test_bad_input_ends_before_training(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('LOCAL_RANK', raising=False)
+    with pytest.raises(InputError, match=message):
+        bad_training(work_dir=str(tmp_path), **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='needs a host without GPU')
+def test_amp_without_gpu_is_refused(tmp_path):
+    with pytest.raises(InputError, match='--amp needs a GPU'):
+        bad_training(from_scratch=True, amp=True, work_dir=str(tmp_path))
+
+
+def test_a_pretrained_file_that_does_not_fit_ends_before_training(shapes, tmp_path):
+    torch.save({'stem.0.weight': torch.zeros(24, 3, 3, 3), 'x': torch.zeros(1)}, tmp_path / 'w.pth')
+    with pytest.raises(InputError, match=r'w\.pth.* 1/535 keys matched'):
+        bad_training(
+            data=str(shapes),
+            work_dir=str(tmp_path),
+            cfg_options={'model.backbone.init_cfg.checkpoint': str(tmp_path / 'w.pth')},
+        )
+
+
+@pytest.mark.parametrize('entry', ['test', 'resume', 'load_from'])
+@pytest.mark.parametrize('damage', ['truncated', 'other model', 'missing'])
+def test_a_checkpoint_that_cannot_be_used_is_refused(trained, shapes, tmp_path, entry, damage):
+    path = tmp_path / 'c.pth'
+    source = trained[0] / 'epoch_2.pth'
+    if damage == 'truncated':
+        path.write_bytes(source.read_bytes()[:100_000])
+    elif damage == 'other model':
+        content = torch.load(source, weights_only=True)
+        content['state_dict'].pop('neck.fpn_convs.0.conv.weight')
+        torch.save(content, path)
+    message = {
+        'truncated': r"c\.pth' \(100000 bytes\) is cut short",
+        'other model': r'(?s)\d+/\d+ keys matched.*missing: neck\.fpn_convs\.0\.conv\.weight',
+        'missing': r"c\.pth' does not exist",
+    }[damage]
+    common = dict(config=str(ROOT / SHAPES), data=str(shapes), work_dir=str(tmp_path))
+    run = {
+        'test': lambda: evaluate(checkpoint=str(path), **common),
+        'resume': lambda: bad_training(resume=str(path), from_scratch=True, **common),
+        'load_from': lambda: bad_training(
+            cfg_options={'load_from': str(path), 'model.backbone.init_cfg': None}, **common
+        ),
+    }[entry]
+    with pytest.raises(InputError, match=message):
+        run()
+
+
+def test_bad_input_on_two_processes_prints_one_message_and_no_traceback(tmp_path):
+    result = run_command(
+        'tools/dist_train.sh',
+        COCO,
+        2,
+        '--from-scratch',
+        '--data',
+        tmp_path / 'a b.yaml',
+        PORT=free_port(),
+    )
+    assert result.returncode == 2
+    assert result.stderr.count('error: ') == 1
+    assert 'a b.yaml (--data) does not exist' in result.stderr
+    assert 'Traceback' not in result.stderr
+
+
+def test_a_port_in_use_is_named(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=rf'port {port} .*PORT={port + 1}'):
+            check_launch(2, 0, '127.0.0.1', port)
+        check_launch(2, 1, '127.0.0.1', port)  # only host 0 opens it
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    with pytest.raises(InputError, match=r'2 processes asked for, but this host has 1 GPU'):
+        check_launch(2, 0, '127.0.0.1', int(free_port()))
+
+
+def test_launchers_pass_their_environment_and_arguments_on(tmp_path):
+    (tmp_path / 'python').write_text('#!/bin/sh\nfor a in "$@"; do echo "<$a>"; done\n')
+    (tmp_path / 'srun').write_text('#!/bin/sh\nfor a in "$@"; do echo "<$a>"; done\n')
+    for name in ('python', 'srun'):
+        (tmp_path / name).chmod(0o755)
+    path = f'{tmp_path}:/usr/bin:/bin'
+    cluster = dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='node0', PORT='1234')
+
+    def run(*command, **env):
+        import subprocess
+
+        result = subprocess.run(
+            command, cwd=ROOT, env=dict(PATH=path, **env), capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    printed = run('tools/dist_train.sh', 'c.py', '8', '--work-dir', 'a b', **cluster)
+    for argument in (
+        '--nnodes=2',
+        '--node-rank=1',
+        '--nproc-per-node=8',
+        '--master-addr=node0',
+        '--master-port=1234',
+        'tools/train.py',
+        'c.py',
+        'a b',
+    ):
+        assert f'<{argument}>' in printed
+    printed = run('tools/dist_test.sh', 'c.py', 'w.pth', '8', '--out', 'a b.json', **cluster)
+    for argument in ('--nproc-per-node=8', 'tools/test.py', 'c.py', 'w.pth', 'a b.json'):
+        assert f'<{argument}>' in printed
+    printed = run('tools/slurm_train.sh', 'part', 'job', 'c.py', '--work-dir', 'a b', GPUS='16')
+    for argument in ('--partition=part', '--ntasks=16', 'c.py', '--launcher', 'slurm', 'a b'):
+        assert f'<{argument}>' in printed
+    printed = run('tools/slurm_test.sh', 'part', 'job', 'c.py', 'w.pth', SRUN_ARGS='-x n1')
+    for argument in ('tools/test.py', 'w.pth', '-x', 'n1'):
+        assert f'<{argument}>' in printed
+
+
+def test_doctor_finds_this_environment_healthy():
+    result = run_command(sys.executable, '-m', 'casvit_mm.doctor')
+    assert result.returncode == 0, result.stdout + result.stderr
+    for text in ('torch', 'mmdet', 'operators', 'roi_align', 'everything our models need is here'):
+        assert text in result.stdout
