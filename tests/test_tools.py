@@ -1,21 +1,26 @@
 """The command lines, end to end, on a few generated images."""
 
+import importlib.util
 import json
 import re
+import shutil
 import socket
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, run_command
+from conftest import ROOT, official_state_dict, run_command
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 pytest.importorskip('mmdet')
-from casvit_mm import InputError
+from casvit_mm import InputError, doctor
 from casvit_mm.engine import evaluate, train
 from casvit_mm.engine.hooks import PlainCheckpointHook
 from casvit_mm.launch import check_launch
+from casvit_mm.ops import operator_source
 from casvit_mm.visualize import read_scalars
 from casvit_mm.weights import load_file
 
@@ -77,10 +82,17 @@ def test_two_processes_train_and_keep_the_last_and_the_best_checkpoint(trained):
     assert load_file(work_dir / 'epoch_2.pth')['meta']['iter'] == 4
 
 
+def test_warm_up_of_a_small_set_is_shortened_and_ends(trained):
+    rates = [entry['lr'] for entry in read_scalars(trained[0]) if 'loss' in entry]
+    assert rates[0] == pytest.approx(1e-5)
+    assert max(rates) > 5e-4
+    assert 'warm-up shortened from 20 to 2 iterations' in trained[1]
+
+
 def test_the_log_tells_rate_time_memory_and_losses(trained):
     _, printed = trained
     line = next(line for line in printed.splitlines() if 'Epoch(train)' in line)
-    for item in ('eta:', 'time:', 'img_per_s:', 'host_memory:', 'loss:', 'loss_mask:', 'lr:'):
+    for item in ('eta:', 'time:', 'img_per_s:', 'host_memory_mb:', 'loss:', 'loss_mask:', 'lr:'):
         assert item in line
     assert 'norms of the backbone learn' in printed
     assert re.search(r'evaluate it: python tools/test.py .*best_', printed)
@@ -177,6 +189,116 @@ class _NeverTrains(Hook):
 
     def before_train(self, runner):
         pytest.fail('training started in spite of bad input')
+
+
+class _Stop(Exception):
+    """Ends a training that is ready to start."""
+
+
+@HOOKS.register_module()
+class _StopBeforeTraining(Hook):
+    def before_train(self, runner):
+        raise _Stop(runner)
+
+
+def ready_runner(**arguments):
+    """Return the Runner at the moment before its first iteration."""
+    cfg_options = {
+        'custom_hooks': [dict(type='_StopBeforeTraining')],
+        **arguments.pop('cfg_options', {}),
+    }
+    with pytest.raises(_Stop) as caught:
+        train(str(ROOT / COCO), cfg_options=cfg_options, **arguments)
+    return caught.value.args[0]
+
+
+def test_auto_scale_lr_scales_from_the_published_total_batch(shapes, tmp_path):
+    common = dict(from_scratch=True, data=str(shapes), work_dir=str(tmp_path))
+    plain = ready_runner(**common)
+    scaled = ready_runner(auto_scale_lr=True, **common)
+    rates = [r.optim_wrapper.param_groups[0]['initial_lr'] for r in (plain, scaled)]
+    assert rates == [2e-4, pytest.approx(2e-4 * 4 / 32)]
+
+
+def test_from_scratch_unfreezes_the_norms_and_pretrained_keeps_them_frozen(shapes, tmp_path):
+    common = dict(data=str(shapes), work_dir=str(tmp_path))
+    model = ready_runner(from_scratch=True, **common).model.train()
+    assert model.backbone.stem[1].training
+    state = official_state_dict('xs')
+    torch.save(dict(model=state), tmp_path / 'w.pth')
+    init = {'model.backbone.init_cfg.checkpoint': str(tmp_path / 'w.pth')}
+    model = ready_runner(cfg_options=init, **common).model.train()
+    assert not model.backbone.stem[1].training
+    assert torch.equal(model.backbone.stem[0].weight.cpu(), state['patch_embed.0.weight'])
+
+
+def test_the_same_seed_gives_the_same_weights(shapes, tmp_path):
+    common = dict(from_scratch=True, data=str(shapes), work_dir=str(tmp_path), deterministic=True)
+    try:
+        stems = [ready_runner(seed=s, **common).model.backbone.stem[0].weight for s in (3, 3, 4)]
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(stems[0], stems[1])
+    assert not torch.equal(stems[0], stems[2])
+
+
+def test_mmdets_own_train_tool_runs_the_config_copied_to_the_work_dir(trained, tmp_path):
+    tool = Path(importlib.util.find_spec('mmdet').origin).parent / '.mim/tools/train.py'
+    if not tool.is_file():
+        pytest.skip('this mmdet was installed without its tools')
+    result = run_command(
+        sys.executable,
+        tool,
+        trained[0] / Path(SHAPES).name,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'launcher=none',
+        'train_cfg.max_epochs=1',
+        'param_scheduler.1.end=1',
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / 'epoch_1.pth').is_file()
+
+
+def test_mmdets_own_test_tool_imports_after_the_operators_are_installed(tmp_path):
+    if operator_source() == 'compiled':
+        pytest.skip('this mmcv has the operators')
+    mmdet, mmcv = (Path(importlib.util.find_spec(n).origin).parent for n in ('mmdet', 'mmcv'))
+    tool = mmdet / '.mim/tools/test.py'
+    if not tool.is_file():
+        pytest.skip('this mmdet was installed without its tools')
+    shutil.copytree(
+        mmcv, tmp_path / 'mmcv', ignore=shutil.ignore_patterns('__pycache__', '_ext.py')
+    )
+    env = dict(PYTHONPATH=str(tmp_path))
+    before = run_command(sys.executable, tool, '--help', **env)
+    assert "No module named 'mmcv._ext'" in before.stderr
+    installed = run_command(sys.executable, '-m', 'casvit_mm.ops', 'install', **env)
+    assert str(tmp_path) in installed.stdout
+    after = run_command(sys.executable, tool, '--help', **env)
+    assert after.returncode == 0, after.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_one_process_trains_on_a_gpu_through_nccl(shapes, tmp_path):
+    result = run_command(
+        'tools/dist_train.sh',
+        SHAPES,
+        1,
+        '--from-scratch',
+        '--amp',
+        '--data',
+        shapes,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        *SHORT,
+        PORT=free_port(),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / 'epoch_2.pth').is_file()
 
 
 def bad_training(**arguments):
@@ -296,8 +418,6 @@ def test_launchers_pass_their_environment_and_arguments_on(tmp_path):
     cluster = dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='node0', PORT='1234')
 
     def run(*command, **env):
-        import subprocess
-
         result = subprocess.run(
             command, cwd=ROOT, env=dict(PATH=path, **env), capture_output=True, text=True
         )
@@ -325,6 +445,13 @@ def test_launchers_pass_their_environment_and_arguments_on(tmp_path):
     printed = run('tools/slurm_test.sh', 'part', 'job', 'c.py', 'w.pth', SRUN_ARGS='-x n1')
     for argument in ('tools/test.py', 'w.pth', '-x', 'n1'):
         assert f'<{argument}>' in printed
+
+
+def test_doctor_names_the_cure_for_a_missing_package(monkeypatch):
+    monkeypatch.setattr(doctor, 'find_spec', lambda name: name != 'mmdet' or None)
+    _, faults = doctor.check_environment()
+    cure = 'pip install -c constraints.txt onedl-mmdetection'
+    assert ('mmdet: not installed', cure) in faults
 
 
 def test_doctor_finds_this_environment_healthy():

@@ -9,10 +9,13 @@ in work_dirs/quickstart. What is already there is not done again.
 
 import argparse
 import json
+import math
+import re
 import shlex
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 from casvit_mm.datasets.shapes import generate_shapes
@@ -22,14 +25,34 @@ from casvit_mm.visualize import draw_loss_curve
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/maskrcnn_casvit_xs_shapes.py'
+PROGRESS = re.compile(r'INFO - ((?:Epoch\((?:train|test)\)|own data|--from-scratch).*)')
 
 
-def run(command: str) -> None:
-    """Show a command and run it from the repository's root; its failure is ours."""
+def run(command: str, log: Path) -> None:
+    """Show a command, run it from the repository's root, and echo the lines that tell progress.
+
+    Everything it prints goes to ``log``. If it fails, its last lines are shown and we end too.
+    """
     print(f'\n$ {command}', flush=True)
-    code = subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=ROOT).returncode
-    if code:
-        sys.exit(code)
+    last: deque[str] = deque(maxlen=15)
+    process = subprocess.Popen(
+        [sys.executable, *shlex.split(command)[1:]],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    with log.open('w') as file:
+        for line in process.stdout:
+            file.write(line)
+            last.append(line)
+            if progress := PROGRESS.search(line):
+                print(f'  {progress.group(1)}', flush=True)
+    if process.wait():
+        sys.stderr.writelines(last)
+        print(f'\nthe command above failed; all it printed is in {log}', file=sys.stderr)
+        sys.exit(process.returncode)
 
 
 def main() -> None:
@@ -41,17 +64,20 @@ def main() -> None:
     work_dir = ROOT / parser.parse_args().work_dir
     figures = work_dir / 'metrics.json'
     shown = work_dir.relative_to(ROOT) if work_dir.is_relative_to(ROOT) else work_dir
+    quoted = shlex.quote(str(shown))
     if not figures.is_file():
         start = time.perf_counter()
         generate_shapes(work_dir / 'data')
         run(
-            f'python tools/train.py {CONFIG} --from-scratch --data {shown}/data/dataset.yaml '
-            f'--work-dir {shown} --seed 0'
+            f'python tools/train.py {CONFIG} --from-scratch --data {quoted}/data/dataset.yaml '
+            f'--work-dir {quoted} --seed 0 --resume',
+            work_dir / 'train.log',
         )
         best = sorted(work_dir.glob('best_*.pth'))[-1].name
         run(
-            f'python tools/test.py {CONFIG} {shown}/{best} --data {shown}/data/dataset.yaml '
-            f'--work-dir {shown}/test --out {shown}/test.json --show-dir {shown}/pictures'
+            f'python tools/test.py {CONFIG} {quoted}/{best} --data {quoted}/data/dataset.yaml '
+            f'--work-dir {quoted}/test --out {quoted}/test.json --show-dir {quoted}/pictures',
+            work_dir / 'test.log',
         )
         draw_loss_curve(work_dir, work_dir / 'loss_curve.png')
         metrics = json.loads((work_dir / 'test.json').read_text())
@@ -59,7 +85,7 @@ def main() -> None:
 
     metrics = json.loads(figures.read_text())
     print_metrics(
-        {k: v for k, v in metrics.items() if k.startswith('coco/') and v is not None},
+        {k: math.nan if v is None else v for k, v in metrics.items() if k.startswith('coco/')},
         title='\nquickstart, on images it did not train on',
     )
     print(f'{metrics["seconds"]:.0f} seconds. Figures: {shown}/metrics.json')

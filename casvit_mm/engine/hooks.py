@@ -87,5 +87,5 @@ class HostStatsHook(Hook):
         hub.update_scalar('train/img_per_s', images * runner.world_size / max(seconds, 1e-9))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         hub.update_scalar(
-            'train/host_memory', peak / (2**20 if sys.platform == 'darwin' else 2**10)
+            'train/host_memory_mb', peak / (2**20 if sys.platform == 'darwin' else 2**10)
         )

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import CheckpointLoader, Runner
 
+import casvit_mm.engine.hooks  # noqa: F401  registers the hooks
 from casvit_mm.datasets import apply_own_data, read_own_data
 from casvit_mm.engine.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.preflight import check_backbone, check_datasets, check_pretrained
@@ -34,6 +35,9 @@ def _load_config(
         cfg.merge_from_dict(cfg_options)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
+    # Named in the config, so that its copy in the work dir also runs in mmdet's own tools.
+    imports = cfg.setdefault('custom_imports', dict(imports=[]))
+    imports.imports = [*imports.imports, 'casvit_mm.engine.hooks']
     cfg.custom_hooks = [
         *cfg.get('custom_hooks', []),
         dict(type='PlainCheckpointHook'),
@@ -44,8 +48,6 @@ def _load_config(
 
 def _build_runner(cfg: Config, notes: list[str]) -> Runner:
     """Build the Runner, make it read checkpoints safely, and log what was changed for the user."""
-    import casvit_mm.engine.hooks  # noqa: F401  registers the hooks
-
     CheckpointLoader.register_scheme(prefixes='', loader=read_checkpoint, force=True)
     runner = Runner.from_cfg(cfg)
     for note in notes:
@@ -159,7 +161,8 @@ def _fit_schedule(cfg: Config, num_images: int, notes: list[str]) -> None:
     total = per_epoch * cfg.train_cfg.get('max_epochs', 1)
     for scheduler in cfg.param_scheduler:
         if not scheduler.get('by_epoch', True) and scheduler.get('begin', 0) == 0:
-            limit = max(1, total // 10)
+            # A ramp of one step would stay at its start for good.
+            limit = max(2, total // 10)
             if scheduler.get('end', 0) > limit:
                 notes.append(
                     f'warm-up shortened from {scheduler.end} to {limit} iterations, a tenth of the '
