@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, official_state_dict, run_command
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
@@ -95,7 +96,7 @@ def test_the_log_tells_rate_time_memory_and_losses(trained):
     for item in ('eta:', 'time:', 'img_per_s:', 'host_memory_mb:', 'loss:', 'loss_mask:', 'lr:'):
         assert item in line
     assert 'norms of the backbone learn' in printed
-    assert re.search(r'evaluate it: python tools/test.py .*best_', printed)
+    assert re.search(r'evaluate the best: python tools/test.py .*best_', printed)
 
 
 def test_tensorboard_holds_the_losses_and_the_scores(trained):
@@ -110,9 +111,10 @@ def test_tensorboard_holds_the_losses_and_the_scores(trained):
     assert len(events.Scalars('coco/bbox_mAP')) == 2
 
 
-def test_running_statistics_learnt_and_are_the_mean_of_the_ranks(trained):
+def test_running_statistics_are_learnt_and_averaged_over_the_processes(trained):
     state = load_file(trained[0] / 'epoch_2.pth')['state_dict']
     assert state['backbone.stem.1.running_mean'].abs().max() > 0
+    assert 'SyncBuffersHook' in (trained[0] / Path(SHAPES).name).read_text()
 
 
 def test_evaluation_prints_tables_and_writes_figures_and_pictures(trained, shapes, tmp_path):
@@ -139,6 +141,14 @@ def test_evaluation_prints_tables_and_writes_figures_and_pictures(trained, shape
         assert text in result.stdout
     pictures = sorted(path.name for path in (tmp_path / 'pictures').glob('*.png'))
     assert pictures == ['0001.png', '0002.png', '0003.png', '0004.png']
+
+
+def test_the_command_that_training_ends_with_works(trained, tmp_path):
+    copied, best = trained[0] / Path(SHAPES).name, next(trained[0].glob('best_*.pth'))
+    figures = evaluate(str(copied), str(best), work_dir=str(tmp_path))
+    last = [entry for entry in read_scalars(trained[0]) if 'coco/bbox_mAP' in entry]
+    assert len(figures) == len([key for key in last[0] if key.startswith('coco/')])
+    assert list(Config.fromfile(copied).custom_imports.imports).count('casvit_mm.engine.hooks') == 1
 
 
 def options(values):

@@ -73,7 +73,7 @@ def main() -> None:
             f'--work-dir {quoted} --seed 0 --resume',
             work_dir / 'train.log',
         )
-        best = sorted(work_dir.glob('best_*.pth'))[-1].name
+        best = max(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime).name
         run(
             f'python tools/test.py {CONFIG} {quoted}/{best} --data {quoted}/data/dataset.yaml '
             f'--work-dir {quoted}/test --out {quoted}/test.json --show-dir {quoted}/pictures',

@@ -66,7 +66,7 @@ def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
         dataset = innermost_dataset(loader) if loader else ConfigDict()
-        if dataset.get('type') != 'CocoDataset':
+        if not dataset.get('type', '').endswith('CocoDataset'):
             continue
         root = Path(dataset.get('data_root') or '')
         annotations = root / dataset.ann_file

@@ -37,13 +37,17 @@ def _load_config(
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
     # Named in the config, so that its copy in the work dir also runs in mmdet's own tools.
     imports = cfg.setdefault('custom_imports', dict(imports=[]))
-    imports.imports = [*imports.imports, 'casvit_mm.engine.hooks']
-    cfg.custom_hooks = [
-        *cfg.get('custom_hooks', []),
-        dict(type='PlainCheckpointHook'),
-        dict(type='HostStatsHook'),
-    ]
+    imports.imports = list(dict.fromkeys([*imports.imports, 'casvit_mm.engine.hooks']))
+    for hook in ('PlainCheckpointHook', 'HostStatsHook'):
+        _add_hook(cfg, hook)
     return cfg
+
+
+def _add_hook(cfg: Config, hook_type: str) -> None:
+    """Add a hook unless it is there, as it is in a config copied from a work dir."""
+    hooks = cfg.get('custom_hooks', [])
+    if all(hook.get('type') != hook_type for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type=hook_type)]
 
 
 def _build_runner(cfg: Config, notes: list[str]) -> Runner:
@@ -112,24 +116,11 @@ def train(
     init_distributed(cfg)
     if cfg.launcher != 'none' and not cfg.model.get('backbone', {}).get('norm_eval', False):
         # Each process keeps running statistics of its own images; evaluate their mean.
-        cfg.custom_hooks.append(dict(type='SyncBuffersHook'))
+        _add_hook(cfg, 'SyncBuffersHook')
     on_first_rank(lambda: check_backbone(cfg))
     if resume is None:
         on_first_rank(lambda: check_pretrained(cfg))
-    if data is not None:
-        summaries = apply_own_data(cfg, read_own_data(data), ('train', 'val'))
-        _fit_schedule(cfg, summaries['train'].num_images, notes)
-        notes.append(
-            f'own data {data}: '
-            + ', '.join(
-                f'{s.num_images} {name} images, {s.num_objects} objects'
-                for name, s in summaries.items()
-            )
-            + f', classes {", ".join(summaries["train"].classes)}'
-        )
-    else:
-        on_first_rank(lambda: check_datasets(cfg, ('train', 'val')))
-
+    _prepare_data(cfg, data, notes)
     runner = _build_runner(cfg, notes)
     runner.train()
     _log_result(runner, config)
@@ -154,6 +145,20 @@ def _use_amp(cfg: Config) -> None:
     cfg.optim_wrapper.loss_scale = 'dynamic'
 
 
+def _prepare_data(cfg: Config, data: str | None, notes: list[str]) -> None:
+    """Check the data to train on and put own data, where given, into the config."""
+    if data is None:
+        on_first_rank(lambda: check_datasets(cfg, ('train', 'val')))
+        return
+    summaries = apply_own_data(cfg, read_own_data(data), ('train', 'val'))
+    _fit_schedule(cfg, summaries['train'].num_images, notes)
+    counts = (
+        f'{s.num_images} {name} images, {s.num_objects} objects' for name, s in summaries.items()
+    )
+    classes = ', '.join(summaries['train'].classes)
+    notes.append(f'own data {data}: {"; ".join(counts)}; classes {classes}')
+
+
 def _fit_schedule(cfg: Config, num_images: int, notes: list[str]) -> None:
     """Shorten warm-up and log interval where a small set has few iterations."""
     world_size = dist.get_world_size() if dist.is_initialized() else 1
@@ -175,11 +180,12 @@ def _fit_schedule(cfg: Config, num_images: int, notes: list[str]) -> None:
 
 
 def _log_result(runner: Runner, config: str) -> None:
-    best = sorted(Path(runner.work_dir).glob('best_*.pth'))
-    checkpoint = best[-1] if best else Path(runner.work_dir, 'last_checkpoint').read_text()
-    dumped = Path(runner.work_dir, Path(config).name)
-    runner.logger.info(f'{"best" if best else "last"} checkpoint: {checkpoint}')
-    runner.logger.info(f'evaluate it: python tools/test.py {dumped} {checkpoint}')
+    """Say where the best checkpoint is and how to evaluate it."""
+    checkpoint = runner.message_hub.get_info('best_ckpt') or runner.message_hub.get_info(
+        'last_ckpt'
+    )
+    copied = Path(runner.work_dir, Path(config).name)
+    runner.logger.info(f'evaluate the best: python tools/test.py {copied} {checkpoint}')
 
 
 def evaluate(
