@@ -31,7 +31,9 @@ def print_metrics(metrics: dict[str, float], title: str = '') -> None:
     )
     kinds = [kind for kind in _KINDS if f'coco/{kind}_mAP' in metrics]
 
-    overall = Table(title=title, title_justify='left')
+    if title:
+        console.print(title, soft_wrap=True, highlight=False)
+    overall = Table()
     for column in ('', 'maxDets', *_AP_COLUMNS):
         overall.add_column(column, justify='right')
     for kind in kinds:
@@ -41,8 +43,8 @@ def print_metrics(metrics: dict[str, float], title: str = '') -> None:
             overall.add_row(_KINDS[kind], limit, *map(_figure, row))
     console.print(overall)
 
-    per_class = Table(title='AP per class, maxDets 100', title_justify='left')
-    per_class.add_column('class')
+    per_class = Table()
+    per_class.add_column('AP of class')
     for kind in kinds:
         per_class.add_column(_KINDS[kind], justify='right')
     for name in (key.partition('/')[2] for key in metrics):

@@ -25,7 +25,7 @@ from casvit_mm.visualize import draw_loss_curve
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/maskrcnn_casvit_xs_shapes.py'
-PROGRESS = re.compile(r'INFO - ((?:Epoch\((?:train|test)\)|own data|--from-scratch).*)')
+PROGRESS = re.compile(r'INFO - ((?:Epoch\(train\)|own data|--from-scratch).*)')
 
 
 def run(command: str, log: Path) -> None:

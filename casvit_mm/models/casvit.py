@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from timm.layers import DropPath, Mlp
@@ -237,7 +238,8 @@ class CASViT(BaseModule):
             InputError: If the file is missing, unreadable or does not fit.
         """
         if not self._is_init and self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
-            load_weights(self, self.init_cfg['checkpoint'])
+            path = self.init_cfg['checkpoint']
+            print_log(f'backbone weights of {path}: {load_weights(self, path)}', logger='current')
             self._is_init = True
         else:
             super().init_weights()
