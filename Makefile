@@ -15,8 +15,8 @@ INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 install: $(VENV)/installed
 
 $(VENV)/installed: setup.py constraints.txt
-	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
-	  { echo "error: Python 3.10 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@$(PYTHON) -c "import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))" || { echo \
+	  "error: $(PYTHON) is not Python 3.10 to 3.13; name one: make PYTHON=python3.12 ..." >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(INDEX) -c constraints.txt torch torchvision
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[onedl,test]'
