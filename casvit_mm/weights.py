@@ -8,6 +8,7 @@ per stage output. :data:`KEY_RULES` is the only place that knows their names.
 from __future__ import annotations
 
 import argparse
+import codecs
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -106,7 +107,8 @@ def _allowing_harmless_classes() -> Iterator[None]:
         with torch.serialization.safe_globals(_ALLOWED_CLASSES + builders):
             yield
     else:  # torch 2.4 can add classes, but not take them back
-        torch.serialization.add_safe_globals([*_ALLOWED_CLASSES, *_NUMPY_BUILDERS])
+        # Newer torch allows codecs.encode by itself: it turns text into the bytes of a scalar.
+        torch.serialization.add_safe_globals([*_ALLOWED_CLASSES, *_NUMPY_BUILDERS, codecs.encode])
         yield
 
 
