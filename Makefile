@@ -20,7 +20,7 @@ $(VENV)/installed: setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(INDEX) -c constraints.txt torch torchvision
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[onedl,test]'
-	# mmcv asks for opencv-python, which needs a desktop's libGL; servers and containers have none.
+	@# mmcv asks for opencv-python, which needs a desktop's libGL; servers and containers have none.
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps -c constraints.txt \
 	  opencv-python-headless
 	@touch $@
