@@ -145,3 +145,14 @@ def test_no_prediction_at_all_scores_zero(scene):
     ]
     figures = ours(path, none, 100)
     assert figures['bbox_mAP'] == figures['segm_mAP'] == 0
+
+
+def test_an_object_with_annotation_id_zero_can_be_found(tmp_path):
+    square = dict(id=0, image_id=0, category_id=0, bbox=[10, 10, 20, 20], area=400, iscrowd=0)
+    image = dict(id=0, width=64, height=64, file_name='0.png')
+    truth = dict(images=[image], annotations=[square], categories=[dict(id=0, name='small')])
+    (tmp_path / 'gt.json').write_text(json.dumps(truth))
+    metric = CocoAP(str(tmp_path / 'gt.json'))
+    metric.dataset_meta = dict(classes=('small',))
+    found = dict(img_id=0, bboxes=np.array([[10.0, 10, 30, 30]]), scores=[0.9], labels=[0])
+    assert metric.compute_metrics([({}, found)])['bbox_mAP'] == 1

@@ -30,8 +30,8 @@ class CocoAP(CocoMetric):
     ``_mAP_50``, ``_mAP_75``, ``_mAP_{s,m,l}`` with at most 100 detections per image and class,
     ``_AR@100``, and ``_AP/<class>``. With ``max_dets`` other than 100 the same follow once more
     with the suffix ``_maxDets<n>``. A class or size without ground truth gives NaN and is left out
-    of the means. mmdet's CocoMetric differs in two ways: it counts up to 1000 detections in every
-    figure but the first, and rounds to three digits.
+    of the means. mmdet's CocoMetric differs in three ways: it counts up to 1000 detections in every
+    figure but the first, rounds to three digits, and loses an object whose annotation id is 0.
 
     Args:
         ann_file: COCO annotation file, the ground truth.
@@ -64,7 +64,11 @@ class CocoAP(CocoMetric):
             )
             with get_local_path(ann_file, backend_args=backend_args) as path:
                 self._coco_api = NamedCoco(path)
-                self._ground_truth = COCO(path)
+        content = load(ann_file, backend_args=backend_args)
+        # COCO's matching takes an annotation with id 0 for "no match", so ids start at 1 here.
+        for number, annotation in enumerate(content['annotations'], 1):
+            annotation['id'] = number
+        self._ground_truth = COCO(content)
         self.max_dets = max_dets
 
     def compute_metrics(self, results: list) -> dict[str, float]:
