@@ -50,7 +50,8 @@ KEY_RULES = (
     (r'\.attn\.', '.token_mixer.'),
 )
 _OFFICIAL_KEY = re.compile(r'^(?:backbone\.)?(?:patch_embed|network)\.')
-_OUTPUT_NORM = re.compile(r'^(?:backbone\.)?norm\d\.')
+# A bare backbone may keep its own output norms; a whole model's file must hold all of them.
+_OUTPUT_NORM = re.compile(r'^norm\d\.')
 _OPTIONAL = re.compile(r'^(?:norm\d?|head|dist_head)\.')
 
 # Harmless classes found in training files beside the weights. Nothing here can call a function
@@ -254,7 +255,8 @@ def _report_fit(
     """Compare the model's state with a file's.
 
     Raises:
-        InputError: If a key other than an output norm is missing, unexpected or of another shape.
+        InputError: If a key other than a bare backbone's output norm is missing, or a key is
+            unexpected or of another shape.
     """
     misfits = [
         f'{key}: file {tuple(new[key].shape)}, model {tuple(own[key].shape)}'

@@ -11,6 +11,7 @@ from mmengine.analysis import get_model_complexity_info
 from safetensors.torch import save_file
 
 from casvit_mm import ARCHS, CASViT, InputError, load_weights
+from casvit_mm.weights import check_fit
 
 OUTPUTS = np.load(GOLDEN / 'outputs.npz')
 PARAMETERS = {'xs': 3_200_700, 's': 5_764_224, 'm': 12_421_520, 't': 21_763_120}
@@ -118,6 +119,16 @@ def test_a_whole_detector_file_fills_the_backbone_alone(tiny_arch, tmp_path):
     torch.save(dict(state_dict={**state, 'neck.conv.weight': torch.zeros(1)}), tmp_path / 'd.pth')
     report = load_weights(CASViT(tiny_arch), tmp_path / 'd.pth')
     assert report.dropped == ['neck.conv.weight']
+
+
+def test_a_whole_model_does_not_keep_an_output_norm_that_its_file_lacks(tiny_arch):
+    model = torch.nn.Module()
+    model.backbone, model.neck = CASViT(tiny_arch), torch.nn.Linear(2, 2)
+    state = model.state_dict()
+    assert set(check_fit(model, state, 'whole.pth')) == set(state)
+    del state['backbone.norm2.weight']
+    with pytest.raises(InputError, match=r'missing: backbone\.norm2\.weight'):
+        check_fit(model, state, 'whole.pth')
 
 
 @pytest.mark.parametrize('deeper', [False, True])

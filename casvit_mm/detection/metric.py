@@ -55,7 +55,7 @@ class CocoAP(CocoMetric):
     ) -> None:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on stdout
             super().__init__(
-                ann_file=ann_file,
+                ann_file=None,  # it would read the file once more
                 metric=metric,
                 format_only=format_only,
                 outfile_prefix=outfile_prefix,

@@ -62,7 +62,9 @@ class PlainCheckpointHook(Hook):
             InputError: If a key is missing, unexpected or of another shape.
         """
         model = getattr(runner.model, 'module', runner.model)
-        checkpoint['state_dict'] = check_fit(model, checkpoint['state_dict'], runner._load_from)
+        checkpoint['state_dict'] = check_fit(
+            model, checkpoint['state_dict'], runner._load_from or 'the last checkpoint'
+        )
         # MMEngine would execute this text as Python to compare GPU ids of old versions.
         checkpoint.get('meta', {}).pop('config', None)
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
