@@ -8,11 +8,13 @@ from mmengine.config import Config
 pytest.importorskip('mmdet')
 from mmdet.registry import DATASETS
 
+import casvit_mm.detection  # noqa: F401  registers the dataset
 from casvit_mm import InputError
-from casvit_mm.datasets import apply_own_data, check_coco, read_own_data
+from casvit_mm.datasets import apply_own_data, check_coco, prepare_own_data, read_own_data
 from casvit_mm.datasets.shapes import CLASSES, generate_shapes
 
 MASK = ROOT / 'configs/maskrcnn_casvit_xs_coco.py'
+SET = 'data: {annotations: a, images: b}\n'
 RETINA = ROOT / 'configs/retinanet_casvit_xs_coco.py'
 
 
@@ -25,6 +27,17 @@ def edit(path: Path, change) -> Path:
     return copy
 
 
+def prepare(description: Path, splits=('train', 'val', 'test'), masks=True, classes=None):
+    """The prepared splits of a description; what has to be written goes to prepared/ beside it."""
+    data = read_own_data(description)
+    return prepare_own_data(data, splits, description.parent / 'prepared', masks, classes)
+
+
+def put_into(cfg: Config, description: Path, splits=('train', 'val', 'test'), classes=None) -> None:
+    prepared = prepare(description, splits, classes=classes)
+    apply_own_data(cfg, read_own_data(description), prepared, classes)
+
+
 @pytest.fixture
 def folder(tmp_path):
     return generate_shapes(tmp_path, sizes=(4, 3, 2), side=64, seed=3).parent
@@ -34,7 +47,7 @@ def folder(tmp_path):
 def test_classes_paths_heads_and_evaluators_follow_from_the_data(folder, config):
     (folder / 'dataset.yaml').write_text((folder / 'dataset.yaml').read_text() + 'max_dets: 300\n')
     cfg = Config.fromfile(config)
-    apply_own_data(cfg, read_own_data(folder / 'dataset.yaml'), ('train', 'val'))
+    put_into(cfg, folder / 'dataset.yaml')
     head = cfg.model.roi_head.bbox_head if config == MASK else cfg.model.bbox_head
     assert head.num_classes == 3
     if config == MASK:
@@ -70,18 +83,18 @@ def test_labels_do_not_depend_on_the_order_of_categories_in_the_file(folder):
 def test_a_trained_models_order_of_classes_is_kept(folder):
     cfg = Config.fromfile(MASK)
     trained = ('triangle', 'circle', 'square')
-    apply_own_data(cfg, read_own_data(folder / 'dataset.yaml'), ('test',), trained)
+    put_into(cfg, folder / 'dataset.yaml', ('test',), trained)
     assert cfg.test_dataloader.dataset.metainfo.classes == trained
     other = ('circle', 'square', 'hexagon')
     with pytest.raises(InputError, match=r"disagree on the categories \['hexagon', 'triangle'\]"):
-        apply_own_data(cfg, read_own_data(folder / 'dataset.yaml'), ('test',), other)
+        put_into(cfg, folder / 'dataset.yaml', ('test',), other)
 
 
 def test_test_falls_back_to_val(folder):
     text = (folder / 'dataset.yaml').read_text()
     (folder / 'two.yaml').write_text(text[: text.index('test:')])
     cfg = Config.fromfile(MASK)
-    apply_own_data(cfg, read_own_data(folder / 'two.yaml'), ('test',))
+    put_into(cfg, folder / 'two.yaml', ('test',))
     assert cfg.test_evaluator.ann_file == str(folder / 'val.json')
 
 
@@ -95,6 +108,18 @@ def test_test_falls_back_to_val(folder):
         ('train: {annotations: a, images: b, imgs: c}', "unknown field 'imgs'"),
         ('trian: {annotations: a, images: b}', "unknown field 'trian'"),
         ('max_dets: many', 'max_dets'),
+        ('train: []', "'train' is an empty list"),
+        ('data: {annotations: a, images: b}', 'data and split belong together'),
+        ('split: {val: 0.2}', 'data and split belong together'),
+        (f'{SET}split: {{val: 0.2}}\ntrain: {{annotations: a, images: b}}', 'has train as well'),
+        (f'{SET}split: 0.2', 'split must be like'),
+        (f'{SET}split: {{val: 0.6, test: 0.4}}', 'leave images to train on'),
+        (f'{SET}split: {{val: half}}', 'as shares'),
+        (f'{SET}split: {{folds: 1}}', 'folds of at least 2'),
+        (f'{SET}split: {{folds: 3, fold: 3}}', 'fold from 0 to folds - 1'),
+        (f'{SET}split: {{val: 0.2}}\nclasses: cat', 'classes must be a list'),
+        (f'{SET}split: {{val: 0.2}}\nclasses: [cat, cat]', 'one class twice'),
+        (f'{SET}split: {{val: 0.2}}\nclasses: {{a: cat, b: [dog, cat]}}', "'cat' into two"),
     ],
 )
 def test_a_wrong_description_is_refused_by_field(tmp_path, yaml, message):
@@ -168,9 +193,8 @@ def test_splits_with_other_categories_are_refused(folder):
     edit(folder / 'val.json', lambda c: c['categories'].append(dict(id=4, name='star')))
     text = (folder / 'dataset.yaml').read_text().replace('val.json', 'edited_val.json')
     (folder / 'dataset.yaml').write_text(text)
-    data = read_own_data(folder / 'dataset.yaml')
     with pytest.raises(InputError, match=r"train and val disagree on the categories \['star'\]"):
-        apply_own_data(Config.fromfile(MASK), data, ('train', 'val'))
+        prepare(folder / 'dataset.yaml')
 
 
 def test_generated_shapes_are_the_same_for_the_same_seed_and_differ_between_splits(tmp_path):

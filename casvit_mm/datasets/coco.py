@@ -51,9 +51,14 @@ def check_coco(
         InputError: If the file is missing, not JSON or lacks a field; an id is unknown or occurs
             twice; a box or segmentation is malformed; no object is left; or an image is missing.
     """
-    annotations, images = Path(annotations), Path(images)
     where = f'{annotations} ({field})'
-    content = _read_json(annotations, where)
+    return check_content(read_coco(Path(annotations), where), Path(images), where, with_masks)
+
+
+def check_content(
+    content: dict[str, Any], images: Path, where: str, with_masks: bool = False
+) -> CocoSummary:
+    """Check COCO content that was read already; see :func:`check_coco`."""
     _check_fields(content, where)
     names = _check_categories(content['categories'], where)
     sizes = _check_images(content['images'], images, where)
@@ -71,7 +76,7 @@ def check_coco(
     return CocoSummary(tuple(names[i] for i in sorted(names)), len(sizes), num_objects)
 
 
-def _read_json(path: Path, where: str) -> dict[str, Any]:
+def read_coco(path: Path, where: str) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f'annotation file {where} does not exist')
     try:
@@ -155,7 +160,7 @@ def _check_annotation(
     where: str,
 ) -> bool:
     """Check one annotation and return whether it is a usable object."""
-    which = f'annotation file {where}: annotation {annotation["id"]}'
+    which = f'annotation file {where}: annotation {annotation.get("source", annotation["id"])}'
     if annotation['category_id'] not in names:
         raise InputError(
             f'{which} has category_id {annotation["category_id"]!r}, which is not in categories '

@@ -1,182 +1,224 @@
-"""A user's data set, described in a few lines of YAML, put into any detection config.
-
-::
-
-    root: .                      # counts from this file; may be left out
-    train: {annotations: train.json, images: images}
-    val:   {annotations: val.json, images: images}
-    test:  {annotations: test.json, images: images}    # may be left out: val is used
-    max_dets: 100                # raise it where images hold more objects
-
-Classes, the number of classes in every head, paths and evaluators follow from the files.
-"""
+"""A user's data set, checked, put into COCO files and into any detection config."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mmengine.config import Config, ConfigDict
 
-from casvit_mm.datasets.coco import CocoSummary, check_coco
+from casvit_mm.datasets.coco import CocoSummary, check_content
+from casvit_mm.datasets.description import OwnData
+from casvit_mm.datasets.sources import LoadedSplit, load_split
 from casvit_mm.errors import InputError
+from casvit_mm.reporting import write_json
 
 __all__ = [
-    'OwnData',
-    'Split',
+    'PreparedSplit',
     'apply_own_data',
+    'check_reads_coco',
     'innermost_dataset',
     'needs_masks',
-    'read_own_data',
+    'prepare_own_data',
+    'set_num_classes',
 ]
-
-_SPLITS = ('train', 'val', 'test')
 
 
 @dataclass(frozen=True)
-class Split:
-    """One split.
+class PreparedSplit:
+    """A checked split as COCO file.
 
     Attributes:
-        annotations: COCO annotation file.
+        annotations: The file: the user's own where it needs no change, else one written by us.
         images: Folder that ``file_name`` in it counts from.
+        summary: What it holds.
+        dropped: Annotations left out by ``classes``, by category.
     """
 
     annotations: Path
     images: Path
+    summary: CocoSummary
+    dropped: dict[str, int]
 
 
-@dataclass(frozen=True)
-class OwnData:
-    """A data set as its YAML file describes it.
+def prepare_own_data(
+    data: OwnData,
+    splits: tuple[str, ...],
+    folder: str | Path,
+    with_masks: bool,
+    classes: tuple[str, ...] | None = None,
+) -> dict[str, PreparedSplit]:
+    """Check splits and make sure that each is one COCO file.
 
-    Attributes:
-        path: The YAML file.
-        splits: Split by name; ``train`` and ``val`` always, ``test`` where given.
-        max_dets: Detections per image that training and evaluation allow for.
-    """
+    Args:
+        data: The data set.
+        splits: Splits that will be read; for one that the set does not have, val is taken.
+        folder: Where to write files that have to be put together.
+        with_masks: Whether every object needs a segmentation.
+        classes: Names in the order of a trained model's outputs; None takes those of the
+            description, else the categories of the first split.
 
-    path: Path
-    splits: dict[str, Split]
-    max_dets: int = 100
-
-
-def read_own_data(path: str | Path) -> OwnData:
-    """Read a ``dataset.yaml``.
+    Returns:
+        Every one of ``splits``.
 
     Raises:
-        InputError: If it is missing, not YAML, or has unknown, missing or malformed fields.
+        InputError: If a split fails its checks, the splits or ``classes`` disagree on the
+            categories, a class has no object to learn from, or splits share images.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f'data description {path} (--data) does not exist')
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f'{path} (--data) is not YAML: {error}') from error
-    if not isinstance(content, dict):
-        raise InputError(f'{path} (--data) must hold fields like "train:"; see docs/own_data.md')
-    _refuse_unknown(content, {'root', 'max_dets', *_SPLITS}, str(path))
+    loaded = {name: load_split(data, name) for name in dict.fromkeys(map(data.used_split, splits))}
+    for split in loaded.values():
+        if split.problems:
+            raise InputError(_first_of(split.problems))
+    summaries = {
+        name: check_content(split.content, split.images, split.where, with_masks)
+        for name, split in loaded.items()
+    }
+    names = _agree_on_classes(data, loaded, summaries, classes)
+    _refuse_empty_classes(data, loaded, names)
+    for name, split in loaded.items():
+        if split.open_classes:
+            _list_classes(split, names)
+            summaries[name] = replace(summaries[name], classes=names)
+    _refuse_shared_images(loaded)
 
-    root = path.parent / str(content.get('root', '.'))
-    splits = {}
-    for name in _SPLITS:
-        if name not in content:
-            if name != 'test':
-                raise InputError(f'{path} lacks {name!r}, with fields annotations and images')
-            continue
-        entry = content[name]
-        if not isinstance(entry, dict) or not {'annotations', 'images'} <= set(entry):
-            raise InputError(f'{path}: {name!r} needs the fields annotations and images')
-        _refuse_unknown(entry, {'annotations', 'images'}, f'{path}, {name!r}')
-        splits[name] = Split(
-            (root / str(entry['annotations'])).resolve(), (root / str(entry['images'])).resolve()
+    prepared = {}
+    for name, split in loaded.items():
+        annotations = split.file
+        if annotations is None:
+            annotations = Path(folder, f'{name}.json').resolve()
+            write_json(annotations, split.content)
+        prepared[name] = PreparedSplit(annotations, split.images, summaries[name], split.dropped)
+    return {name: prepared[data.used_split(name)] for name in splits}
+
+
+def _first_of(problems: list[str]) -> str:
+    more = f' {len(problems) - 1} more like it: python tools/check_data.py lists them all.'
+    return problems[0] + (more if len(problems) > 1 else '')
+
+
+def _agree_on_classes(
+    data: OwnData,
+    loaded: dict[str, LoadedSplit],
+    summaries: dict[str, CocoSummary],
+    classes: tuple[str, ...] | None,
+) -> tuple[str, ...]:
+    """Return the names to learn, after making sure that every split lists them."""
+    reference = 'the checkpoint'
+    if classes is None:
+        reference = next(iter(loaded))
+        classes = summaries[reference].classes
+        if all(split.open_classes for split in loaded.values()):
+            classes = tuple(sorted({name for s in summaries.values() for name in s.classes}))
+    for name, split in loaded.items():
+        differing = set(summaries[name].classes) ^ set(classes)
+        if split.open_classes:
+            differing -= set(classes)
+        if differing:
+            raise InputError(
+                f'{data.path}: {reference} and {name} disagree on the categories '
+                f'{sorted(differing)}. Both must list the same categories, also those without '
+                'objects; classes: in the description renames and drops.'
+            )
+    return classes
+
+
+def _refuse_empty_classes(
+    data: OwnData, loaded: dict[str, LoadedSplit], names: tuple[str, ...]
+) -> None:
+    """Refuse a class without an object to learn, unless a COCO file lists it on purpose."""
+    train = loaded.get('train')
+    if train is None or (data.classes is None and not train.open_classes):
+        return
+    by_id = {category['id']: category['name'] for category in train.content['categories']}
+    learnt = {by_id[a['category_id']] for a in train.content['annotations'] if not a.get('iscrowd')}
+    empty = [name for name in names if name not in learnt]
+    if empty and data.classes is not None:
+        raise InputError(
+            f'{data.path}: classes leaves {empty[0]!r} without an object in train (it takes '
+            f'{", ".join(data.classes[empty[0]])}). Correct the names, or leave the class out.'
         )
-    max_dets = content.get('max_dets', 100)
-    if not isinstance(max_dets, int) or isinstance(max_dets, bool) or max_dets < 1:
-        raise InputError(f'{path}: max_dets must be a positive integer, got {max_dets!r}')
-    return OwnData(path, splits, max_dets)
+    if empty:
+        raise InputError(
+            f'{data.path}: class {empty[0]!r} occurs in another split but not in train. A typing '
+            'error? Correct it there, or name the classes to learn under classes:'
+        )
 
 
-def _refuse_unknown(content: dict, known: set[str], where: str) -> None:
-    unknown = sorted(str(key) for key in content if key not in known)
-    if unknown:
-        raise InputError(f'{where}: unknown field {unknown[0]!r}; known are {sorted(known)}')
+def _list_classes(split: LoadedSplit, names: tuple[str, ...]) -> None:
+    """Give a split whose categories are those that occur the full list of them."""
+    old = {category['id']: category['name'] for category in split.content['categories']}
+    for annotation in split.content['annotations']:
+        annotation['category_id'] = names.index(old[annotation['category_id']]) + 1
+    split.content['categories'] = [dict(id=i, name=name) for i, name in enumerate(names, 1)]
+
+
+def _refuse_shared_images(loaded: dict[str, LoadedSplit]) -> None:
+    owners: dict[Path, str] = {}
+    for name, split in loaded.items():
+        paths = {split.images / image['file_name'] for image in split.content['images']}
+        shared = [path for path in paths if owners.setdefault(path, name) != name]
+        if shared:
+            first = min(shared)
+            raise InputError(
+                f'{len(shared)} image(s) are in {owners[first]} and in {name}, first {first}: the '
+                'figures would tell what was memorised. Take them out of one split, or let us '
+                'split one set: data: and split: {val: 0.2} in the description.'
+            )
 
 
 def apply_own_data(
     cfg: Config,
     data: OwnData,
-    splits: tuple[str, ...],
+    prepared: dict[str, PreparedSplit],
     classes: tuple[str, ...] | None = None,
-) -> dict[str, CocoSummary]:
-    """Check ``splits`` of ``data`` and point a detection config at it, in place.
+) -> None:
+    """Point a detection config at a prepared data set, in place.
 
     Args:
         cfg: A config whose dataloaders read COCO format.
         data: The data set.
-        splits: Splits that will be read and are therefore checked.
-        classes: Names in the order of a trained model's outputs; None takes the categories of the
-            first split, in the order of their ids.
+        prepared: Its splits, for the dataloaders of the same names.
+        classes: Names in the order of a trained model's outputs; None takes the first split's.
+    """
+    classes = classes or next(iter(prepared.values())).summary.classes
+    for name, split in prepared.items():
+        innermost_dataset(cfg[f'{name}_dataloader']).update(
+            type='NamedCocoDataset',
+            data_root='',
+            ann_file=str(split.annotations),
+            data_prefix=dict(img=str(split.images)),
+            metainfo=dict(classes=classes),
+        )
+        if name != 'train':
+            cfg[f'{name}_evaluator'].update(ann_file=str(split.annotations), max_dets=data.max_dets)
+    set_num_classes(cfg, len(classes))
+    for node in _dicts(cfg.model):
+        if node.get('max_per_img', data.max_dets) < data.max_dets:
+            node.max_per_img = data.max_dets
 
-    Returns:
-        What each of ``splits`` holds.
+
+def set_num_classes(cfg: Config, num_classes: int) -> None:
+    """Set the number of classes in every head of a config, in place."""
+    for node in _dicts(cfg.model):
+        if 'num_classes' in node:
+            node.num_classes = num_classes
+
+
+def check_reads_coco(cfg: Config) -> None:
+    """Refuse a config that own data in COCO form cannot be put into.
 
     Raises:
-        InputError: If a split fails its checks, the splits or ``classes`` disagree on the
-            categories, or the config does not read COCO format.
+        InputError: If a dataloader reads something else.
     """
-    loaders = {name: cfg.get(f'{name}_dataloader') for name in _SPLITS}
-    for name, loader in loaders.items():
+    for name in ('train', 'val', 'test'):
+        loader = cfg.get(f'{name}_dataloader')
         if loader is None or not innermost_dataset(loader).type.endswith('CocoDataset'):
             raise InputError(
                 f'--data fits configs that read COCO format; {name}_dataloader of {cfg.filename} '
                 'does not. Use a maskrcnn or retinanet config.'
             )
-    used = {name: data.splits.get(name, data.splits['val']) for name in _SPLITS}
-    summaries = {
-        name: check_coco(
-            used[name].annotations,
-            used[name].images,
-            f'{name} of {data.path}',
-            with_masks=needs_masks(cfg),
-        )
-        for name in splits
-    }
-    reference = 'the checkpoint'
-    for name in splits:
-        found = summaries[name].classes
-        if classes is None:
-            classes, reference = found, name
-        elif set(found) != set(classes):
-            raise InputError(
-                f'{data.path}: {reference} and {name} disagree on the categories '
-                f'{sorted(set(found) ^ set(classes))}. Both must list the same categories, also '
-                'those without objects.'
-            )
-    assert classes is not None
-
-    for name, loader in loaders.items():
-        innermost_dataset(loader).update(
-            type='NamedCocoDataset',
-            data_root='',
-            ann_file=str(used[name].annotations),
-            data_prefix=dict(img=str(used[name].images)),
-            metainfo=dict(classes=classes),
-        )
-    for name in ('val', 'test'):
-        cfg[f'{name}_evaluator'].update(
-            ann_file=str(used[name].annotations), max_dets=data.max_dets
-        )
-    for node in _dicts(cfg.model):
-        if 'num_classes' in node:
-            node.num_classes = len(classes)
-        if node.get('max_per_img', data.max_dets) < data.max_dets:
-            node.max_per_img = data.max_dets
-    return summaries
 
 
 def needs_masks(cfg: Config) -> bool:

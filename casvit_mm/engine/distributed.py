@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,6 +16,8 @@ from mmengine.dist import init_dist
 from casvit_mm.errors import InputError
 
 __all__ = ['cli', 'init_distributed', 'on_first_rank']
+
+T = TypeVar('T')
 
 
 def init_distributed(cfg: Config) -> None:
@@ -60,26 +63,24 @@ def too_few_gpus(processes: int) -> str:
     )
 
 
-def on_first_rank(check: Callable[[], None]) -> None:
-    """Run ``check`` on rank 0 only; if it raises InputError, every rank raises it.
+def on_first_rank(work: Callable[[], T]) -> T:
+    """Run ``work`` on rank 0 only and give every rank its result, or the InputError it raised.
 
     Raises:
-        InputError: What ``check`` raised; with an empty message on the other ranks.
+        InputError: What ``work`` raised; with an empty message on the other ranks.
     """
     if not dist.is_initialized():
-        check()
-        return
-    failed = [False]
+        return work()
+    outcome: list[Any] = [None, True]
     try:
         if dist.get_rank() == 0:
-            check()
-    except InputError:
-        failed = [True]
-        raise
+            outcome = [work(), False]
     finally:
-        dist.broadcast_object_list(failed, src=0)
-    if failed[0]:
+        dist.broadcast_object_list(outcome, src=0)
+    result, failed = outcome
+    if failed:
         raise InputError
+    return result
 
 
 def cli(main: Callable[[], object]) -> None:

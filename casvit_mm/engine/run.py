@@ -14,7 +14,9 @@ from mmengine.dist import is_main_process
 from mmengine.runner import CheckpointLoader, Runner
 
 import casvit_mm.engine.hooks  # noqa: F401  registers the hooks
-from casvit_mm.datasets import apply_own_data, read_own_data
+from casvit_mm.datasets import apply_own_data, prepare_own_data, read_own_data
+from casvit_mm.datasets.description import SPLITS
+from casvit_mm.datasets.own_data import PreparedSplit, check_reads_coco, needs_masks
 from casvit_mm.engine.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.preflight import check_backbone, check_datasets, check_pretrained
 from casvit_mm.errors import InputError
@@ -150,13 +152,33 @@ def _prepare_data(cfg: Config, data: str | None, notes: list[str]) -> None:
     if data is None:
         on_first_rank(lambda: check_datasets(cfg, ('train', 'val')))
         return
-    summaries = apply_own_data(cfg, read_own_data(data), ('train', 'val'))
-    _fit_schedule(cfg, summaries['train'].num_images, notes)
-    counts = (
-        f'{s.num_images} {name} images, {s.num_objects} objects' for name, s in summaries.items()
+    prepared = _put_own_data(cfg, data, SPLITS)
+    _fit_schedule(cfg, prepared['train'].summary.num_images, notes)
+    counts = '; '.join(
+        f'{split.summary.num_images} {name} images, {split.summary.num_objects} objects'
+        for name, split in prepared.items()
+        if name != 'test' or split is not prepared['val']
     )
-    classes = ', '.join(summaries['train'].classes)
-    notes.append(f'own data {data}: {"; ".join(counts)}; classes {classes}')
+    classes = ', '.join(prepared['train'].summary.classes)
+    notes.append(f'own data {data}: {counts}; classes {classes}')
+    if dropped := prepared['train'].dropped:
+        left_out = ', '.join(f'{count} {name}' for name, count in dropped.items())
+        notes.append(f'left out of train by classes: {left_out}')
+
+
+def _put_own_data(
+    cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
+) -> dict[str, PreparedSplit]:
+    """Check splits of own data on one rank, and put them into the config on every rank."""
+    check_reads_coco(cfg)
+    described = read_own_data(data)
+    prepared = on_first_rank(
+        lambda: prepare_own_data(
+            described, splits, Path(cfg.work_dir, 'annotations'), needs_masks(cfg), classes
+        )
+    )
+    apply_own_data(cfg, described, prepared, classes)
+    return prepared
 
 
 def _fit_schedule(cfg: Config, num_images: int, notes: list[str]) -> None:
@@ -232,7 +254,7 @@ def evaluate(
     meta = load_file(checkpoint).get('meta', {})
     classes = (meta.get('dataset_meta') or {}).get('classes')
     if data is not None:
-        apply_own_data(cfg, read_own_data(data), ('test',), classes and tuple(classes))
+        _put_own_data(cfg, data, ('test',), classes and tuple(classes))
     else:
         on_first_rank(lambda: check_datasets(cfg, ('test',)))
 

@@ -1,0 +1,224 @@
+"""The YAML file in which a user describes a detection data set.
+
+::
+
+    root: .                      # counts from this file; may be left out
+    train: {annotations: train.json, images: images}
+    val:   {annotations: val.json, images: images}
+    test:  {annotations: test.json, images: images}    # may be left out: val is used
+    max_dets: 100                # raise it where images hold more objects
+    classes: [cat, dog]          # may be left out; drops the others, or renames and joins:
+                                 #   {pet: [cat, dog]}
+
+``annotations`` is a COCO file or a folder of Pascal VOC XML files; ``list`` beside it names a text
+file with the images to take; a list of such entries joins several sources. Instead of ``train`` and
+``val``, ``data`` with ``split: {val: 0.2, test: 0.1, seed: 0}`` or ``split: {folds: 6, fold: 0}``
+takes one set apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from casvit_mm.errors import InputError
+
+__all__ = ['SPLITS', 'FoldSplit', 'OwnData', 'RandomSplit', 'Source', 'read_own_data']
+
+SPLITS = ('train', 'val', 'test')
+
+
+@dataclass(frozen=True)
+class Source:
+    """Annotations and the images they belong to.
+
+    Attributes:
+        annotations: COCO file, or folder of Pascal VOC XML files.
+        images: Folder that the names of images count from.
+        image_list: Text file with the names of the images to take, one per line; None takes all.
+    """
+
+    annotations: Path
+    images: Path
+    image_list: Path | None = None
+
+
+@dataclass(frozen=True)
+class RandomSplit:
+    """A split drawn once, by image, and written beside the description.
+
+    Attributes:
+        val: Share of the images for validation.
+        test: Share of the images for testing; 0 for none.
+        seed: Seed of the draw.
+    """
+
+    val: float
+    test: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FoldSplit:
+    """One fold of a cross-validation: ``fold`` of ``folds`` blocks of the sorted names is val."""
+
+    folds: int
+    fold: int
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """A data set as its YAML file describes it.
+
+    Attributes:
+        path: The YAML file.
+        root: Folder that relative paths count from.
+        splits: Sources by split; ``train`` and ``val`` always, ``test`` where given. With
+            ``split``, the same sources under every split that it makes.
+        split: How the sources are taken apart; None where the splits are given.
+        classes: Names to learn, in order, each with the category names that count as it; None takes
+            the categories as they are.
+        max_dets: Detections per image that training and evaluation allow for.
+    """
+
+    path: Path
+    root: Path
+    splits: dict[str, tuple[Source, ...]]
+    split: RandomSplit | FoldSplit | None = None
+    classes: dict[str, tuple[str, ...]] | None = None
+    max_dets: int = 100
+
+    def used_split(self, name: str) -> str:
+        """Return ``name``, or ``'val'`` where there is no such split."""
+        return name if name in self.splits else 'val'
+
+
+def read_own_data(path: str | Path) -> OwnData:
+    """Read a ``dataset.yaml``.
+
+    Raises:
+        InputError: If it is missing, not YAML, or has unknown, missing or malformed fields.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f'data description {path} (--data) does not exist')
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f'{path} (--data) is not YAML: {error}') from error
+    if not isinstance(content, dict):
+        raise InputError(f'{path} (--data) must hold fields like "train:"; see docs/own_data.md')
+    known = {'root', 'max_dets', 'classes', 'data', 'split', *SPLITS}
+    _refuse_unknown(content, known, str(path))
+
+    root = (path.parent / str(content.get('root', '.'))).resolve()
+    split = None
+    if 'data' in content or 'split' in content:
+        split = _read_split(content, path)
+        sources = _read_sources(content['data'], 'data', root, path)
+        has_test = isinstance(split, RandomSplit) and split.test > 0
+        splits = dict.fromkeys(SPLITS if has_test else SPLITS[:2], sources)
+    else:
+        splits = {}
+        for name in SPLITS:
+            if name in content:
+                splits[name] = _read_sources(content[name], name, root, path)
+            elif name != 'test':
+                raise InputError(
+                    f'{path} lacks {name!r}, with fields annotations and images. To split one set '
+                    'by chance, name it under data: and add split: {val: 0.2}.'
+                )
+    max_dets = content.get('max_dets', 100)
+    if not isinstance(max_dets, int) or isinstance(max_dets, bool) or max_dets < 1:
+        raise InputError(f'{path}: max_dets must be a positive integer, got {max_dets!r}')
+    return OwnData(path, root, splits, split, _read_classes(content, path), max_dets)
+
+
+def _refuse_unknown(content: dict, known: set[str], where: str) -> None:
+    unknown = sorted(str(key) for key in content if key not in known)
+    if unknown:
+        raise InputError(f'{where}: unknown field {unknown[0]!r}; known are {sorted(known)}')
+
+
+def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[Source, ...]:
+    entries = value if isinstance(value, list) else [value]
+    if not entries:
+        raise InputError(f'{path}: {name!r} is an empty list; name a source or leave it out')
+    sources = []
+    for entry in entries:
+        if not isinstance(entry, dict) or not {'annotations', 'images'} <= set(entry):
+            raise InputError(f'{path}: {name!r} needs the fields annotations and images')
+        _refuse_unknown(entry, {'annotations', 'images', 'list'}, f'{path}, {name!r}')
+        sources.append(
+            Source(
+                (root / str(entry['annotations'])).resolve(),
+                (root / str(entry['images'])).resolve(),
+                (root / str(entry['list'])).resolve() if 'list' in entry else None,
+            )
+        )
+    return tuple(sources)
+
+
+def _read_split(content: dict[str, Any], path: Path) -> RandomSplit | FoldSplit:
+    given = [name for name in SPLITS if name in content]
+    if 'data' not in content or 'split' not in content or given:
+        raise InputError(
+            f'{path}: data and split belong together, and replace train, val and test'
+            + (f'; it has {", ".join(given)} as well' if given else '')
+        )
+    split = content['split']
+    if not isinstance(split, dict):
+        raise InputError(f'{path}: split must be like {{val: 0.2, test: 0.1, seed: 0}}')
+    if 'folds' in split:
+        _refuse_unknown(split, {'folds', 'fold'}, f'{path}, split')
+        folds, fold = split['folds'], split.get('fold', 0)
+        if not (_is_int(folds) and _is_int(fold) and folds >= 2 and 0 <= fold < folds):
+            raise InputError(
+                f'{path}: split needs folds of at least 2 and fold from 0 to folds - 1, got '
+                f'{folds!r} and {fold!r}'
+            )
+        return FoldSplit(folds, fold)
+    _refuse_unknown(split, {'val', 'test', 'seed'}, f'{path}, split')
+    val, test, seed = split.get('val', 0), split.get('test', 0), split.get('seed', 0)
+    if not (isinstance(val, (int, float)) and isinstance(test, (int, float)) and _is_int(seed)):
+        raise InputError(
+            f'{path}: split needs val and test as shares, like 0.2, and an integer seed'
+        )
+    if not (val > 0 and test >= 0 and val + test < 1):
+        raise InputError(
+            f'{path}: split must leave images to train on: val above 0, test 0 or above, both '
+            f'together below 1; got {val} and {test}'
+        )
+    return RandomSplit(float(val), float(test), seed)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _read_classes(content: dict[str, Any], path: Path) -> dict[str, tuple[str, ...]] | None:
+    """Return new name -> category names, in order."""
+    value = content.get('classes')
+    if value is None:
+        return None
+    if isinstance(value, list):
+        value = {name: name for name in value}
+        if len(value) < len(content['classes']):
+            raise InputError(f'{path}: classes names one class twice: {content["classes"]}')
+    if not isinstance(value, dict) or not value:
+        raise InputError(
+            f'{path}: classes must be a list of names, or new names with what counts as them, like '
+            '{pet: [cat, dog]}'
+        )
+    classes = {
+        str(new): tuple(map(str, old if isinstance(old, list) else [old]))
+        for new, old in value.items()
+    }
+    sources = [old for names in classes.values() for old in names]
+    twice = sorted({old for old in sources if sources.count(old) > 1})
+    if twice:
+        raise InputError(f'{path}: classes takes {twice[0]!r} into two classes; choose one')
+    return classes

@@ -1,0 +1,94 @@
+"""Taking one set of images apart: by chance, written down, or in folds."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+from casvit_mm.datasets.description import FoldSplit, OwnData, RandomSplit
+from casvit_mm.errors import InputError
+from casvit_mm.reporting import write_json
+
+__all__ = ['split_names']
+
+
+def split_names(data: OwnData, names: list[str]) -> dict[str, set[str]]:
+    """Return which of ``names`` (images) belong to each split.
+
+    A random split is drawn once and written to ``<description>.split.json``; every later command
+    reads it there, so training and evaluation agree whatever happens to the set in between.
+
+    Raises:
+        InputError: If there are too few images, the written split does not fit the description or
+            the images any more, or it cannot be written.
+    """
+    names = sorted(names)
+    if isinstance(data.split, FoldSplit):
+        return _fold(data, data.split, names)
+    assert data.split is not None
+    return _drawn(data, data.split, names)
+
+
+def _fold(data: OwnData, split: FoldSplit, names: list[str]) -> dict[str, set[str]]:
+    if len(names) < split.folds:
+        raise InputError(
+            f'{data.path}: {split.folds} folds need as many images, and there are {len(names)}'
+        )
+    # Blocks of neighbours: pictures taken one after the other are alike, and should not lie on
+    # both sides.
+    start, end = (len(names) * i // split.folds for i in (split.fold, split.fold + 1))
+    return {'train': set(names[:start] + names[end:]), 'val': set(names[start:end])}
+
+
+def _drawn(data: OwnData, split: RandomSplit, names: list[str]) -> dict[str, set[str]]:
+    record = data.path.with_suffix('.split.json')
+    settings = dict(seed=split.seed, val=split.val, test=split.test)
+    if record.is_file():
+        return _read_record(record, settings, names)
+    drawn = list(names)
+    random.Random(split.seed).shuffle(drawn)
+    counts = {
+        name: max(1, round(share * len(names))) if share else 0
+        for name, share in (('val', split.val), ('test', split.test))
+    }
+    if sum(counts.values()) >= len(names):
+        raise InputError(
+            f'{data.path}: {len(names)} image(s) are too few to be split; split needs one for '
+            'every part at least'
+        )
+    parts: dict[str, set[str]] = {}
+    for name, count in counts.items():
+        parts[name], drawn = set(drawn[:count]), drawn[count:]
+    parts['train'] = set(drawn)
+    try:
+        write_json(record, dict(split=settings, **{k: sorted(v) for k, v in parts.items()}))
+    except OSError as error:
+        raise InputError(
+            f'the split cannot be written to {record}: {error.strerror}. Copy {data.path} to a '
+            'folder where you may write, with root: naming the data.'
+        ) from error
+    return parts
+
+
+def _read_record(record: Path, settings: dict, names: list[str]) -> dict[str, set[str]]:
+    cure = f'Delete {record} to draw anew (and train anew: images may change sides).'
+    try:
+        content = json.loads(record.read_text())
+        parts = {name: set(content[name]) for name in ('train', 'val', 'test')}
+        written = content['split']
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f'{record} is not a split that we wrote: {error!r}. {cure}') from error
+    if written != settings:
+        raise InputError(f'{record} was drawn with {written}, and now {settings} is asked. {cure}')
+    assigned = set().union(*parts.values())
+    for which, differing in (
+        ('new images', set(names) - assigned),
+        ('images that are gone', assigned - set(names)),
+    ):
+        if differing:
+            raise InputError(
+                f'{record}: {len(differing)} {which} since the split was drawn, first '
+                f'{min(differing)}. {cure}'
+            )
+    return parts
