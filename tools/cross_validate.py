@@ -1,0 +1,36 @@
+#!/usr/bin/env python
+"""Train and evaluate a config once per fold, for sets too small to set images aside.
+
+python tools/cross_validate.py configs/maskrcnn_casvit_xs_light.py --data dataset.yaml --folds 6
+python tools/cross_validate.py CONFIG --data dataset.yaml --folds 6 --finetune detector.pth
+
+dataset.yaml names one set under data: (docs/own_data.md). An interrupted run goes on where it was.
+"""
+
+import argparse
+
+from mmengine.config import DictAction
+
+from casvit_mm.engine.cross_validation import cross_validate
+from casvit_mm.engine.distributed import cli
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config')
+    parser.add_argument('--data', metavar='YAML', required=True)
+    parser.add_argument('--folds', type=int, default=5)
+    parser.add_argument('--work-dir', metavar='DIR', help='one sub-folder per fold')
+    parser.add_argument('--finetune', metavar='CKPT', help='a trained detector to start from')
+    parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--deterministic', action='store_true')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli(lambda: cross_validate(**vars(parse_args())))
