@@ -97,8 +97,8 @@ def _figure(value: float) -> str:
     return '-' if math.isnan(value) else f'{value:.3f}'
 
 
-def print_errors(summary: dict[str, Any], folder: str | Path) -> None:
-    """Print what :func:`casvit_mm.detection.analysis.summarise` found, and where the rest is."""
+def print_errors(summary: dict[str, Any]) -> None:
+    """Print what :func:`casvit_mm.detection.analysis.summarise` found."""
     console = Console(highlight=False, soft_wrap=True)
     console.print(
         f'\nErrors of the boxes with score >= {summary["threshold"]:.3f}, where F1 is highest: '
@@ -116,7 +116,6 @@ def print_errors(summary: dict[str, Any], folder: str | Path) -> None:
         table.add_row(kind, str(count), share, summary['meaning'][kind])
     console.print(table)
     console.print('\n' + '\n'.join(summary['remarks']))
-    console.print(f'Curves, confusion matrix and the worst images as pictures: {folder}')
 
 
 def check_writable(files: dict[str, str | None], folders: dict[str, str | None]) -> None:

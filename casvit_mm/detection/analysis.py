@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from pycocotools import mask as mask_utils
 
 from casvit_mm.detection import plots
 from casvit_mm.errors import InputError
-from casvit_mm.reporting import KINDS, run_all, write_json
+from casvit_mm.reporting import KINDS, write_json
 
 __all__ = [
     'ERRORS',
@@ -36,7 +35,7 @@ __all__ = [
 
 ERRORS = {
     'missed': 'an object that no detection is paired with',
-    'background': 'a detection where no object is',
+    'background': 'a detection that fits no object',
     'wrong class': 'found (IoU >= 0.5), but as another class',
     'poor box': 'the right class, but IoU only 0.1 to 0.5',
     'duplicate': 'a further detection of an object found',
@@ -104,8 +103,8 @@ def compare_image(
 ) -> ImageComparison:
     """Pair detections with objects, the best scored first, each with the nearest free one.
 
-    Correct pairs come first, exactly as COCO pairs them at IoU 0.5; then what is left is explained
-    as duplicate, wrong class or poor box, in that order.
+    Correct pairs come first, exactly as COCO pairs them at IoU 0.5. What is left is then explained,
+    in this order, as duplicate (IoU >= 0.5), wrong class, poor box, duplicate (IoU >= 0.1).
 
     Args:
         image_id: The image's id.
@@ -118,20 +117,24 @@ def compare_image(
     iou, same = _iou(ranked, objects), _same_class(ranked, objects)
     partners = np.full(len(ranked), -1)
     outcomes = np.full(len(ranked), 'background', dtype=object)
+    free = np.ones(len(objects), dtype=bool)
 
     def pair(allowed: np.ndarray, outcome: str) -> None:
         for d in np.flatnonzero(allowed.any(axis=1) & (outcomes == 'background')):
-            free = allowed[d] & ~np.isin(np.arange(len(objects)), partners)
-            if free.any():
-                partners[d] = np.where(free, iou[d], -1).argmax()
+            if (allowed[d] & free).any():
+                partners[d] = np.where(allowed[d] & free, iou[d], -1).argmax()
                 outcomes[d] = outcome
+                free[partners[d]] = False
+
+    def mark(found: np.ndarray, outcome: str) -> None:
+        outcomes[found.any(axis=1) & (outcomes == 'background')] = outcome
 
     pair(same & (iou >= _FOUND), 'correct')
-    in_crowd = (_iou(ranked, crowds) >= _FOUND) & _same_class(ranked, crowds)
-    outcomes[in_crowd.any(axis=1) & (outcomes == 'background')] = 'ignored'
-    outcomes[(same & (iou >= _FOUND)).any(axis=1) & (outcomes == 'background')] = 'duplicate'
+    mark(_same_class(ranked, crowds) & (_iou(ranked, crowds) >= _FOUND), 'ignored')
+    mark(same & (iou >= _FOUND), 'duplicate')
     pair(~same & (iou >= _FOUND), 'wrong class')
     pair(same & (iou >= _NEAR), 'poor box')
+    mark(same & (iou >= _NEAR), 'duplicate')
 
     kept = np.flatnonzero(outcomes != 'ignored')
     return ImageComparison(
@@ -303,97 +306,77 @@ def _remarks(names: list[str], matrix: np.ndarray, errors: Counter[str]) -> list
     if mixed.any():
         k, taken = np.unravel_index(mixed.argmax(), mixed.shape)
         remarks.append(
-            f'Most often confused: {names[k]} taken for {names[taken]}, {mixed[k, taken]} times.'
+            f'Most often confused: {names[k]} taken for {names[taken]}, '
+            f'{mixed[k, taken]} of {matrix[k].sum()}.'
         )
     return remarks
 
 
 def write_analysis(
     folder: str | Path,
+    analysis: Analysis,
     ground_truth: dict[str, Any],
-    detections: Sequence[dict[str, Any]],
-    categories: dict[int, str],
     curves: dict[str, np.ndarray],
     image_folder: str | Path,
     num_worst: int = 12,
-) -> dict[str, Any]:
+) -> None:
     """Write ``analysis.json`` and the pictures of a detector's errors.
 
-    Pictures: ``precision_recall_{box,mask}.png``, ``confusion_matrix.png`` and ``worst_01.png`` on.
-    What an earlier analysis left there under these names is replaced.
+    ``analysis.json`` holds what :func:`summarise` returns, and ``worst_images``. The pictures are
+    ``precision_recall_{box,mask}.png``, ``confusion_matrix.png`` and ``worst_01.png`` on; those of
+    an earlier analysis are replaced.
 
     Args:
         folder: Where to write; made.
-        ground_truth: COCO's dictionary.
-        detections: COCO results with boxes.
-        categories: Class names by category id.
+        analysis: What :func:`analyse` returned.
+        ground_truth: COCO's dictionary that was analysed.
         curves: Precision by ``'bbox'`` and ``'segm'``, of shape (10 IoU thresholds, 101 recalls,
             classes), as :class:`casvit_mm.detection.CocoAP` keeps it.
         image_folder: Where ``file_name`` of the images counts from.
         num_worst: How many images to draw at most.
 
-    Returns:
-        What :func:`summarise` returns, with ``worst_images``.
-
     Raises:
-        InputError: If a file cannot be written; the others are written all the same.
+        InputError: If a file cannot be written, or an image not be read.
     """
     folder = Path(folder)
-    analysis = analyse(ground_truth, detections, categories)
+    for old in folder.glob('worst_[0-9][0-9].png'):
+        old.unlink()
     summary = summarise(analysis)
     file_names = {image['id']: image['file_name'] for image in ground_truth['images']}
-    worst = worst_images(analysis, num_worst)
+    worst = {
+        f'worst_{rank:02d}.png': image
+        for rank, image in enumerate(worst_images(analysis, num_worst), 1)
+    }
     summary['worst_images'] = [
         dict(
-            picture=f'worst_{rank:02d}.png',
+            picture=picture,
             file_name=file_names[image.image_id],
             image_id=image.image_id,
             f1=image.f1,
             errors=dict(image.errors),
         )
-        for rank, image in enumerate(worst, 1)
+        for picture, image in worst.items()
     ]
-    names = list(categories.values())
-    run_all(
-        [
-            partial(write_json, folder / 'analysis.json', summary),
-            *(
-                partial(
-                    plots.draw_curves,
-                    precision,
-                    names,
-                    folder / f'precision_recall_{KINDS[kind]}.png',
-                    f'Precision and recall, {KINDS[kind]}',
-                )
-                for kind, precision in curves.items()
-            ),
-            partial(
-                plots.draw_confusion_matrix,
-                np.array(summary['confusion_matrix']['counts']),
-                names,
-                folder / 'confusion_matrix.png',
-                f'Boxes with score >= {analysis.threshold:.3f}, IoU >= {_FOUND}',
-            ),
-            partial(_draw_worst, folder, worst, file_names, categories, Path(image_folder)),
-        ]
+    write_json(folder / 'analysis.json', summary)
+    names = list(analysis.categories.values())
+    for kind, precision in curves.items():
+        out = folder / f'precision_recall_{KINDS[kind]}.png'
+        plots.draw_curves(precision, names, out, f'Precision and recall, {KINDS[kind]}')
+    plots.draw_confusion_matrix(
+        confusion_matrix(analysis),
+        names,
+        folder / 'confusion_matrix.png',
+        f'Boxes with score >= {analysis.threshold:.3f}, IoU >= {_FOUND}',
     )
-    return summary
+    for picture, image in worst.items():
+        name = file_names[image.image_id]
+        pixels = _read_image(Path(image_folder, name))
+        plots.draw_comparison(pixels, image, analysis.categories, folder / picture, name)
 
 
-def _draw_worst(
-    folder: Path,
-    worst: Sequence[ImageComparison],
-    file_names: dict[int, str],
-    categories: dict[int, str],
-    image_folder: Path,
-) -> None:
-    """Draw the worst images and take away the pictures of an earlier analysis."""
-    for old in folder.glob('worst_[0-9][0-9].png'):
-        old.unlink()
-    for rank, image in enumerate(worst, 1):
-        path = image_folder / file_names[image.image_id]
-        pixels = mmcv.imread(path, channel_order='rgb')  # as the model saw it, EXIF turn included
-        if pixels is None:
-            raise InputError(f'image {path} cannot be read, so it is not drawn')
-        out = folder / f'worst_{rank:02d}.png'
-        plots.draw_comparison(pixels, image, categories, out, file_names[image.image_id])
+def _read_image(path: Path) -> np.ndarray:
+    """Read RGB pixels (H, W, 3) as the model saw them, with the turn that EXIF asks for."""
+    try:
+        return mmcv.imread(path, channel_order='rgb')
+    except OSError as error:
+        raise InputError(f'cannot read {path}, so it is not drawn: {error.strerror}') from error

@@ -300,16 +300,13 @@ def _write_predictions(runner: Runner, path: str) -> None:
 
 
 def _write_analysis(runner: Runner, folder: str) -> None:
-    from casvit_mm.detection.analysis import write_analysis
+    from casvit_mm.detection.analysis import analyse, summarise, write_analysis
 
     metric = runner.test_evaluator.metrics[0]
+    detections = next(iter(metric.predictions.values()))  # masks have boxes, too
+    analysis = analyse(metric.ground_truth, detections, metric.categories)
+    print_errors(summarise(analysis))
     dataset = innermost_dataset(runner.cfg.test_dataloader)
-    summary = write_analysis(
-        folder,
-        metric.ground_truth,
-        next(iter(metric.predictions.values())),  # boxes are with masks, too
-        metric.categories,
-        metric.curves,
-        Path(dataset.get('data_root') or '', dataset.data_prefix.img),
-    )
-    print_errors(summary, folder)
+    images = Path(dataset.get('data_root') or '', dataset.data_prefix.img)
+    write_analysis(folder, analysis, metric.ground_truth, metric.curves, images)
+    print('Curves, confusion matrix and the worst images:', folder)
