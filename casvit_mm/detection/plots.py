@@ -114,8 +114,9 @@ def draw_confusion_matrix(matrix: np.ndarray, classes: list[str], out: Path, tit
         kept = np.append(kept, len(classes))
         matrix = matrix[np.ix_(kept, kept)]
     few = len(names) <= 20
-    cell, font, heading = (0.75, 10, 11) if few else (0.24, 7, 20)
+    cell, font = (0.75, 10) if few else (0.24, 7)
     side = max(len(names) * cell, 3)
+    heading = max(11, side)
     figure = Figure(figsize=(side + 2.6, side + 1.6), layout='constrained')
     axis = figure.add_subplot()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -138,9 +139,7 @@ def draw_confusion_matrix(matrix: np.ndarray, classes: list[str], out: Path, tit
     bar = figure.colorbar(
         shown, ax=axis, shrink=0.7, aspect=30, pad=0.01, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 1]
     )
-    bar.ax.set_yticklabels(
-        ['0%', '1%', '5%', '10%', '25%', '50%', '100%'], fontsize=10 if few else 14
-    )
+    bar.ax.set_yticklabels(['0%', '1%', '5%', '10%', '25%', '50%', '100%'], fontsize=0.8 * heading)
     bar.set_label('share of the row', fontsize=heading)
     _save(figure, out, dpi=110 if few else 160)
 
