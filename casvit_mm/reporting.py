@@ -1,4 +1,4 @@
-"""Figures as tables for a person and as JSON for a program."""
+"""Figures as tables for a person and as JSON for a program; files that are never half written."""
 
 from __future__ import annotations
 
@@ -6,20 +6,34 @@ import json
 import math
 import os
 import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ['print_metrics', 'write_json']
+from casvit_mm.errors import InputError
+
+__all__ = [
+    'KINDS',
+    'check_writable',
+    'print_errors',
+    'print_metrics',
+    'replacing',
+    'run_all',
+    'write_json',
+]
 
 _AP_COLUMNS = {'AP': '', 'AP50': '_50', 'AP75': '_75', 'APs': '_s', 'APm': '_m', 'APl': '_l'}
-_KINDS = {'bbox': 'box', 'segm': 'mask'}
+KINDS = {'bbox': 'box', 'segm': 'mask'}
 
 
 def print_metrics(metrics: dict[str, float], title: str = '') -> None:
-    """Print detection figures: one table over all classes, one per class.
+    """Print detection figures: one table over all classes, then one per class for box and mask.
 
     Args:
         metrics: Figures named as :class:`casvit_mm.detection.CocoAP` names them.
@@ -27,49 +41,172 @@ def print_metrics(metrics: dict[str, float], title: str = '') -> None:
     """
     console = Console()
     suffixes = dict.fromkeys(
-        match.group(1) for name in metrics if (match := re.search(r'_mAP(_maxDets\d+)?$', name))
+        match.group(1) or ''
+        for name in metrics
+        if (match := re.search(r'_mAP(_maxDets\d+)?$', name))
     )
-    kinds = [kind for kind in _KINDS if f'coco/{kind}_mAP' in metrics]
+    kinds = [kind for kind in KINDS if f'coco/{kind}_mAP' in metrics]
 
     if title:
         console.print(title, soft_wrap=True, highlight=False)
     overall = Table()
-    for column in ('', 'maxDets', *_AP_COLUMNS):
+    for column in ('', 'maxDets', *_AP_COLUMNS, 'AR'):
         overall.add_column(column, justify='right')
     for kind in kinds:
         for suffix in suffixes:
-            row = [metrics[f'coco/{kind}_mAP{part}{suffix or ""}'] for part in _AP_COLUMNS.values()]
-            limit = (suffix or '_maxDets100').removeprefix('_maxDets')
-            overall.add_row(_KINDS[kind], limit, *map(_figure, row))
+            row = [metrics[f'coco/{kind}_mAP{part}{suffix}'] for part in _AP_COLUMNS.values()]
+            row.append(metrics.get(f'coco/{kind}_AR@{_limit(suffix)}', math.nan))
+            overall.add_row(KINDS[kind], _limit(suffix), *map(_figure, row))
     console.print(overall)
-
-    per_class = Table()
-    per_class.add_column('AP of class')
     for kind in kinds:
-        per_class.add_column(_KINDS[kind], justify='right')
-    for name in (key.partition('/')[2] for key in metrics):
-        if kinds and name.startswith(f'{kinds[0]}_AP/'):
-            class_name = name.partition('/')[2]
-            figures = [metrics[f'coco/{kind}_AP/{class_name}'] for kind in kinds]
-            per_class.add_row(class_name, *map(_figure, figures))
-    console.print(per_class)
+        console.print(_class_table(metrics, kind, list(suffixes)[-1]))
+
+
+def _class_table(metrics: dict[str, float], kind: str, suffix: str) -> Table:
+    """Return one row per class: objects in the ground truth, AP by IoU and size, and AR."""
+    where = f', {_limit(suffix)} detections per image' if suffix else ''
+    table = Table(
+        title=f'\n{KINDS[kind]}, per class{where}',
+        title_justify='left',
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # names of 15 letters fit into 80 columns
+        pad_edge=False,
+        show_edge=False,
+    )
+    table.add_column('class', overflow='fold')
+    for column in ('objects', *_AP_COLUMNS, 'AR'):
+        table.add_column(column, justify='right', no_wrap=True)
+    start = f'coco/{kind}_AP/'
+    for name in (key.removeprefix(start) for key in metrics if key.startswith(start)):
+        keys = [f'coco/{kind}_AP{part}{suffix}/{name}' for part in _AP_COLUMNS.values()]
+        keys.append(f'coco/{kind}_AR@{_limit(suffix)}/{name}')
+        objects = metrics.get(f'coco/objects/{name}')
+        table.add_row(
+            name,
+            '-' if objects is None else f'{objects:.0f}',
+            *(_figure(metrics.get(key, math.nan)) for key in keys),
+        )
+    return table
+
+
+def _limit(suffix: str) -> str:
+    return suffix.removeprefix('_maxDets') or '100'
 
 
 def _figure(value: float) -> str:
     return '-' if math.isnan(value) else f'{value:.3f}'
 
 
-def write_json(path: str | Path, content: dict[str, Any]) -> None:
-    """Write ``content`` in one step: a reader sees the old file or the new one, never half of it.
+def print_errors(summary: dict[str, Any]) -> None:
+    """Print what :func:`casvit_mm.detection.analysis.summarise` found."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f'\nErrors of the boxes with score >= {summary["threshold"]:.3f}, where F1 is highest: '
+        f'F1 {summary["f1"]:.3f}, precision {summary["precision"]:.3f}, '
+        f'recall {summary["recall"]:.3f}'
+    )
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column('error')
+    table.add_column('number', justify='right')
+    table.add_column('share', justify='right')
+    table.add_column('meaning')
+    total = sum(summary['errors'].values())
+    for kind, count in sorted(summary['errors'].items(), key=lambda item: -item[1]):
+        share = f'{100 * count / total:.0f}%' if total else '-'
+        table.add_row(kind, str(count), share, summary['meaning'][kind])
+    console.print(table)
+    console.print('\n' + '\n'.join(summary['remarks']))
 
-    NaN, which JSON lacks, becomes null.
+
+def check_writable(files: dict[str, str | None], folders: dict[str, str | None]) -> None:
+    """Refuse places where results could not be written, before the work that makes them.
+
+    Args:
+        files: File to write by option name; its folder is made.
+        folders: Folder to fill by option name; made.
+
+    Raises:
+        InputError: Naming the option, the place and the reason.
+    """
+    wanted = {option: (Path(path).parent, path) for option, path in files.items() if path}
+    wanted |= {option: (Path(path), path) for option, path in folders.items() if path}
+    for option, (folder, path) in wanted.items():
+        if option in files and Path(path).is_dir():
+            raise InputError(f'{option} {path} is a folder; name a file in it')
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise InputError(
+                f'{option} {path} cannot be written: {folder}: {error.strerror}. Name another place'
+            ) from error
+
+
+@contextmanager
+def replacing(path: str | Path, mode: str = 'w') -> Iterator[IO]:
+    """Open a file that takes the place of ``path`` once it is whole, and not before.
+
+    A reader sees the old file or the new one, never half of it; if writing fails, the old one
+    stays as it was. The folder is made.
+
+    Args:
+        path: The file to write.
+        mode: ``'w'`` or ``'wb'``.
+
+    Raises:
+        InputError: If the file cannot be written, e.g. because the disk is full.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    plain = {
-        key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in content.items()
-    }
     part = path.with_name(f'{path.name}.part')
-    part.write_text(json.dumps(plain, indent=2) + '\n')
-    os.replace(part, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open(mode) as file:
+                yield file
+                # Network file systems report a full disk only here.
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        kept = 'The file of that name is as it was before. ' if path.exists() else ''
+        raise InputError(
+            f'cannot write {path}: {error.strerror}. {kept}Make room or name another place.'
+        ) from error
+
+
+def run_all(jobs: Sequence[Callable[[], object]]) -> None:
+    """Run every job, also after one has failed, so that one full disk does not cost the rest.
+
+    Raises:
+        InputError: The messages of all that failed, after the last job.
+    """
+    messages = []
+    for job in jobs:
+        try:
+            job()
+        except InputError as error:
+            messages.append(str(error))
+    if messages:
+        raise InputError('\n'.join(messages))
+
+
+def write_json(path: str | Path, content: dict[str, Any]) -> None:
+    """Write ``content`` in one step, as :func:`replacing` does.
+
+    NaN, which JSON lacks, becomes null.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    with replacing(path) as file:
+        file.write(json.dumps(_without_nan(content), indent=2) + '\n')
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

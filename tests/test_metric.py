@@ -10,7 +10,9 @@ from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from casvit_mm import InputError
 from casvit_mm.detection import CocoAP
+from casvit_mm.detection.metric import write_predictions
 
 CLASSES = ('small', 'large', 'never')
 SIDE = 200
@@ -72,14 +74,19 @@ def scene(tmp_path_factory):
     return path, predictions
 
 
-def ours(path, predictions, max_dets):
-    metric = CocoAP(str(path), metric=['bbox', 'segm'], max_dets=max_dets)
+def scored(path, predictions, max_dets):
+    """Return the metric after an evaluation, and its figures."""
+    metric = CocoAP(str(path), metric=['bbox', 'segm'], max_dets=max_dets, keep_predictions=True)
     metric.dataset_meta = dict(classes=CLASSES)
-    return metric.compute_metrics([({}, prediction) for prediction in predictions])
+    return metric, metric.compute_metrics([({}, prediction) for prediction in predictions])
 
 
-def reference(path, predictions, kind, max_dets):
-    """pycocotools, with AP read from its arrays at ``max_dets``."""
+def ours(path, predictions, max_dets):
+    return scored(path, predictions, max_dets)[1]
+
+
+def pycocotools_arrays(path, predictions, kind, max_dets):
+    """Precision and recall arrays of pycocotools at ``max_dets``, and its ids by class name."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(path))
         ids = {c['name']: c['id'] for c in truth.dataset['categories']}
@@ -99,11 +106,19 @@ def reference(path, predictions, kind, max_dets):
         evaluator.params.maxDets = [1, 10, max_dets]
         evaluator.evaluate()
         evaluator.accumulate()
-    precision = evaluator.eval['precision'][..., -1]
+    return evaluator.eval['precision'][..., -1], evaluator.eval['recall'][..., -1], ids
+
+
+def mean(values):
+    return values[values > -1].mean() if (values > -1).any() else float('nan')
+
+
+def reference(path, predictions, kind, max_dets):
+    """Figures over all classes and AP per class, read from the arrays of pycocotools."""
+    precision, recall, ids = pycocotools_arrays(path, predictions, kind, max_dets)
     per_class = {}
     for name in CLASSES:
-        values = precision[:, :, sorted(ids.values()).index(ids[name]), 0]
-        per_class[name] = values[values > -1].mean() if (values > -1).any() else float('nan')
+        per_class[name] = mean(precision[:, :, sorted(ids.values()).index(ids[name]), 0])
     figures = {}
     for key, part in (
         ('', precision[:, :, :, 0]),
@@ -112,9 +127,8 @@ def reference(path, predictions, kind, max_dets):
         ('_s', precision[:, :, :, 1]),
         ('_m', precision[:, :, :, 2]),
     ):
-        figures[key] = part[part > -1].mean()
-    recall = evaluator.eval['recall'][..., 0, -1]
-    return figures, per_class, recall[recall > -1].mean()
+        figures[key] = mean(part)
+    return figures, per_class, mean(recall[..., 0])
 
 
 @pytest.mark.parametrize('kind', ['bbox', 'segm'])
@@ -129,6 +143,91 @@ def test_figures_equal_pycocotools(scene, kind, max_dets):
     for name, value in per_class.items():
         assert figures[f'{kind}_AP{suffix}/{name}'] == pytest.approx(value, abs=1e-9, nan_ok=True)
     assert figures[f'{kind}_AR@{max_dets}'] == pytest.approx(recall, abs=1e-9)
+
+
+@pytest.mark.parametrize('kind', ['bbox', 'segm'])
+@pytest.mark.parametrize('max_dets', [100, 400])
+def test_figures_per_class_and_size_equal_pycocotools(scene, kind, max_dets):
+    details = scored(*scene, 400)[0].details
+    precision, recall, ids = pycocotools_arrays(*scene, kind, max_dets)
+    suffix = '' if max_dets == 100 else '_maxDets400'
+    compared = []
+    for name in CLASSES:
+        column = sorted(ids.values()).index(ids[name])
+        expected = {
+            f'{kind}_AP_50{suffix}': mean(precision[0, :, column, 0]),
+            f'{kind}_AP_75{suffix}': mean(precision[5, :, column, 0]),
+            f'{kind}_AP_s{suffix}': mean(precision[:, :, column, 1]),
+            f'{kind}_AP_m{suffix}': mean(precision[:, :, column, 2]),
+            f'{kind}_AP_l{suffix}': mean(precision[:, :, column, 3]),
+            f'{kind}_AR@{max_dets}': mean(recall[:, column, 0]),
+        }
+        for key, value in expected.items():
+            assert details[f'{key}/{name}'] == pytest.approx(value, abs=1e-9, nan_ok=True)
+            compared.append(value)
+    assert len(set(np.round(np.array(compared)[~np.isnan(compared)], 6))) > 6
+
+
+def test_objects_are_counted_without_crowds(scene):
+    path, predictions = scene
+    annotations = json.loads(path.read_text())['annotations']
+    details = scored(path, predictions, 100)[0].details
+    assert sum(a['iscrowd'] for a in annotations) > 5
+    assert details['objects/small'] + details['objects/large'] == sum(
+        not a['iscrowd'] for a in annotations
+    )
+    assert details['objects/never'] == 0
+
+
+def test_curves_hold_the_average_precision_of_each_class(scene):
+    metric, figures = scored(*scene, 400)
+    for k, name in enumerate(CLASSES[:2]):
+        expected = figures[f'bbox_AP_maxDets400/{name}']
+        assert metric.curves['bbox'][:, :, k].mean() == pytest.approx(expected)
+    assert (metric.curves['segm'][:, :, 2] == -1).all()
+
+
+@pytest.mark.parametrize('kind', ['bbox', 'segm'])
+def test_written_predictions_score_the_same_in_pycocotools(scene, kind, tmp_path):
+    path, predictions = scene
+    metric, figures = scored(path, predictions, 100)
+    files = write_predictions(tmp_path / 'p.json', metric.predictions)
+    assert [file.name for file in files] == ['p.json', 'p.segm.json']
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path))
+        found = truth.loadRes(str(files[kind == 'segm']))
+        evaluator = COCOeval(truth, found, kind)
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    names = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m')
+    assert evaluator.stats[0] > 0.1
+    for name, value in zip(names, evaluator.stats):
+        assert figures[f'{kind}_{name}'] == pytest.approx(value, abs=1e-9)
+
+
+def test_predictions_keep_what_the_model_gave(scene):
+    path, predictions = scene
+    metric, _ = scored(path, predictions, 100)
+    first, box = metric.predictions['bbox'][0], predictions[0]['bboxes'][0].tolist()
+    assert set(first) == {'image_id', 'category_id', 'bbox', 'score'}
+    assert first['bbox'][:2] == box[:2]
+    assert first['category_id'] == {'small': 7, 'large': 3}[CLASSES[predictions[0]['labels'][0]]]
+
+
+def test_no_prediction_is_written_as_an_empty_list(tmp_path):
+    (file,) = write_predictions(tmp_path / 'p.json', dict(bbox=[]))
+    assert json.loads(file.read_text()) == []
+
+
+def test_predictions_that_do_not_fit_on_the_disk_leave_the_old_file(tmp_path):
+    detection = dict(image_id=1, category_id=1, bbox=[0, 0, 1, 1], score=0.5)
+    write_predictions(tmp_path / 'p.json', dict(bbox=[detection]))
+    before = (tmp_path / 'p.json').read_text()
+    (tmp_path / 'p.json.part').symlink_to('/dev/full')
+    with pytest.raises(InputError, match=r'cannot write .*p\.json: No space left on device'):
+        write_predictions(tmp_path / 'p.json', dict(bbox=[detection] * 2))
+    assert (tmp_path / 'p.json').read_text() == before
 
 
 def test_the_limit_matters_where_images_are_crowded(scene):

@@ -1,6 +1,7 @@
 """Descriptions beyond one COCO file per split: VOC, lists, several sources, splits, classes."""
 
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -345,16 +346,12 @@ val: {annotations: train.json, images: train}
         prepare(folder, text)
 
 
-def test_a_disk_that_is_full_leaves_the_old_split_file_whole(folder, monkeypatch):
-    text = ONE_SET + 'split: {val: 0.25}\n'
-    prepare(folder, text)
-    record = folder / 'mine.split.json'
-    before = record.read_bytes()
-
-    def full(self, *args, **kwargs):
+def test_a_split_that_cannot_be_written_is_refused(folder, monkeypatch):
+    def full(descriptor):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(Path, 'write_text', full)
-    with pytest.raises(OSError, match='No space left'):
+    (folder / 'mine.yaml').write_text(ONE_SET + 'split: {val: 0.25}\n')
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(InputError, match=r'kept beside its description.*No space left.*copy'):
         prepare_own_data(read_own_data(folder / 'mine.yaml'), ('train',), folder / 'x', False)
-    assert record.read_bytes() == before
+    assert not (folder / 'mine.split.json').exists()

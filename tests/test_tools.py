@@ -132,13 +132,21 @@ def test_evaluation_prints_tables_and_writes_figures_and_pictures(trained, shape
         tmp_path / 'sub/figures.json',
         '--show-dir',
         tmp_path / 'pictures',
+        '--out-pred',
+        tmp_path / 'predictions.json',
+        '--analysis',
+        tmp_path / 'errors',
         PORT=free_port(),
     )
     assert result.returncode == 0, result.stdout + result.stderr
     figures = json.loads((tmp_path / 'sub/figures.json').read_text())
-    assert {'coco/bbox_mAP', 'coco/segm_mAP', 'coco/bbox_AP/circle', 'seconds'} <= set(figures)
+    assert {'coco/bbox_mAP', 'coco/segm_mAP', 'coco/bbox_AP_s/circle', 'seconds'} <= set(figures)
     for text in ('AP75', 'box', 'mask', 'circle', 'square', 'triangle'):
         assert text in result.stdout
+    # Each process saw half of the images; what is written holds them all.
+    predictions = json.loads((tmp_path / 'predictions.json').read_text())
+    assert {entry['image_id'] for entry in predictions} == {1, 2, 3, 4}
+    assert (tmp_path / 'errors/confusion_matrix.png').is_file()
     pictures = sorted(path.name for path in (tmp_path / 'pictures').glob('*.png'))
     assert pictures == ['0001.png', '0002.png', '0003.png', '0004.png']
 

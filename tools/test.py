@@ -3,6 +3,7 @@
 
 python tools/test.py configs/maskrcnn_casvit_s_coco.py checkpoints/mask_rcnn_s.pth
 python tools/test.py CONFIG CKPT --data dataset.yaml --out figures.json --show-dir pictures
+python tools/test.py CONFIG CKPT --out-pred predictions.json --analysis errors
 tools/dist_test.sh CONFIG CKPT 8
 """
 
@@ -24,6 +25,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', metavar='DIR', help='logs')
     parser.add_argument('--data', metavar='YAML', help='own data, see docs/own_data.md')
     parser.add_argument('--out', metavar='JSON', help='write the figures')
+    parser.add_argument(
+        '--out-pred', metavar='JSON', help='write COCO results; masks to <stem>.segm.json'
+    )
+    parser.add_argument(
+        '--analysis', metavar='DIR', help='curves, confusion matrix, worst images, kinds of error'
+    )
     parser.add_argument('--show-dir', metavar='DIR', help='draw truth and predictions')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')

@@ -63,10 +63,10 @@ def _drawn(data: OwnData, split: RandomSplit, names: list[str]) -> dict[str, set
     parts['train'] = set(drawn)
     try:
         write_json(record, dict(split=settings, **{k: sorted(v) for k, v in parts.items()}))
-    except OSError as error:
+    except InputError as error:
         raise InputError(
-            f'the split cannot be written to {record}: {error.strerror}. Copy {data.path} to a '
-            'folder where you may write, with root: naming the data.'
+            f'the split is kept beside its description: {error} Or copy {data.path} to a folder '
+            'where you may write, with root: naming the data.'
         ) from error
     return parts
 

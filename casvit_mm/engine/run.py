@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,16 @@ from mmengine.runner import CheckpointLoader, Runner
 import casvit_mm.engine.hooks  # noqa: F401  registers the hooks
 from casvit_mm.datasets import apply_own_data, prepare_own_data, read_own_data
 from casvit_mm.datasets.description import SPLITS
-from casvit_mm.datasets.own_data import PreparedSplit, check_reads_coco, needs_masks
+from casvit_mm.datasets.own_data import (
+    PreparedSplit,
+    check_reads_coco,
+    innermost_dataset,
+    needs_masks,
+)
 from casvit_mm.engine.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.preflight import check_backbone, check_datasets, check_pretrained
 from casvit_mm.errors import InputError
-from casvit_mm.reporting import print_metrics, write_json
+from casvit_mm.reporting import check_writable, print_errors, print_metrics, run_all, write_json
 from casvit_mm.weights import load_file, read_checkpoint
 
 __all__ = ['evaluate', 'train']
@@ -217,6 +224,8 @@ def evaluate(
     work_dir: str | None = None,
     data: str | None = None,
     out: str | None = None,
+    out_pred: str | None = None,
+    analysis: str | None = None,
     show_dir: str | None = None,
     cfg_options: dict | None = None,
     launcher: str = 'none',
@@ -228,7 +237,10 @@ def evaluate(
         checkpoint: File of weights, of our training runs or the authors'.
         work_dir: Folder for logs; ``work_dirs/<config>`` if None.
         data: ``dataset.yaml`` of own data; its test split, or val where it has none.
-        out: JSON file for the figures.
+        out: JSON file for the figures, also those of each class and size.
+        out_pred: JSON file for the predictions as COCO results; masks go to ``<stem>.segm.json``
+            beside it.
+        analysis: Folder for precision-recall curves, the confusion matrix and the worst images.
         show_dir: Folder for pictures, truth on the left and predictions on the right.
         cfg_options: Config entries to set, by dotted name.
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
@@ -237,7 +249,8 @@ def evaluate(
         The figures by name, e.g. ``coco/bbox_mAP``.
 
     Raises:
-        InputError: If anything the user gave cannot work.
+        InputError: If anything the user gave cannot work, before the evaluation starts; or if a
+            result cannot be written, after the figures are printed and the others written.
     """
     cfg = _load_config(config, cfg_options, launcher, work_dir)
     if cfg.model.get('backbone', {}).get('init_cfg'):
@@ -248,6 +261,8 @@ def evaluate(
             type='AllRanksVisualizationHook', draw=True, test_out_dir=str(Path(show_dir).resolve())
         )
         cfg.visualizer.vis_backends = []
+    if out_pred is not None or analysis is not None:
+        _keep_predictions(cfg)
 
     init_distributed(cfg)
     on_first_rank(lambda: check_backbone(cfg))
@@ -257,14 +272,67 @@ def evaluate(
         _put_own_data(cfg, data, ('test',), classes and tuple(classes))
     else:
         on_first_rank(lambda: check_datasets(cfg, ('test',)))
+    files, folders = {'--out': out, '--out-pred': out_pred}, {'--analysis': analysis}
+    folders['--show-dir'] = show_dir
+    on_first_rank(lambda: check_writable(files, folders))
 
     runner = _build_runner(cfg, [])
     start = time.perf_counter()
     metrics = {name: float(value) for name, value in runner.test().items()}
     seconds = time.perf_counter() - start
     if is_main_process():
-        print_metrics(metrics, title=f'{checkpoint} on {cfg.test_evaluator.ann_file}')
-        if out is not None:
-            extra: dict[str, Any] = dict(config=config, checkpoint=checkpoint, seconds=seconds)
-            write_json(out, {**metrics, **extra})
+        facts: dict[str, Any] = dict(config=config, checkpoint=checkpoint, seconds=seconds)
+        _report(runner, metrics, facts, out, out_pred, analysis)
     return metrics
+
+
+def _report(
+    runner: Runner,
+    metrics: dict[str, float],
+    facts: dict[str, Any],
+    out: str | None,
+    out_pred: str | None,
+    analysis: str | None,
+) -> None:
+    """Print the figures, then write what was asked for, the rest also where one of it fails."""
+    # CocoAP keeps the figures of each class and size out of the log.
+    details = getattr(runner.test_evaluator.metrics[0], 'details', {})
+    figures = {**metrics, **{f'coco/{name}': value for name, value in details.items()}}
+    print_metrics(figures, f'{facts["checkpoint"]} on {runner.cfg.test_evaluator.ann_file}')
+    jobs: list[Callable[[], object]] = []
+    if out is not None:
+        jobs.append(partial(write_json, out, {**figures, **facts}))
+    if out_pred is not None:
+        jobs.append(partial(_write_predictions, runner, out_pred))
+    if analysis is not None:
+        jobs.append(partial(_write_analysis, runner, analysis))
+    run_all(jobs)
+
+
+def _keep_predictions(cfg: Config) -> None:
+    if cfg.test_evaluator.get('type') != 'CocoAP':
+        raise InputError(
+            f'--out-pred and --analysis need test_evaluator.type=CocoAP; {cfg.filename} has '
+            f'{cfg.test_evaluator.get("type")!r}'
+        )
+    cfg.test_evaluator.keep_predictions = True
+
+
+def _write_predictions(runner: Runner, path: str) -> None:
+    from casvit_mm.detection.metric import write_predictions
+
+    files = write_predictions(path, runner.test_evaluator.metrics[0].predictions)
+    print('Predictions as COCO results:', ', '.join(map(str, files)))
+
+
+def _write_analysis(runner: Runner, folder: str) -> None:
+    from casvit_mm.detection.analysis import analyse, summarise, write_analysis
+
+    metric = runner.test_evaluator.metrics[0]
+    detections = next(iter(metric.predictions.values()))  # masks have boxes, too
+    analysis = analyse(metric.ground_truth, detections, metric.categories)
+    print_errors(summarise(analysis))
+    dataset = innermost_dataset(runner.cfg.test_dataloader)
+    images = Path(dataset.get('data_root') or '', dataset.data_prefix.img)
+    write_analysis(folder, analysis, metric.ground_truth, metric.curves, images)
+    print('Curves, confusion matrix and the worst images:', folder)

@@ -1,0 +1,264 @@
+"""Pictures of a detector's errors: curves, confusion matrix, single images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+
+from casvit_mm.reporting import replacing
+
+if TYPE_CHECKING:
+    from casvit_mm.detection.analysis import ImageComparison
+
+__all__ = ['draw_comparison', 'draw_confusion_matrix', 'draw_curves']
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+_COLOURS = {
+    'correct': '#009E73',
+    'missed': '#56B4E9',
+    'background': '#D55E00',
+    'wrong class': '#CC79A7',
+    'poor box': '#F0E442',
+    'duplicate': '#E69F00',
+}
+_TRUTH, _CROWD = 'white', '#999999'
+_MAX_LINES = 8  # classes drawn one by one; of more, the best and the worst
+_MAX_CLASSES = 80  # rows of a confusion matrix that a reader can still tell apart
+_MAX_LABELS = 40  # boxes per image whose class is written
+
+
+def _save(figure: Figure, out: Path, dpi: int) -> None:
+    with replacing(out, 'wb') as file:
+        figure.savefig(file, dpi=dpi, format='png')
+
+
+def draw_curves(precision: np.ndarray, classes: list[str], out: Path, title: str) -> None:
+    """Draw precision over recall at IoU 0.5, at 0.75, and as the mean of 0.5 to 0.95.
+
+    With more than eight classes the three best and the three worst by AP have a colour; the others
+    are grey.
+
+    Args:
+        precision: COCO's interpolated precision, (10 IoU thresholds, 101 recalls, classes), -1
+            where a class has no ground truth.
+        classes: Names.
+        out: PNG file to write.
+        title: Line above the panels.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    precision = np.where(precision < 0, np.nan, precision)
+    known = np.flatnonzero(~np.isnan(precision).any(axis=(0, 1)))
+    ap = precision.mean(axis=(0, 1))
+    ranked = known[np.argsort(-ap[known], kind='stable')]
+    named = ranked if len(ranked) <= _MAX_LINES else np.concatenate([ranked[:3], ranked[-3:]])
+    figure = Figure(figsize=(12, 4.6), layout='constrained')
+    figure.suptitle(title)
+    panels = figure.subplots(1, 3, sharey=True)
+    parts = {'IoU 0.5': precision[0], 'IoU 0.75': precision[5], 'mean of IoU 0.5 to 0.95': None}
+    recall = np.linspace(0, 1, precision.shape[1])
+    for axis, (name, part) in zip(panels, parts.items(), strict=True):
+        part = precision.mean(axis=0) if part is None else part
+        for k in known:
+            axis.plot(recall, part[:, k], color='0.8', linewidth=0.8)
+        for number, k in enumerate(named):
+            axis.plot(recall, part[:, k], color=colormaps['tab10'](number), linewidth=1.5)
+        mean = part[:, known].mean(axis=1) if len(known) else np.full(len(recall), np.nan)
+        axis.plot(recall, mean, color='black', linewidth=2.5)
+        axis.set(xlabel='recall', xlim=(0, 1), ylim=(0, 1.02))
+        axis.set_title(f'{name}: AP {mean.mean():.3f}', fontsize=11)
+        axis.grid(alpha=0.3)
+    panels[0].set_ylabel('precision (interpolated)')
+
+    lines = [Line2D([], [], color='black', linewidth=2.5)]
+    lines += [Line2D([], [], color=colormaps['tab10'](number)) for number in range(len(named))]
+    labels = ['mean', *(f'{classes[k]} {ap[k]:.3f}' for k in named)]
+    if len(named) < len(known):
+        lines.append(Line2D([], [], color='0.8'))
+        labels.append(f'{len(known) - len(named)} others')
+    figure.legend(
+        lines, labels, loc='outside right upper', title='AP of class, IoU 0.5 to 0.95', fontsize=9
+    )
+    _save(figure, out, dpi=100)
+
+
+def draw_confusion_matrix(matrix: np.ndarray, classes: list[str], out: Path, title: str) -> None:
+    """Draw counts, coloured by their share of the row: what became of a class's objects.
+
+    Of more than 80 classes the 80 with the most objects and false alarms are drawn.
+
+    Args:
+        matrix: (classes + 1, classes + 1), row truth, column found, background last.
+        classes: Names.
+        out: PNG file to write.
+        title: Line above the matrix.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    names = [*classes, 'background']
+    if len(classes) > _MAX_CLASSES:
+        weight = (matrix.sum(0) + matrix.sum(1))[:-1]
+        kept = np.sort(np.argsort(-weight, kind='stable')[:_MAX_CLASSES])
+        title += f'\n{_MAX_CLASSES} of {len(classes)} classes, those with the most objects'
+        names = [names[k] for k in (*kept, -1)]
+        kept = np.append(kept, len(classes))
+        matrix = matrix[np.ix_(kept, kept)]
+    few = len(names) <= 20
+    cell, font = (0.75, 10) if few else (0.24, 7)
+    side = max(len(names) * cell, 3)
+    heading = max(11, side)
+    figure = Figure(figsize=(side + 2.6, side + 1.6), layout='constrained')
+    axis = figure.add_subplot()
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    # A square root makes rare confusions visible beside a full diagonal.
+    shown = axis.imshow(share, cmap='Blues', norm=PowerNorm(0.5, vmin=0, vmax=1))
+    for row, column in zip(*np.nonzero(matrix), strict=True):
+        axis.text(
+            column,
+            row,
+            _short(matrix[row, column]),
+            ha='center',
+            va='center',
+            fontsize=font,
+            color='white' if share[row, column] > 0.33 else 'black',
+        )
+    _label_cells(axis, names, few)
+    axis.set_xlabel('found as (background: not found)', fontsize=heading)
+    axis.set_ylabel('truth (background: false alarm)', fontsize=heading)
+    axis.set_title(title, fontsize=heading)
+    bar = figure.colorbar(
+        shown, ax=axis, shrink=0.7, aspect=30, pad=0.01, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 1]
+    )
+    bar.ax.set_yticklabels(['0%', '1%', '5%', '10%', '25%', '50%', '100%'], fontsize=0.8 * heading)
+    bar.set_label('share of the row', fontsize=heading)
+    _save(figure, out, dpi=110 if few else 160)
+
+
+def _label_cells(axis: Axes, names: list[str], few: bool) -> None:
+    """Name rows and columns, part the cells, and set the background's row and column apart."""
+    ticks = np.arange(len(names))
+    axis.set_xticks(
+        ticks,
+        names,
+        rotation=45 if few else 90,
+        ha='right' if few else 'center',
+        rotation_mode='anchor' if few else 'default',
+    )
+    axis.set_yticks(ticks, names)
+    axis.tick_params(labelsize=10 if few else 9, length=0)
+    axis.set_xticks(ticks[1:] - 0.5, minor=True)
+    axis.set_yticks(ticks[1:] - 0.5, minor=True)
+    axis.tick_params(which='minor', length=0)
+    axis.grid(which='minor', color='0.9', linewidth=0.5)
+    edge = len(names) - 1.5
+    axis.axhline(edge, color='0.4', linewidth=1)
+    axis.axvline(edge, color='0.4', linewidth=1)
+    # Background taken for background counts nothing.
+    axis.add_patch(Rectangle((edge, edge), 1, 1, facecolor='0.9', hatch='//', edgecolor='0.6'))
+
+
+def _short(count: int) -> str:
+    return str(count) if count < 10_000 else f'{count / 1000:.0f}k'
+
+
+def draw_comparison(
+    pixels: np.ndarray,
+    image: ImageComparison,
+    categories: dict[int, str],
+    out: Path,
+    title: str,
+) -> None:
+    """Draw one image twice: its objects on the left, the detections by outcome on the right.
+
+    Args:
+        pixels: (H, W, 3) RGB.
+        image: What to draw.
+        categories: Class names by category id.
+        out: PNG file to write.
+        title: The image's name.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    height, width = pixels.shape[:2]
+    panel = 6.0
+    figure = Figure(
+        figsize=(2 * panel, min(max(panel * height / width, 2.5), 12) + 1.3), layout='constrained'
+    )
+    figure.suptitle(f'{title}: {image.errors.total()} errors, F1 {image.f1:.2f}', fontsize=12)
+    left, right = figure.subplots(1, 2)
+    for axis in (left, right):
+        axis.imshow(pixels)
+        axis.set_axis_off()
+        for crowd in image.crowds:
+            _box(axis, crowd, _CROWD, style=':')
+    left.set_title(f'truth: {len(image.objects)} objects', fontsize=11)
+    right.set_title(f'detections: {len(image.detections)}', fontsize=11)
+
+    names = [categories[item['category_id']] for item in image.objects]
+    few = max(len(image.objects), len(image.detections)) <= _MAX_LABELS
+    for item, name in zip(image.objects, names, strict=True):
+        _box(left, item, _TRUTH, name if few else '')
+    for k in image.missed:
+        _box(right, image.objects[k], _COLOURS['missed'], names[k] if few else '', style='--')
+    for found, outcome, partner in zip(
+        image.detections, image.outcomes, image.partners, strict=True
+    ):
+        label = f'{categories[found["category_id"]]} {found["score"]:.2f}'
+        if outcome == 'wrong class':
+            label += f', truth {names[partner]}'
+        _box(right, found, _COLOURS[outcome], label if few or outcome == 'wrong class' else '')
+    counts = {'correct': image.outcomes.count('correct'), **image.errors}
+    figure.legend(
+        handles=[
+            Patch(facecolor=colour, edgecolor='0.3', label=f'{kind} {counts.get(kind, 0)}')
+            for kind, colour in _COLOURS.items()
+        ],
+        loc='outside lower center',
+        ncols=len(_COLOURS),
+        frameon=False,
+    )
+    _save(figure, out, dpi=100)
+
+
+def _box(axis: Axes, entry: dict[str, Any], colour: str, label: str = '', style: str = '-') -> None:
+    x, y, width, height = entry['bbox']
+    # A dark line under the coloured one keeps it visible on any ground.
+    for line, ink in ((3.2, 'black'), (1.8, colour)):
+        axis.add_patch(
+            Rectangle(
+                (x, y),
+                width,
+                height,
+                fill=False,
+                edgecolor=ink,
+                linewidth=line,
+                linestyle=style,
+                alpha=0.5 if ink == 'black' else 1,
+            )
+        )
+    if label:
+        # Towards the inside where the picture's edge would cut it off.
+        right, bottom = axis.get_xlim()[1], axis.get_ylim()[0]
+        to_left, below = x > 0.75 * right, y < 0.04 * bottom
+        axis.text(
+            x + width if to_left else x,
+            y,
+            label,
+            fontsize=7,
+            color='black',
+            ha='right' if to_left else 'left',
+            va='top' if below else 'bottom',
+            clip_on=True,
+            bbox=dict(facecolor=colour, edgecolor='none', pad=0.8, alpha=0.85),
+        )
