@@ -207,17 +207,19 @@ def draw_comparison(
 
     names = [categories[item['category_id']] for item in image.objects]
     few = max(len(image.objects), len(image.detections)) <= _MAX_LABELS
+    line = 1.8 if few else 0.8
     for item, name in zip(image.objects, names, strict=True):
-        _box(left, item, _TRUTH, name if few else '')
-    for k in image.missed:
-        _box(right, image.objects[k], _COLOURS['missed'], names[k] if few else '', style='--')
-    for found, outcome, partner in zip(
-        image.detections, image.outcomes, image.partners, strict=True
-    ):
-        label = f'{categories[found["category_id"]]} {found["score"]:.2f}'
+        _box(left, item, _TRUTH, name if few else '', line)
+    found = list(zip(image.detections, image.outcomes, image.partners, strict=True))
+    # Errors are drawn over what is correct.
+    for entry, outcome, partner in sorted(found, key=lambda item: item[1] != 'correct'):
+        label = f'{categories[entry["category_id"]]} {entry["score"]:.2f}'
         if outcome == 'wrong class':
             label += f', truth {names[partner]}'
-        _box(right, found, _COLOURS[outcome], label if few or outcome == 'wrong class' else '')
+        width = line if outcome == 'correct' else 1.8
+        _box(right, entry, _COLOURS[outcome], label if few else '', width)
+    for k in image.missed:
+        _box(right, image.objects[k], _COLOURS['missed'], names[k] if few else '', style='--')
     counts = {'correct': image.outcomes.count('correct'), **image.errors}
     figure.legend(
         handles=[
@@ -231,22 +233,20 @@ def draw_comparison(
     _save(figure, out, dpi=100)
 
 
-def _box(axis: Axes, entry: dict[str, Any], colour: str, label: str = '', style: str = '-') -> None:
+def _box(
+    axis: Axes,
+    entry: dict[str, Any],
+    colour: str,
+    label: str = '',
+    line: float = 1.8,
+    style: str = '-',
+) -> None:
     x, y, width, height = entry['bbox']
     # A dark line under the coloured one keeps it visible on any ground.
-    for line, ink in ((3.2, 'black'), (1.8, colour)):
-        axis.add_patch(
-            Rectangle(
-                (x, y),
-                width,
-                height,
-                fill=False,
-                edgecolor=ink,
-                linewidth=line,
-                linestyle=style,
-                alpha=0.5 if ink == 'black' else 1,
-            )
-        )
+    for thickness, ink, alpha in ((1.8 * line, 'black', 0.5), (line, colour, 1)):
+        box = Rectangle((x, y), width, height, fill=False, edgecolor=ink, alpha=alpha)
+        box.set(linewidth=thickness, linestyle=style)
+        axis.add_patch(box)
     if label:
         # Towards the inside where the picture's edge would cut it off.
         right, bottom = axis.get_xlim()[1], axis.get_ylim()[0]
