@@ -21,14 +21,16 @@ from typing import Any
 import yaml
 from mmengine.config import Config, ConfigDict
 
-from casvit_mm.datasets.coco import CocoSummary, check_coco
+from casvit_mm.datasets.coco import CocoSummary, check_coco, read_annotations
 from casvit_mm.errors import InputError
 
 __all__ = [
+    'LoadedSplit',
     'OwnData',
     'Split',
     'apply_own_data',
     'innermost_dataset',
+    'load_split',
     'needs_masks',
     'read_own_data',
 ]
@@ -62,6 +64,21 @@ class OwnData:
     path: Path
     splits: dict[str, Split]
     max_dets: int = 100
+
+
+@dataclass(frozen=True)
+class LoadedSplit:
+    """The annotations of one split, in memory.
+
+    Attributes:
+        content: Lists of images, annotations and categories, as in COCO format.
+        images: Folder that ``file_name`` counts from.
+        where: What messages call the annotations.
+    """
+
+    content: dict[str, Any]
+    images: Path
+    where: str
 
 
 def read_own_data(path: str | Path) -> OwnData:
@@ -99,6 +116,17 @@ def read_own_data(path: str | Path) -> OwnData:
     if not isinstance(max_dets, int) or isinstance(max_dets, bool) or max_dets < 1:
         raise InputError(f'{path}: max_dets must be a positive integer, got {max_dets!r}')
     return OwnData(path, splits, max_dets)
+
+
+def load_split(data: OwnData, name: str) -> LoadedSplit:
+    """Read the annotations of one split.
+
+    Raises:
+        InputError: If they cannot be read.
+    """
+    split = data.splits[name]
+    where = f'annotation file {split.annotations} ({name} of {data.path})'
+    return LoadedSplit(read_annotations(split.annotations, where), split.images, where)
 
 
 def _refuse_unknown(content: dict, known: set[str], where: str) -> None:
