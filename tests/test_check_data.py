@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import io
 import json
 import shutil
@@ -42,6 +43,16 @@ from casvit_mm.datasets.statistics import advise, describe_anchors, describe_spl
 
 MASK = ROOT / 'configs/maskrcnn_casvit_xs_coco.py'
 RETINA = ROOT / 'configs/retinanet_casvit_xs_coco.py'
+
+
+@functools.cache
+def _config(path):
+    return Config.fromfile(path)
+
+
+def load_config(path):
+    """Return a config that may be changed; reading its bases takes a second."""
+    return copy.deepcopy(_config(path))
 
 
 @pytest.fixture(scope='session')
@@ -93,7 +104,7 @@ def put(kind, section, **values):
     def change(content):
         content[section][1].update(copy.deepcopy(values))
 
-    PLANTS[f'{kind}: {section} {values}'] = lambda folder: edit(folder, change)
+    PLANTS[f'{kind}: {" ".join(values)} {len(PLANTS)}'] = lambda folder: edit(folder, change)
 
 
 def remove(kind, section, field):
@@ -133,7 +144,9 @@ put('broken polygon', 'annotations', segmentation=[[1, 2, 3, 4, 5, 'six']])
 put('broken polygon', 'annotations', segmentation='polygon')
 put('box without area', 'annotations', bbox=[10, 10, 0, 20], segmentation=[SQUARE])
 put('box without area', 'annotations', bbox=[30, 30, -20, -20], segmentation=[SQUARE])
-put('box beyond the edge', 'annotations', **{**SOUND, 'bbox': [9, 9, 70, 21], 'area': 200})
+put('box outside its image', 'annotations', **{**SOUND, 'bbox': [70, 70, 20, 20]})
+put('box beyond the edge', 'annotations', bbox=[40, 10, 30, 20], area=480,
+    segmentation=[[40, 10, 64, 10, 64, 30, 40, 30]])  # fmt: skip
 put('tiny box (< 2 px)', 'annotations', bbox=[10, 10, 1.5, 9], area=13.5,
     segmentation=[[10, 10, 11.5, 10, 11.5, 19, 10, 19]])  # fmt: skip
 put('area not positive', 'annotations', **{**SOUND, 'area': 0})
@@ -149,12 +162,6 @@ put('RLE that does not decode', 'annotations', segmentation=dict(size=[64, 64], 
 put('RLE that does not decode', 'annotations', segmentation=dict(size=64, counts=[4096]))
 put('RLE of another size', 'annotations', segmentation=dict(size=[32, 128], counts=[9, 9, 4078]))
 put('empty RLE', 'annotations', segmentation=dict(size=[64, 64], counts=[4096]))
-
-
-@plant('box outside its image')
-def box_outside(folder):
-    edit(folder, lambda c: c['annotations'][1].update(bbox=[70, 70, 9, 9], area=81))
-    edit(folder, lambda c: c['annotations'][1].update(segmentation=rle([63, 63, 1, 1]), iscrowd=1))
 
 
 def rle(box):
@@ -271,7 +278,7 @@ def empty_file(folder):
     (folder / 'train/nothing.png').write_bytes(b'')
 
 
-@plant('truncated image')
+@plant('unreadable image')
 def cut_image(folder):
     add_image(folder, 'cut.jpg', quality=95)
     data = (folder / 'train/cut.jpg').read_bytes()
@@ -328,19 +335,12 @@ ALSO = {'no usable object': {'class without objects'}}
 def test_a_planted_defect_is_found_once_and_nothing_else(folder, name):
     kind = name.partition(':')[0]
     PLANTS[name](folder)
-    found = kinds(inspect(folder))
+    inspection = inspect(folder)
+    found = kinds(inspection)
     for consequence in ALSO.get(kind, ()):
         found.pop(consequence)
     assert found == {kind: 1}
-
-
-@pytest.mark.parametrize('name', PLANTS)
-def test_every_finding_has_a_place_and_a_message_about_it(folder, name):
-    PLANTS[name](folder)
-    for defects in inspect(folder).defects.values():
-        for defect in defects:
-            assert defect.where.strip()
-            assert len(defect.message) > len(defect.where)
+    assert all(d.where.strip() for defects in inspection.defects.values() for d in defects)
 
 
 def test_every_kind_is_planted():
@@ -361,7 +361,7 @@ def test_what_can_be_mended_is_gone_from_the_copy(folder, name):
 
 
 # What the fast checks refuse; damaged images and RLE end training later.
-LATE = ('image', 'RLE', 'near', 'truncated', 'unreadable image')
+LATE = ('unreadable image', 'RLE')
 
 
 @pytest.mark.parametrize('name', [n for n in PLANTS if not n.startswith(LATE)])
@@ -370,7 +370,7 @@ def test_the_verdict_is_what_training_says(folder, name, config):
     PLANTS[name](folder)
     try:
         apply_own_data(
-            Config.fromfile(config), read_own_data(folder / 'dataset.yaml'), ('train', 'val')
+            load_config(config), read_own_data(folder / 'dataset.yaml'), ('train', 'val')
         )
         starts = True
     except InputError:
@@ -456,7 +456,7 @@ def test_no_entry_makes_the_check_fail(folder, section, entry):
 def test_a_corrected_size_scales_objects_of_an_image_that_was_resized(folder):
     other_size_of_the_same_proportions(folder)
     path, _ = fix_data(inspect(folder), folder / 'clean')
-    annotation = json.loads((path.parent / 'train.json').read_text())['annotations'][-1]
+    annotation = json.loads(read(path, 'train'))['annotations'][-1]
     assert annotation['bbox'] == [20, 20, 40, 40]
     assert annotation['segmentation'] == [[2 * v for v in SQUARE]]
     assert annotation['area'] == 1600
@@ -467,7 +467,7 @@ def test_a_polygon_is_clipped_at_the_edge_exactly(folder):
     values = dict(bbox=[-20, 10, 40, 40], area=800, segmentation=[triangle])
     edit(folder, lambda c: c['annotations'][1].update(values))
     path, _ = fix_data(inspect(folder), folder / 'clean')
-    annotation = json.loads((path.parent / 'train.json').read_text())['annotations'][1]
+    annotation = json.loads(read(path, 'train'))['annotations'][1]
     (polygon,) = annotation['segmentation']
     corners = {tuple(point) for point in np.reshape(polygon, (-1, 2)).tolist()}
     assert corners == {(0, 10), (20, 10), (20, 50), (0, 30)}
@@ -475,13 +475,17 @@ def test_a_polygon_is_clipped_at_the_edge_exactly(folder):
     assert annotation['area'] == 600
 
 
+def read(description, split):
+    return (description.parent / f'{split}.json').read_text()
+
+
 def test_only_train_loses_an_image_that_is_in_two_splits(folder):
     leaked(folder)
     path, _ = fix_data(inspect(folder), folder / 'clean')
     names = {
-        split: [i['file_name'] for i in json.loads((path.parent / f'{split}.json').read_text())['images']]
+        split: [image['file_name'] for image in json.loads(read(path, split))['images']]
         for split in ('train', 'val')
-    }  # fmt: skip
+    }
     assert 'leaked.png' not in names['train']
     assert len(names['train']) == 24
     assert len(names['val']) == 6
@@ -498,7 +502,8 @@ def test_fixing_never_writes_over_a_file(folder):
 
 def test_fixing_refuses_to_leave_a_split_empty(folder):
     text = (folder / 'dataset.yaml').read_text()
-    text = text.replace('{annotations: train.json, images: train}', '{annotations: val.json, images: val}')  # fmt: skip  # noqa: E501
+    line = '{annotations: val.json, images: val}'
+    text = text.replace('{annotations: train.json, images: train}', line)
     (folder / 'dataset.yaml').write_text(text)
     with pytest.raises(InputError, match='would leave train with 0 images and 0 annotations'):
         fix_data(inspect(folder), folder / 'clean')
@@ -524,10 +529,11 @@ def test_run_lengths_are_those_that_pycocotools_decodes(seed):
 
 
 def test_overlaps_with_anchors_are_those_on_mmdets_grid():
-    cfg = Config.fromfile(RETINA)
+    cfg = load_config(RETINA)
     anchors = read_anchors(cfg)
     generator = AnchorGenerator(**anchors.settings)
-    grid = generator.grid_priors([(-(-512 // s), -(-512 // s)) for s in (8, 16, 32, 64, 128)], device='cpu')  # fmt: skip  # noqa: E501
+    cells = [(512 // stride, 512 // stride) for stride in (8, 16, 32, 64, 128)]
+    grid = generator.grid_priors(cells, device='cpu')
     rng = np.random.default_rng(0)
     boxes = np.concatenate([rng.uniform(100, 200, (40, 2)), rng.uniform(12, 300, (40, 2))], axis=1)
     corners = torch.from_numpy(np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1))
@@ -544,11 +550,11 @@ def test_clusters_find_the_shapes_that_boxes_have():
 
 @pytest.mark.parametrize('config', [MASK, RETINA])
 def test_the_proposed_options_reach_the_recall_that_is_promised(config):
-    cfg = Config.fromfile(config)
+    cfg = load_config(config)
     rng = np.random.default_rng(0)
     sides = rng.uniform(9, 14, (400, 2)) * [1, 3]
     boxes = np.concatenate([rng.uniform(0, 500, (400, 2)), sides], axis=1)
-    present, promised, setup = propose_anchors(boxes, read_anchors(cfg))
+    present, promised, _ = propose_anchors(boxes, read_anchors(cfg))
     assert promised > present + 0.2
 
     content = dict(
@@ -575,7 +581,7 @@ def test_advice_on_the_scale_can_be_given_as_options(folder):
 
     edit(folder, change)
     inspection = inspect(folder, with_masks=False, read_images=False)
-    cfg = Config.fromfile(RETINA)
+    cfg = load_config(RETINA)
     fit = describe_anchors(cfg, inspection.objects['train'])
     (advice,) = [text for text in advise(inspection, {}, fit, cfg) if 'A tenth of' in text]
     options = dict(o.split('=', 1) for o in advice.partition('--cfg-options ')[2].split())
@@ -603,7 +609,7 @@ def test_a_limit_below_the_fullest_image_is_told(folder):
     data = dataclasses.replace(read_own_data(folder / 'dataset.yaml'), max_dets=3)
     inspection = inspect_data(data, False, read_images=False)
     splits = {n: describe_split(o, len(o.images)) for n, o in inspection.objects.items()}
-    advice = advise(inspection, splits, {}, Config.fromfile(RETINA))
+    advice = advise(inspection, splits, {}, load_config(RETINA))
     assert any('more than max_dets: 3. Put "max_dets: 50"' in line for line in advice)
 
 

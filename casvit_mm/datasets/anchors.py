@@ -118,8 +118,14 @@ def cluster_anchors(sides: np.ndarray, count: int = 9, seed: int = 0) -> np.ndar
     """
     rng = np.random.default_rng(seed)
     sides = _sampled(sides)
-    shapes = np.unique(sides, axis=0)
-    centres = shapes[rng.choice(len(shapes), min(count, len(shapes)), replace=False)]
+    centres = sides[rng.integers(len(sides))][None]
+    while len(centres) < count:
+        # As k-means++: far shapes are likely to start a cluster of their own.
+        distance = (1 - _shape_overlaps(sides, centres).max(axis=1)).clip(0) ** 2
+        if distance.sum() < 1e-9:
+            break
+        chosen = rng.choice(len(sides), p=distance / distance.sum())
+        centres = np.concatenate([centres, sides[chosen][None]])
     for _ in range(100):
         nearest = _shape_overlaps(sides, centres).argmax(axis=1)
         present = np.unique(nearest)

@@ -95,7 +95,6 @@ KINDS = {
     'box differs from mask': Kind('box and mask disagree', 'takes the box from the mask'),
     # Image files; casvit_mm.datasets.image_scan.
     'unreadable image': Kind(_STOPS, 'drops the image and its objects'),
-    'truncated image': Kind('part of the image is grey', 'drops the image and its objects'),
     'image of another size': Kind(
         'boxes may sit elsewhere', 'corrects the size; scales objects if the proportions agree'
     ),

@@ -37,7 +37,6 @@ _DROPPED = (
     'empty RLE',
     'missing image',
     'unreadable image',
-    'truncated image',
     'image turned by EXIF',
 )
 

@@ -11,6 +11,7 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 from rich.console import Console
@@ -33,7 +34,6 @@ class ImageScan:
 
     Attributes:
         error: Why it cannot be read; None if it can.
-        truncated: Whether the end of the file is missing, though training reads the rest.
         stored: Width and height in the file.
         upright: Width and height after EXIF orientation, which is what training sees.
         digest: SHA-256 of the file.
@@ -42,7 +42,6 @@ class ImageScan:
     """
 
     error: str | None = None
-    truncated: bool = False
     stored: tuple[int, int] = (0, 0)
     upright: tuple[int, int] = (0, 0)
     digest: bytes = b''
@@ -71,8 +70,9 @@ def scan_images(paths: Sequence[Path], name: str) -> list[ImageScan]:
         paths: The files.
         name: What the progress bar calls them.
     """
-    limit = Image.MAX_IMAGE_PIXELS
+    limit, level = Image.MAX_IMAGE_PIXELS, cv2.getLogLevel()
     Image.MAX_IMAGE_PIXELS = 1 << 30  # OpenCV's, with which training reads
+    cv2.setLogLevel(0)  # faults are reported below
     try:
         with ThreadPool(os.cpu_count()) as pool:
             scans = pool.imap(_scan, paths, chunksize=8)
@@ -88,11 +88,10 @@ def scan_images(paths: Sequence[Path], name: str) -> list[ImageScan]:
             return list(shown)
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+        cv2.setLogLevel(level)
 
 
 def _scan(path: Path) -> ImageScan:
-    import cv2
-
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -102,21 +101,22 @@ def _scan(path: Path) -> ImageScan:
         image = Image.open(io.BytesIO(data))
         stored = image.size
         turned = image.getexif().get(_ORIENTATION, 1) >= 5
-        upright = stored[::-1] if turned else stored
-    except Exception as error:  # decoders raise whatever the damage leads them to
-        return ImageScan(error=f'{type(error).__name__}: {error}', digest=digest)
-    try:
         thumbnail = _thumbnail(image)
-    except Exception as error:
-        if cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is None:
-            return ImageScan(f'{type(error).__name__}: {error}', False, stored, upright, digest)
-        return ImageScan(None, True, stored, upright, digest)
+    except Exception as error:  # decoders raise whatever the damage leads them to
+        return _scan_as_training(data, f'{type(error).__name__}: {error}', digest)
     if not cv2.haveImageReader(str(path)):
-        return ImageScan(
-            f'OpenCV, with which training reads, does not know the format {image.format}',
-            digest=digest,
-        )
-    return ImageScan(None, False, stored, upright, digest, thumbnail)
+        return _scan_as_training(data, f'OpenCV cannot read {image.format}', digest)
+    upright = stored[::-1] if turned else stored
+    return ImageScan(None, stored, upright, digest, thumbnail)
+
+
+def _scan_as_training(data: bytes, fault: str, digest: bytes) -> ImageScan:
+    """Ask OpenCV, with which training reads, about a file that looks faulty."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if pixels is None:
+        return ImageScan(fault, digest=digest)
+    height, width = pixels.shape[:2]
+    return ImageScan(None, (width, height), (width, height), digest)
 
 
 def _thumbnail(image: Image.Image) -> np.ndarray | None:
@@ -154,9 +154,6 @@ def file_defects(
             message = f'{name} cannot be read: {scan.error}'
             yield Defect('unreadable image', name, message, True, at)
             continue
-        if scan.truncated:
-            message = f'{name} ends too early; training would see a grey rest. Copy it again.'
-            yield Defect('truncated image', name, message, False, at)
         if declared == scan.upright or not is_size(*declared):
             continue
         sizes = f'{declared[0]} x {declared[1]} in the annotations'

@@ -91,7 +91,9 @@ def inspect_data(data: OwnData, with_masks: bool | None, read_images: bool = Tru
     objects = {name: read_objects(split.content) for name, split in loaded.items()}
     for name, split in loaded.items():
         found = content_defects(split.content, split.images, with_masks)
-        defects[name] = [*found, *_class_defects(objects[name], name)]
+        defects[name] = found
+        if not any(d.kind == 'missing list' for d in found):
+            defects[name] += _class_defects(objects[name], name)
     sound = {n: o for n, o in objects.items() if not _UNSURE & {d.kind for d in defects[n]}}
     for name, disagreement in _disagreements(sound):
         defects[name].append(disagreement)
@@ -152,14 +154,17 @@ def _box_defects(content: dict[str, Any], objects: Objects) -> Iterator[Defect]:
     x, y, w, h = objects.box.T
     width, height = objects.size.T
     empty = (w <= 0) | (h <= 0)
-    outside = ~empty & ((x >= width) | (y >= height) | (x + w <= 0) | (y + h <= 0))
-    over = np.max([-x, -y, x + w - width, y + h - height], axis=0) > _EDGE
-    tiny = ~empty & ~outside & (np.minimum(w, h) < 2)
+    visible = objects.visible()
+    over = visible & (np.max([-x, -y, x + w - width, y + h - height], axis=0) > _EDGE)
+    tiny = visible & (np.minimum(w, h) < 2)
     found = {
         'box without area': (empty, 'has bbox {box}, whose width and height must be positive'),
-        'box outside its image': (outside, 'has bbox {box} in an image of {width} x {height}'),
+        'box outside its image': (
+            ~empty & ~visible,
+            'has bbox {box} in an image of {width} x {height}',
+        ),
         'box beyond the edge': (
-            over & ~empty & ~outside,
+            over,
             'has bbox {box}, which leaves its image of {width} x {height}',
         ),
         'tiny box (< 2 px)': (tiny, 'has bbox {box}, a side of which is below 2 px'),

@@ -49,7 +49,7 @@ def mask_defects(content: dict[str, Any], objects: Objects, masks: Masks) -> Ite
     limit = np.tile(objects.size, 2)
     apart = np.abs(np.clip(corners, 0, limit) - np.clip(others, 0, limit)).max(axis=1)
     allowed = np.maximum(2, 0.1 * objects.box[:, 2:].max(axis=1))
-    for row in np.flatnonzero((apart > allowed) & ~objects.crowd):
+    for row in np.flatnonzero((apart > allowed) & ~objects.crowd & objects.visible()):
         index = int(objects.index[row])
         which = name_annotation(content['annotations'][index])
         message = (

@@ -39,13 +39,16 @@ class Objects:
     crowd: np.ndarray
     size: np.ndarray
 
+    def visible(self) -> np.ndarray:
+        """Return which boxes have an area and share some of it with their image, ``(N,)``."""
+        low = np.maximum(self.box[:, :2], 0)
+        high = np.minimum(self.box[:, :2] + self.box[:, 2:], self.size)
+        return (high > low).all(axis=1) & (self.box[:, 2:] > 0).all(axis=1)
+
     def learnt(self) -> np.ndarray:
         """Return which objects mmdet learns from, ``(N,)``: what it ignores is left out."""
-        x, y, w, h = self.box.T
-        inside = (np.minimum(x + w, self.size[:, 0]) > np.maximum(x, 0)) & (
-            np.minimum(y + h, self.size[:, 1]) > np.maximum(y, 0)
-        )
-        return inside & (w >= 1) & (h >= 1) & (self.area > 0) & ~self.crowd
+        large = (self.box[:, 2:] >= 1).all(axis=1)
+        return self.visible() & large & (self.area > 0) & ~self.crowd
 
 
 def read_objects(content: dict[str, Any]) -> Objects:
