@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -46,10 +47,33 @@ def verdict(inspection: Inspection) -> str:
 def defect_figures(inspection: Inspection) -> list[dict[str, Any]]:
     """Return all defects as plain values, by split."""
     return [
-        dict(split=split, kind=d.kind, where=d.where, message=d.message, fatal=d.fatal)
+        dict(
+            split=split,
+            kind=d.kind,
+            where=d.where,
+            image=_image_name(inspection, split, d),
+            message=d.message,
+            fatal=d.fatal,
+        )
         for split, defects in inspection.defects.items()
         for d in defects
     ]
+
+
+def _image_name(inspection: Inspection, split: str, defect: Defect) -> str | None:
+    """Return the file name of the image that a defective annotation belongs to."""
+    if defect.entry is None or defect.entry[0] != 'annotations':
+        return None
+    rows = np.flatnonzero(inspection.objects[split].index == defect.entry[1])
+    if not len(rows):
+        return None
+    image = inspection.objects[split].image[rows[0]]
+    return str(inspection.loaded[split].content['images'][image].get('file_name'))
+
+
+def _place(inspection: Inspection, split: str, defect: Defect) -> str:
+    image = _image_name(inspection, split, defect)
+    return defect.where if image is None else f'{defect.where} of {image}'
 
 
 def print_report(
@@ -77,6 +101,8 @@ def print_report(
         screen.print(_class_table(splits))
     if fit:
         _print_fit(screen, fit, config)
+    if advice:
+        screen.print('Advice', style='bold')
     for line in advice:
         screen.print(f'- {line}', soft_wrap=True, markup=False)
 
@@ -96,7 +122,10 @@ def _print_defects(screen: Console, inspection: Inspection) -> None:
         per_split = Counter(split for split, _ in places)
         shown = [
             f'{split} ({count}): '
-            + ', '.join([d.where for s, d in places if s == split][:_FIRST_PLACES])
+            + ', '.join(
+                _place(inspection, split, d)
+                for d in [d for s, d in places if s == split][:_FIRST_PLACES]
+            )
             + (', ...' if count > _FIRST_PLACES else '')
             for split, count in per_split.items()
         ]

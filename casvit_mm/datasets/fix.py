@@ -143,6 +143,8 @@ def mend(inspection: Inspection, split: str) -> tuple[dict[str, Any], list[Defec
         todo = [d for d in defects if _is_mended(d, split, mask_set)]
         if not todo:
             break
+        # Images first: a box is not to be clipped at an edge that is wrong itself.
+        todo = [d for d in todo if d.entry and d.entry[0] == 'images'] or todo
         objects = read_objects(content)
         state = _Mending(content, scans, objects, read_masks(content, objects), mask_set)
         for defect in todo:
