@@ -51,7 +51,7 @@ train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(pipeline=train
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-train_cfg = dict(max_epochs=36, val_interval=3)
+train_cfg = dict(max_epochs=30, val_interval=3)
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3, weight_decay=0.05),
     clip_grad=dict(max_norm=10),
@@ -61,8 +61,8 @@ param_scheduler = [
     dict(
         type='CosineAnnealingLR',
         begin=0,
-        end=36,
-        T_max=36,
+        end=30,
+        T_max=30,
         eta_min_ratio=0.01,
         convert_to_iter_based=True,
     ),

@@ -135,7 +135,7 @@ def test_voc_classes_of_a_checkpoint_keep_their_order(voc):
             lambda f: write_xml(f / 'xml/0002.xml', voc_object(' ', (1, 2, 3, 4))),
             'object 1 has no <name>',
         ),
-        (lambda f: (f / 'train/0002.png').unlink(), '1 of 6 images .* are missing .*0002.png'),
+        (lambda f: (f / 'train/0002.png').unlink(), '1 of 6 images are missing .*0002.png'),
         (lambda f: (f / 'train.txt').unlink(), 'train.txt .* does not exist'),
         (lambda f: (f / 'train.txt').write_text('\n'), 'train.txt .* is empty'),
         (lambda f: (f / 'train.txt').write_text('0001\n0001\n'), "names '0001' twice"),

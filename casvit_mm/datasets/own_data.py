@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +20,15 @@ __all__ = [
     'PreparedSplit',
     'apply_own_data',
     'check_reads_coco',
+    'describe_shared',
+    'empty_class',
     'innermost_dataset',
+    'list_open_classes',
     'needs_masks',
+    'open_names',
     'prepare_own_data',
     'set_num_classes',
+    'shared_images',
 ]
 
 
@@ -76,12 +82,11 @@ def prepare_own_data(
         for name, split in loaded.items()
     }
     names = _agree_on_classes(data, loaded, summaries, classes)
-    _refuse_empty_classes(data, loaded, names)
-    for name, split in loaded.items():
-        if split.open_classes:
-            _list_classes(split, names)
-            summaries[name] = replace(summaries[name], classes=names)
-    _refuse_shared_images(loaded)
+    list_open_classes(loaded, names)
+    if message := empty_class(data, loaded):
+        raise InputError(message)
+    for pair in shared_images(loaded):
+        raise InputError(describe_shared(*pair))
 
     prepared = {}
     for name, split in loaded.items():
@@ -89,7 +94,8 @@ def prepare_own_data(
         if annotations is None:
             annotations = Path(folder, f'{name}.json').resolve()
             write_json(annotations, split.content)
-        prepared[name] = PreparedSplit(annotations, split.images, summaries[name], split.dropped)
+        summary = replace(summaries[name], classes=names) if split.open_classes else summaries[name]
+        prepared[name] = PreparedSplit(annotations, split.images, summary, split.dropped)
     return {name: prepared[data.used_split(name)] for name in splits}
 
 
@@ -110,7 +116,7 @@ def _agree_on_classes(
         reference = next(iter(loaded))
         classes = summaries[reference].classes
         if all(split.open_classes for split in loaded.values()):
-            classes = tuple(sorted({name for s in summaries.values() for name in s.classes}))
+            classes = open_names(loaded)
     for name, split in loaded.items():
         differing = set(summaries[name].classes) ^ set(classes)
         if split.open_classes:
@@ -124,48 +130,78 @@ def _agree_on_classes(
     return classes
 
 
-def _refuse_empty_classes(
-    data: OwnData, loaded: dict[str, LoadedSplit], names: tuple[str, ...]
-) -> None:
-    """Refuse a class without an object to learn, unless a COCO file lists it on purpose."""
+def list_open_classes(loaded: dict[str, LoadedSplit], names: tuple[str, ...]) -> None:
+    """Give splits whose categories are those that occur the full list of them, in place.
+
+    Names that are not in ``names`` follow behind them.
+    """
+    for split in loaded.values():
+        if not split.open_classes:
+            continue
+        old = {category['id']: category['name'] for category in split.content['categories']}
+        full = list(dict.fromkeys([*names, *old.values()]))
+        for annotation in split.content['annotations']:
+            annotation['category_id'] = full.index(old[annotation['category_id']]) + 1
+        split.content['categories'] = [dict(id=i, name=name) for i, name in enumerate(full, 1)]
+
+
+def open_names(loaded: dict[str, LoadedSplit]) -> tuple[str, ...]:
+    """Return all category names that occur in splits with open classes, in alphabetical order."""
+    return tuple(
+        sorted(
+            {c['name'] for s in loaded.values() if s.open_classes for c in s.content['categories']}
+        )
+    )
+
+
+def empty_class(data: OwnData, loaded: dict[str, LoadedSplit]) -> str | None:
+    """Return what is wrong if a class has no object in train; None if nothing is.
+
+    A class that a COCO file lists may be empty: somebody wrote it down on purpose.
+    """
     train = loaded.get('train')
     if train is None or (data.classes is None and not train.open_classes):
-        return
+        return None
     by_id = {category['id']: category['name'] for category in train.content['categories']}
-    learnt = {by_id[a['category_id']] for a in train.content['annotations'] if not a.get('iscrowd')}
-    empty = [name for name in names if name not in learnt]
-    if empty and data.classes is not None:
-        raise InputError(
+    learnt = {
+        by_id.get(a['category_id']) for a in train.content['annotations'] if not a.get('iscrowd')
+    }
+    empty = [name for name in by_id.values() if name not in learnt]
+    if not empty:
+        return None
+    if data.classes is not None:
+        return (
             f'{data.path}: classes leaves {empty[0]!r} without an object in train (it takes '
             f'{", ".join(data.classes[empty[0]])}). Correct the names, or leave the class out.'
         )
-    if empty:
-        raise InputError(
-            f'{data.path}: class {empty[0]!r} occurs in another split but not in train. A typing '
-            'error? Correct it there, or name the classes to learn under classes:'
-        )
+    return (
+        f'{data.path}: class {empty[0]!r} occurs in another split but not in train. A typing '
+        'error? Correct it there, or name the classes to learn under classes:'
+    )
 
 
-def _list_classes(split: LoadedSplit, names: tuple[str, ...]) -> None:
-    """Give a split whose categories are those that occur the full list of them."""
-    old = {category['id']: category['name'] for category in split.content['categories']}
-    for annotation in split.content['annotations']:
-        annotation['category_id'] = names.index(old[annotation['category_id']]) + 1
-    split.content['categories'] = [dict(id=i, name=name) for i, name in enumerate(names, 1)]
+def shared_images(loaded: dict[str, LoadedSplit]) -> Iterator[tuple[str, str, list[Path]]]:
+    """Yield pairs of splits that list the same image files, and these files in order."""
+    paths = {
+        name: {
+            split.images / image['file_name']
+            for image in split.content['images']
+            if isinstance(image, dict) and isinstance(image.get('file_name'), str)
+        }
+        for name, split in loaded.items()
+    }
+    for first, second in itertools.combinations(paths, 2):
+        if shared := sorted(paths[first] & paths[second]):
+            yield first, second, shared
 
 
-def _refuse_shared_images(loaded: dict[str, LoadedSplit]) -> None:
-    owners: dict[Path, str] = {}
-    for name, split in loaded.items():
-        paths = {split.images / image['file_name'] for image in split.content['images']}
-        shared = [path for path in paths if owners.setdefault(path, name) != name]
-        if shared:
-            first = min(shared)
-            raise InputError(
-                f'{len(shared)} image(s) are in {owners[first]} and in {name}, first {first}: the '
-                'figures would tell what was memorised. Take them out of one split, or let us '
-                'split one set: data: and split: {val: 0.2} in the description.'
-            )
+def describe_shared(first: str, second: str, shared: list[Path]) -> str:
+    """Return the message for images that are in two splits."""
+    return (
+        f'{len(shared)} image(s) are in {first} and in {second}, first {shared[0]}: the figures '
+        'would tell what was memorised. Take them out of one split, or let us split one set: '
+        'data: and split: {val: 0.2} in the description.'
+    )
 
 
 def apply_own_data(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from casvit_mm.datasets.coco import read_coco
+from casvit_mm.datasets.coco import read_annotations
 from casvit_mm.datasets.description import OwnData, Source
 from casvit_mm.datasets.splitting import split_names
 from casvit_mm.datasets.voc import IMAGE_SUFFIXES, read_voc
@@ -66,16 +66,17 @@ def load_split(data: OwnData, name: str) -> LoadedSplit:
 
 
 def _load_source(source: Source, name: str, data: OwnData) -> LoadedSplit:
-    where = f'{source.annotations} ({name} of {data.path})'
+    kind = 'folder' if source.annotations.is_dir() else 'file'
+    where = f'annotation {kind} {source.annotations} ({name} of {data.path})'
     names = None if source.image_list is None else _read_list(source.image_list, name, data)
     if not source.annotations.is_dir():
-        content = read_coco(source.annotations, where)
+        content = read_annotations(source.annotations, where)
         part = LoadedSplit(content, source.images, where, False, file=source.annotations)
         if names is not None:
             _keep_listed(part, names, source)
         return part
     if not source.images.is_dir():
-        raise InputError(f'image folder {source.images} of {where} does not exist')
+        raise InputError(f'{where}: its image folder {source.images} does not exist')
     stems = None if names is None else [_stem(name) for name in names]
     content, problems = read_voc(source.annotations, source.images, stems)
     if source.image_list is not None:
@@ -112,15 +113,13 @@ def _require_tables(part: LoadedSplit) -> None:
     ):
         table = part.content.get(section)
         if not isinstance(table, list):
-            raise InputError(
-                f'annotation file {part.where} lacks the list {section!r} of COCO format'
-            )
+            raise InputError(f'{part.where} lacks the list {section!r} of COCO format')
         for i, entry in enumerate(table):
             for key in keys:
                 if not isinstance(entry, dict) or not isinstance(entry.get(key), (int, str)):
                     raise InputError(
-                        f'annotation file {part.where}: {section}[{i}] has no valid {key!r}, and '
-                        'the data cannot be put together without it. Correct the entry.'
+                        f'{part.where}: {section}[{i}] has no valid {key!r}, and the data cannot '
+                        'be put together without it. Correct the entry.'
                     )
 
 
@@ -238,7 +237,9 @@ def _apply_classes(split: LoadedSplit, classes: dict[str, tuple[str, ...]], data
     for annotation in split.content['annotations']:
         old = old_names.get(annotation['category_id'])
         if old is None:
-            annotations.append(dict(annotation, category_id=f'{annotation["category_id"]}'))
+            annotations.append(
+                dict(annotation, category_id=f'{annotation["category_id"]} of {split.where}')
+            )
         elif old in new_ids:
             annotations.append(dict(annotation, category_id=new_ids[old]))
         else:

@@ -92,7 +92,7 @@ def train(
         amp: Mixed precision (GPU only).
         auto_scale_lr: Scale the learning rate linearly with the total batch size.
         from_scratch: Train without pretrained weights, with the backbone's norms learning.
-        data: ``dataset.yaml`` of own data; see :mod:`casvit_mm.datasets.own_data`.
+        data: ``dataset.yaml`` of own data; see :mod:`casvit_mm.datasets.description`.
         seed: Random seed; drawn and logged if None.
         deterministic: Only operators that give the same result every time.
         tensorboard: Also write a TensorBoard event file.

@@ -1,0 +1,221 @@
+"""The report on a data set: verdict, tables and advice for a person, JSON for a program."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from casvit_mm.datasets.defects import KINDS, Defect
+from casvit_mm.datasets.inspect import Inspection
+
+__all__ = ['console', 'defect_figures', 'print_report', 'verdict']
+
+_FIRST_PLACES = 3
+_CLASSES_SHOWN = 20
+
+
+def console() -> Console:
+    """Return where reports go: the terminal as it is, or 120 columns of a file or pipe."""
+    screen = Console(highlight=False)
+    return screen if screen.is_terminal else Console(highlight=False, width=120)
+
+
+def verdict(inspection: Inspection) -> str:
+    """Say in one line whether training would start."""
+    defects = [d for found in inspection.defects.values() for d in found]
+    fatal = sum(d.fatal for name in ('train', 'val') for d in inspection.defects[name])
+    if fatal:
+        return f'NO: training would refuse this data or break off; {fatal} places stop it.'
+    text = 'YES: training can start'
+    if inspection.with_masks is None:
+        complete = inspection.masks_complete()
+        text += ', with boxes and masks' if complete else ', with boxes but not with masks'
+    if not inspection.testable():
+        return f'{text}; but the test split would be refused when it comes to evaluation.'
+    if not defects:
+        return f'{text}; no defect was found.'
+    kinds = len({d.kind for d in defects})
+    return f'{text}; look at {kinds} {"kind" if kinds == 1 else "kinds"} of findings below.'
+
+
+def defect_figures(inspection: Inspection) -> list[dict[str, Any]]:
+    """Return all defects as plain values, by split."""
+    return [
+        dict(
+            split=split,
+            kind=d.kind,
+            where=d.where,
+            image=_image_name(inspection, split, d),
+            message=d.message,
+            fatal=d.fatal,
+        )
+        for split, defects in inspection.defects.items()
+        for d in defects
+    ]
+
+
+def _image_name(inspection: Inspection, split: str, defect: Defect) -> str | None:
+    """Return the file name of the image that a defective annotation belongs to."""
+    if defect.entry is None or defect.entry[0] != 'annotations':
+        return None
+    rows = np.flatnonzero(inspection.objects[split].index == defect.entry[1])
+    if not len(rows):
+        return None
+    image = inspection.objects[split].image[rows[0]]
+    return str(inspection.loaded[split].content['images'][image].get('file_name'))
+
+
+def _place(inspection: Inspection, split: str, defect: Defect) -> str:
+    image = _image_name(inspection, split, defect)
+    return defect.where if image is None else f'{defect.where} of {image}'
+
+
+def print_report(
+    inspection: Inspection,
+    splits: dict[str, dict[str, Any]],
+    fit: dict[str, Any],
+    advice: list[str],
+    config: str,
+) -> None:
+    """Print the report.
+
+    Args:
+        inspection: What was found.
+        splits: :func:`casvit_mm.datasets.statistics.describe_split` by split.
+        fit: :func:`casvit_mm.datasets.statistics.describe_anchors`.
+        advice: Sentences.
+        config: The config that is judged.
+    """
+    screen = console()
+    colour = 'green' if inspection.trainable() else 'red'
+    screen.print(verdict(inspection), style=f'bold {colour}', soft_wrap=True, markup=False)
+    _print_defects(screen, inspection)
+    if splits:
+        screen.print(_split_table(splits))
+        screen.print(_class_table(splits))
+    if fit:
+        _print_fit(screen, fit, config)
+    if advice:
+        screen.print('Advice', style='bold')
+    for line in advice:
+        screen.print(f'- {line}', soft_wrap=True, markup=False)
+
+
+def _print_defects(screen: Console, inspection: Inspection) -> None:
+    by_kind: dict[str, list[tuple[str, Defect]]] = {kind: [] for kind in KINDS}
+    for split, defects in inspection.defects.items():
+        for defect in defects:
+            by_kind[defect.kind].append((split, defect))
+    found = {kind: places for kind, places in by_kind.items() if places}
+    if not found:
+        return
+    table = Table(title='Findings', title_justify='left', title_style='bold', show_lines=True)
+    for column in ('found', 'times', 'first places', 'what it does, and --fix against it'):
+        table.add_column(column, justify='right' if column == 'times' else 'left', overflow='fold')
+    for kind, places in sorted(found.items(), key=lambda item: not _stops(item[1])):
+        per_split = Counter(split for split, _ in places)
+        shown = [
+            f'{split} ({count}): '
+            + ', '.join(
+                _place(inspection, split, d)
+                for d in [d for s, d in places if s == split][:_FIRST_PLACES]
+            )
+            + (', ...' if count > _FIRST_PLACES else '')
+            for split, count in per_split.items()
+        ]
+        row = (kind, str(len(places)), '\n'.join(shown), _meaning(kind, _stops(places)))
+        table.add_row(*(escape(cell) for cell in row), style='red' if _stops(places) else None)
+    screen.print(table)
+    for kind, places in found.items():
+        if _stops(places):
+            first = next(d for _, d in places if d.fatal)
+            screen.print(f'{kind}: {first.message}', style='red', soft_wrap=True, markup=False)
+
+
+def _meaning(kind: str, fatal: bool) -> str:
+    effect, mend = KINDS[kind].effect, KINDS[kind].mend
+    if fatal:
+        effect = 'stops training'
+    elif effect == 'stops training':
+        effect = 'stops training of masks'
+    if mend:
+        return f'{effect}\n--fix {mend}'
+    return f'{effect}\nmend by hand' if fatal else effect
+
+
+def _stops(places: list[tuple[str, Defect]]) -> bool:
+    return any(defect.fatal for _, defect in places)
+
+
+def _split_table(splits: dict[str, dict[str, Any]]) -> Table:
+    table = Table(title='Splits', title_justify='left', title_style='bold')
+    table.add_column('')
+    for name in splits:
+        table.add_column(name, justify='right')
+    rows = {
+        'images': lambda s: s['images'],
+        'objects': lambda s: s['objects'],
+        'ignored objects, crowds': lambda s: f'{s["not_learnt"]}, {s["crowds"]}',
+        'objects per image, mean and most': lambda s: (
+            f'{s["objects_per_image"]["mean"]:.1f}, {s["objects_per_image"]["max"]}'
+        ),
+        'image width, least, median, most': lambda s: _three(s['image_width']),
+        'image height, likewise': lambda s: _three(s['image_height']),
+        'box side in px, 10th, 50th, 90th percentile': lambda s: _middle(s['box_side'], '{:.0f}'),
+        '  as a share of the image side': lambda s: _middle(s['box_side_relative'], '{:.2f}'),
+        'box width / height, likewise': lambda s: _middle(s['box_width_to_height'], '{:.2f}'),
+        'COCO small, medium, large': lambda s: ', '.join(
+            f'{share:.0%}' for share in s['coco_sizes'].values()
+        ),
+    }
+    for title, cell in rows.items():
+        table.add_row(title, *(str(cell(split)) for split in splits.values()))
+    return table
+
+
+def _three(figures: dict[str, float]) -> str:
+    return ', '.join(f'{figures[p]:.0f}' for p in ('p0', 'p50', 'p100')) if figures else '-'
+
+
+def _middle(figures: dict[str, float], form: str) -> str:
+    return ', '.join(form.format(figures[p]) for p in ('p10', 'p50', 'p90')) if figures else '-'
+
+
+def _class_table(splits: dict[str, dict[str, Any]]) -> Table:
+    names = list(dict.fromkeys(n for s in splits.values() for n in s['objects_per_class']))
+    first = next(iter(splits.values()))['objects_per_class']
+    names.sort(key=lambda name: -first.get(name, 0))
+    table = Table(title='Objects per class', title_justify='left', title_style='bold')
+    table.add_column('class')
+    for split in splits:
+        table.add_column(split, justify='right')
+    half = _CLASSES_SHOWN // 2
+    cut = len(names) > _CLASSES_SHOWN
+    for name in [*names[:half], None, *names[-half:]] if cut else names:
+        if name is None:
+            table.add_row(f'... {len(names) - 2 * half} more in classes.png ...')
+            continue
+        counts = (str(s['objects_per_class'].get(name, '-')) for s in splits.values())
+        table.add_row(escape(name), *counts)
+    return table
+
+
+def _print_fit(screen: Console, fit: dict[str, Any], config: str) -> None:
+    screen.print('Fit', style='bold')
+    sides = fit['scaled_box_side']
+    scale = fit['image_scale']
+    text = f'Judged by {Path(config).name}'
+    if scale:
+        text += f', which scales images into {scale[0]} x {scale[1]}'
+    text += (
+        f': box sides are {sides["p10"]:.0f}, {sides["p50"]:.0f}, {sides["p90"]:.0f} px there '
+        '(10th, 50th, 90th percentile of train). Nine anchors by k-means, width x height: '
+    )
+    text += ', '.join(f'{w}x{h}' for w, h in fit['kmeans_anchors'])
+    screen.print(text, soft_wrap=True, markup=False)

@@ -1,0 +1,40 @@
+#!/usr/bin/env python
+"""Tell everything about detection data before training: defects, figures, pictures, advice.
+
+python tools/check_data.py dataset.yaml
+python tools/check_data.py dataset.yaml --config configs/maskrcnn_casvit_s_coco.py
+python tools/check_data.py dataset.yaml --fix clean
+
+Ends with status 0 if training would start, and 2 if not, as tools/train.py would.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from casvit_mm.datasets.check import check_data
+from casvit_mm.engine.distributed import cli
+
+
+def main() -> None:
+    """Read the command line and check."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('data', metavar='YAML', help='own data, see docs/own_data.md')
+    parser.add_argument(
+        '--config',
+        help='judge by its image scale, anchors and need of masks; default: a config that fits '
+        'the data, with masks no obligation',
+    )
+    parser.add_argument('--out', metavar='DIR', help='pictures and report.json')
+    parser.add_argument('--fast', action='store_true', help='read no image')
+    parser.add_argument('--fix', metavar='DIR', help='write a clean copy of the annotations there')
+    args = parser.parse_args()
+    out = args.out or f'work_dirs/check_data/{Path(args.data).stem}'
+    good = check_data(args.data, out, config=args.config, fix=args.fix, read_images=not args.fast)
+    sys.exit(0 if good else 2)
+
+
+if __name__ == '__main__':
+    cli(main)
