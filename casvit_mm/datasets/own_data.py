@@ -30,7 +30,9 @@ __all__ = [
     'apply_own_data',
     'innermost_dataset',
     'needs_masks',
+    'raise_max_dets',
     'read_own_data',
+    'set_num_classes',
 ]
 
 _SPLITS = ('train', 'val', 'test')
@@ -171,12 +173,23 @@ def apply_own_data(
         cfg[f'{name}_evaluator'].update(
             ann_file=str(used[name].annotations), max_dets=data.max_dets
         )
+    set_num_classes(cfg, len(classes))
+    raise_max_dets(cfg, data.max_dets)
+    return summaries
+
+
+def set_num_classes(cfg: Config, num_classes: int) -> None:
+    """Set the number of classes in every head of ``cfg.model``, in place."""
     for node in _dicts(cfg.model):
         if 'num_classes' in node:
-            node.num_classes = len(classes)
-        if node.get('max_per_img', data.max_dets) < data.max_dets:
-            node.max_per_img = data.max_dets
-    return summaries
+            node.num_classes = num_classes
+
+
+def raise_max_dets(cfg: Config, max_dets: int) -> None:
+    """Let every stage of ``cfg.model`` keep at least ``max_dets`` objects per image, in place."""
+    for node in _dicts(cfg.model):
+        if node.get('max_per_img', max_dets) < max_dets:
+            node.max_per_img = max_dets
 
 
 def needs_masks(cfg: Config) -> bool:
