@@ -20,8 +20,6 @@ __all__ = ['draw_detections']
 _LEAST_SIDE = 640  # smaller images are enlarged, or a label would hide what it names
 _MOST_COVERED = 0.3  # part of a box that a label may cover
 
-Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels of the picture
-
 
 def draw_detections(
     image: np.ndarray, objects: Sequence[dict[str, Any]], classes: Sequence[str]
@@ -42,26 +40,24 @@ def draw_detections(
     """
     height, width = image.shape[:2]
     factor = -(-_LEAST_SIDE // max(height, width))
-    canvas = cv2.resize(
-        image, (width * factor, height * factor), interpolation=cv2.INTER_CUBIC
-    ).copy()
-    unit = max(canvas.shape)
+    canvas = cv2.resize(image, (width * factor, height * factor), interpolation=cv2.INTER_CUBIC)
     colours = {name: _colour(number) for number, name in enumerate(classes)}
     objects = sorted(objects, key=lambda found: found['score'])
     for found in objects:
         if 'segmentation' in found:
-            _draw_mask(canvas, found['segmentation'], colours[found['class']], unit)
-    boxes = []
-    for found in objects:
-        x, y, w, h = (factor * value for value in found['bbox'])
-        boxes.append((x, y, x + w, y + h))
-        first, second = (round(x), round(y)), (round(x + w), round(y + h))
-        thickness = max(1, round(unit / 400))
-        cv2.rectangle(canvas, first, second, colours[found['class']][::-1], thickness)
+            _draw_mask(canvas, found['segmentation'], colours[found['class']], factor)
+    boxes = factor * np.array([found['bbox'] for found in objects]).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    for found, (x1, y1, x2, y2) in zip(objects, boxes.round().astype(int).tolist(), strict=True):
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), colours[found['class']][::-1], _thickness(canvas))
     picture = Image.fromarray(canvas[..., ::-1])
-    font = _font(max(14, round(unit / 55)))
+    font = _font(max(14, round(max(canvas.shape) / 55)))
     _draw_labels(ImageDraw.Draw(picture), picture.size, objects, boxes, colours, font)
     return np.asarray(_with_counts(picture, objects, colours, font))[..., ::-1]
+
+
+def _thickness(canvas: np.ndarray) -> int:
+    return max(1, round(max(canvas.shape) / 400))
 
 
 @lru_cache
@@ -85,56 +81,61 @@ def _text_colour(colour: tuple[int, int, int]) -> str:
 
 
 def _draw_mask(
-    canvas: np.ndarray, segmentation: dict[str, Any], colour: tuple[int, int, int], unit: int
+    canvas: np.ndarray, segmentation: dict[str, Any], colour: tuple[int, int, int], factor: int
 ) -> None:
-    mask = cv2.resize(
-        rle.decode(segmentation), canvas.shape[1::-1], interpolation=cv2.INTER_NEAREST
-    )
+    x, y, width, height = rle.toBbox(segmentation).astype(int)
+    if width * height == 0:
+        return
+    mask = rle.decode(segmentation)[y : y + height, x : x + width]
+    mask = cv2.resize(mask, (width * factor, height * factor), interpolation=cv2.INTER_NEAREST)
+    left, top = x * factor, y * factor
+    region = canvas[top : top + mask.shape[0], left : left + mask.shape[1]]
     inside = mask.astype(bool)
-    canvas[inside] = (0.6 * canvas[inside] + 0.4 * np.array(colour[::-1])).astype(np.uint8)
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(canvas, contours, -1, colour[::-1], max(1, round(unit / 500)))
+    region[inside] = (0.6 * region[inside] + 0.4 * np.array(colour[::-1])).astype(np.uint8)
+    contours, _ = cv2.findContours(
+        mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(int(left), int(top))
+    )
+    cv2.drawContours(canvas, contours, -1, colour[::-1], _thickness(canvas))
 
 
 def _draw_labels(
     pen: ImageDraw.ImageDraw,
     size: tuple[int, int],
     objects: Sequence[dict[str, Any]],
-    boxes: Sequence[Box],
+    boxes: np.ndarray,
     colours: dict[str, tuple[int, int, int]],
     font: ImageFont.FreeTypeFont,
 ) -> None:
-    """Write class and score beside each box, the surest first, where there is room."""
-    placed: list[Box] = []
+    """Write class and score beside each box, ``(N, 4)`` corners, the surest first."""
+    placed = np.zeros((0, 4))
     height = font.size * 1.35
     pad = font.size * 0.25
-    for found, (x1, y1, _, y2) in reversed(list(zip(objects, boxes, strict=True))):
+    for index in reversed(range(len(objects))):
+        found, (x1, y1, _, y2) = objects[index], boxes[index]
         text = f'{found["class"]} {found["score"]:.2f}'
         width = font.getlength(text) + 2 * pad
-        left = max(0, min(x1, size[0] - width))
+        left = max(0.0, min(x1, size[0] - width))
         for top in (y1 - height, y2, y1):
-            label = (left, top, left + width, top + height)
+            label = np.array([left, top, left + width, top + height])
             inside = top >= 0 and label[2] <= size[0] and label[3] <= size[1]
             if (
                 inside
-                and all(_covered(other, label) == 0 for other in placed)
-                and all(_covered(box, label) <= _MOST_COVERED for box in boxes)
+                and not _covered(placed, label).any()
+                and (_covered(boxes, label) <= _MOST_COVERED).all()
             ):
                 colour = colours[found['class']]
-                pen.rectangle(label, fill=colour)
+                pen.rectangle(label.tolist(), fill=colour)
                 middle = (left + pad, top + height / 2)
                 pen.text(middle, text, fill=_text_colour(colour), font=font, anchor='lm')
-                placed.append(label)
+                placed = np.vstack([placed, label])
                 break
 
 
-def _covered(box: Box, label: Box) -> float:
-    """Return the part of ``box`` that lies under ``label``, 0 to 1."""
-    width = min(box[2], label[2]) - max(box[0], label[0])
-    height = min(box[3], label[3]) - max(box[1], label[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / ((box[2] - box[0]) * (box[3] - box[1]))
+def _covered(boxes: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Return the part of each box, ``(N, 4)``, that lies under a label, 0 to 1."""
+    sides = np.minimum(boxes[:, 2:], label[2:]) - np.maximum(boxes[:, :2], label[:2])
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    return sides.clip(0).prod(1) / areas.clip(1e-6)
 
 
 def _with_counts(
