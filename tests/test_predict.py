@@ -147,6 +147,34 @@ def test_a_config_from_a_work_dir_needs_neither_data_nor_pretrained_weights(
     assert copied(pixels) == predictor(pixels)
 
 
+def test_a_detector_without_masks_gives_boxes(pixels, tmp_path):
+    (tmp_path / 'retina.py').write_text(
+        f"""_base_ = {str(ROOT / 'configs/retinanet_casvit_xs_coco.py')!r}
+model = dict(
+    backbone=dict(arch=dict(_delete_=True, **{TINY_ARCH})),
+    neck=dict(in_channels={list(TINY_ARCH['embed_dims'][1:])}),
+)
+"""
+    )
+    cfg = Config.fromfile(tmp_path / 'retina.py')
+    cfg.model.backbone.init_cfg = None
+    init_default_scope('mmdet')
+    torch.save(MODELS.build(cfg.model).state_dict(), tmp_path / 'retina.pth')
+    small = {'test_dataloader.dataset.pipeline.1.scale': (64, 64)}
+    retina = Predictor(
+        tmp_path / 'retina.py',
+        tmp_path / 'retina.pth',
+        score_thr=0.0,
+        device='cpu',
+        cfg_options=small,
+    )
+    objects = retina(pixels)
+    assert len(objects) == retina.max_dets == 100
+    assert set(objects[0]) == {'class', 'score', 'bbox'}
+    assert objects[0]['class'] in retina.classes
+    assert len(retina.classes) == 80
+
+
 def test_the_threshold_replaces_the_configs(model, pixels):
     counts = [
         len(Predictor(*model, score_thr=score_thr, max_dets=300, device='cpu')(pixels))
@@ -334,6 +362,7 @@ def test_no_pictures_writes_json_only(model, pixels, tmp_path):
 def test_every_frame_of_a_video_is_done_and_timed(model, tmp_path):
     video = write_video(tmp_path / 'clip.avi', 7)
     (entry,) = run(model, [video], tmp_path / 'out', batch_size=3)['videos']
+    assert entry['video'] == 'videos/clip.avi.mp4'
     assert [f['frame'] for f in entry['frames']] == list(range(7))
     assert [f['time'] for f in entry['frames']] == pytest.approx([i / 10 for i in range(7)])
     assert (entry['fps'], entry['width'], entry['height']) == (10, 64, 48)
@@ -353,10 +382,10 @@ def test_a_missing_codec_falls_back_to_motion_jpeg(tmp_path, monkeypatch):
     monkeypatch.setattr(
         cv2.VideoWriter, 'fourcc', lambda *c: fourcc(*('none' if c == tuple('mp4v') else c))
     )
-    writer = VideoWriter(tmp_path / 'clip', 10)
+    writer = VideoWriter(tmp_path / 'clip.mp4', 10)
     writer.write(np.zeros((48, 64, 3), np.uint8))
     writer.close()
-    assert writer.path == tmp_path / 'clip.avi'
+    assert writer.path == tmp_path / 'clip.mp4.avi'
     assert VideoReader(writer.path).num_frames == 1
 
 

@@ -12,8 +12,9 @@ from casvit_mm.errors import InputError
 
 __all__ = ['VideoReader', 'VideoWriter']
 
-# MPEG-4 is in every OpenCV with FFmpeg, Motion JPEG in every OpenCV.
-_CODECS = (('.mp4', 'mp4v'), ('.avi', 'MJPG'))
+# What is appended to the file's name, and the codec. MPEG-4 is in every OpenCV with FFmpeg, Motion
+# JPEG in every OpenCV.
+_CODECS = (('', 'mp4v'), ('.avi', 'MJPG'))
 
 
 class VideoReader:
@@ -69,11 +70,11 @@ class VideoWriter:
     """An annotated video, in the best codec that this OpenCV can write.
 
     Args:
-        path: File to write, without suffix.
+        path: File to write, ending in ``.mp4``; without FFmpeg ``.avi`` is appended.
         fps: Frames per second.
 
     Attributes:
-        path: The file with the suffix of its codec, once a frame was written.
+        path: The file that is written, once there is a frame.
         num_frames: Frames written.
     """
 
@@ -90,7 +91,6 @@ class VideoWriter:
             OSError: If no codec can be opened for writing.
         """
         if self._writer is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._open(frame.shape[1], frame.shape[0])
         self._writer.write(frame)
         self.num_frames += 1
@@ -103,7 +103,10 @@ class VideoWriter:
             if writer.isOpened():
                 self.path = path
                 return writer
-        raise OSError(f'this OpenCV writes neither {" nor ".join(c for _, c in _CODECS)}')
+        raise OSError(
+            f'{self.path} cannot be opened: the disk is full, or this OpenCV writes neither '
+            f'{" nor ".join(codec for _, codec in _CODECS)}'
+        )
 
     def close(self) -> None:
         """Finish the file.

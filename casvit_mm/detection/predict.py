@@ -150,7 +150,7 @@ class _Run:
         for file, image, objects in stream:
             entry = _entry(file, image)
             if self._draw:
-                path = self._picture_path(file.name)
+                path = self._free_path('pictures', file.name, '.png')
                 picture = draw_detections(image, objects, self._predictor.classes)
                 path.write_bytes(cv2.imencode('.png', picture)[1].tobytes())
                 entry['picture'] = str(path.relative_to(self._folder))
@@ -178,7 +178,9 @@ class _Run:
             promised = min(-(-reader.num_frames // every), max_frames or sys.maxsize)
             task = self.progress.add_task(file.path.name, total=promised or None)
             if self._draw:
-                writer = VideoWriter(self._folder / 'videos' / file.name, reader.fps / every)
+                writer = VideoWriter(
+                    self._free_path('videos', file.name, '.mp4'), reader.fps / every
+                )
             tagged = (((index, time), image) for index, time, image in reader.frames(every))
             taken = itertools.islice(tagged, max_frames)
             for (index, seconds), image, objects in self._predictor.stream(taken, self._batch_size):
@@ -202,13 +204,13 @@ class _Run:
                 'What could be read is in the results.',
             )
 
-    def _picture_path(self, name: str) -> Path:
-        """Return a PNG file for the image ``name``, which no other image gets."""
-        path = self._folder / 'pictures' / name
-        if path.suffix.lower() != '.png':
-            path = path.with_name(f'{path.name}.png')
+    def _free_path(self, kind: str, name: str, suffix: str) -> Path:
+        """Return a file with ``suffix`` to write for the input ``name``, and for no other one."""
+        path = self._folder / kind / name
+        if path.suffix.lower() != suffix:
+            path = path.with_name(path.name + suffix)
         while path in self._taken:  # a.jpg.png beside a.jpg
-            path = path.with_name(f'{path.name}.png')
+            path = path.with_name(path.name + suffix)
         self._taken.add(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
