@@ -186,7 +186,7 @@ def test_the_threshold_replaces_the_configs(model, pixels):
 def test_reaching_the_limit_of_objects_is_said(model, pixels, tmp_path, capsys):
     path = save(pixels, tmp_path / 'a.png')
     run(model, [path], tmp_path / 'out', score_thr=0.5)
-    assert '1 image or frame reached the 20 objects' in capsys.readouterr().out
+    assert '1 picture reached the 20 objects' in capsys.readouterr().out
     result = run(model, [path], tmp_path / 'out', score_thr=0.5, max_dets=100)
     assert len(result['images'][0]['objects']) > 20
     assert 'reached' not in capsys.readouterr().out

@@ -227,18 +227,17 @@ def _print_summary(
     result: dict[str, Any], folder: Path, seconds: float, predictor: Predictor
 ) -> None:
     """Print counts per class, speed, where the results are, and what went wrong."""
-    console = Console()
     frames = [frame for video in result['videos'] for frame in video['frames']]
     found = [[entry['class'] for entry in unit['objects']] for unit in result['images'] + frames]
     objects = Counter(name for names in found for name in names)
     holding = Counter(name for names in found for name in set(names))
-    table = Table('class')
-    table.add_column('objects', justify='right')
-    table.add_column('images or frames with it', justify='right')
-    for name in predictor.classes:
-        if objects[name]:
-            table.add_row(escape(name), str(objects[name]), str(holding[name]))
+    console = Console()
     if objects:
+        table = Table('class')
+        table.add_column('objects', justify='right')
+        table.add_column('images or frames with it', justify='right')
+        for name in filter(objects.get, predictor.classes):
+            table.add_row(escape(name), str(objects[name]), str(holding[name]))
         console.print(table)
 
     counts = [_count(len(result['images']), 'image')] if result['images'] or not frames else []
@@ -253,31 +252,36 @@ def _print_summary(
     for kind, entries in (('picture', result['images']), ('video', result['videos'])):
         if any(kind in entry for entry in entries):
             lines.append(f'{kind}s: {folder / kind}s/')
-    if predictor.note:
-        lines.append(f'note: {predictor.note}')
+    full = sum(len(names) == predictor.max_dets for names in found)
+    lines += _notes(result, predictor, full)
+    console.print('\n'.join(lines), soft_wrap=True, highlight=False, markup=False)
+
+
+def _notes(result: dict[str, Any], predictor: Predictor, full: int) -> list[str]:
+    """Return what the user should know: ``full`` images reached the limit of objects, and more."""
+    lines = [f'note: {predictor.note}'] if predictor.note else []
     if result['skipped_files']:
         lines.append(
             f'note: {_count(result["skipped_files"], "other file")} in the folders skipped'
         )
-    full = sum(len(names) == predictor.max_dets for names in found)
     if full:
         lines.append(
-            f'note: {_count(full, "image or frame")} reached the {predictor.max_dets} objects that '
+            f'note: {_count(full, "picture")} reached the {predictor.max_dets} objects that '
             'the model keeps at most. Raise it: --max-dets N'
         )
-    dim = [entry['file'] for entry in result['images'] if entry.get('upper_bits_unused')]
+    dim = [entry['file'] for entry in result['images'] if 'upper_bits_unused' in entry]
     if dim:
         lines.append(
             f'note: {_count(len(dim), "image")} (first {dim[0]}) leave the upper of 16 bits unused '
-            'and are read nearly black, as in training. Stretch them to the full range, '
-            'before training too.'
+            'and are read nearly black, as in training. Stretch them to the full range, before '
+            'training too.'
         )
     failed = result['unreadable']
     if failed:
         lines.append(f'\nerror: {_count(len(failed), "file")} not read, or not to the end:')
         lines += [f'  {entry["reason"]}' for entry in failed[:5]]
         lines += ['  ... see "unreadable" in predictions.json'] * (len(failed) > 5)
-    console.print('\n'.join(lines), soft_wrap=True, highlight=False, markup=False)
+    return lines
 
 
 def _count(number: int, thing: str) -> str:
