@@ -27,6 +27,7 @@ __all__ = [
     'needs_masks',
     'open_names',
     'prepare_own_data',
+    'raise_max_dets',
     'set_num_classes',
     'shared_images',
 ]
@@ -230,16 +231,21 @@ def apply_own_data(
         if name != 'train':
             cfg[f'{name}_evaluator'].update(ann_file=str(split.annotations), max_dets=data.max_dets)
     set_num_classes(cfg, len(classes))
-    for node in _dicts(cfg.model):
-        if node.get('max_per_img', data.max_dets) < data.max_dets:
-            node.max_per_img = data.max_dets
+    raise_max_dets(cfg, data.max_dets)
 
 
 def set_num_classes(cfg: Config, num_classes: int) -> None:
-    """Set the number of classes in every head of a config, in place."""
+    """Set the number of classes in every head of ``cfg.model``, in place."""
     for node in _dicts(cfg.model):
         if 'num_classes' in node:
             node.num_classes = num_classes
+
+
+def raise_max_dets(cfg: Config, max_dets: int) -> None:
+    """Let every stage of ``cfg.model`` keep at least ``max_dets`` objects per image, in place."""
+    for node in _dicts(cfg.model):
+        if node.get('max_per_img', max_dets) < max_dets:
+            node.max_per_img = max_dets
 
 
 def check_reads_coco(cfg: Config) -> None:

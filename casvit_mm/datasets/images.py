@@ -1,0 +1,175 @@
+"""Image and video files: which there are, and how an image becomes pixels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import mmcv
+import numpy as np
+
+from casvit_mm.errors import InputError
+
+__all__ = ['MediaFile', 'find_media', 'leaves_high_bits_unused', 'read_image']
+
+_IMAGES = {
+    *('.avif', '.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.ppm'),
+    *('.tif', '.tiff', '.webp'),
+}
+_VIDEOS = {
+    *('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.ogv', '.ts'),
+    *('.webm', '.wmv'),
+}
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from printing what is wrong with a file; our own message says it."""
+    level = cv2.getLogLevel()
+    cv2.setLogLevel(0)
+    try:
+        yield
+    finally:
+        cv2.setLogLevel(level)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image as training reads it, whatever its channels and depth.
+
+    The decoder is that of mmdet's ``LoadImageFromFile``, so a model sees the pixels that it would
+    have seen in training:
+
+    - grey and palette become three channels; CMYK is converted; alpha is dropped, so what is under
+      transparent pixels becomes visible;
+    - of 16 bits the upper 8 are kept, however few of them are used;
+    - the EXIF orientation is applied, where OpenCV knows it (JPEG, PNG, TIFF);
+    - of several pages or frames the first is taken.
+
+    Args:
+        path: The file.
+
+    Returns:
+        BGR pixels, uint8 ``(H, W, 3)``.
+
+    Raises:
+        InputError: If the file cannot be read, is empty, cut short, or no image OpenCV can decode.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f'{path} cannot be read: {error.strerror}') from error
+    if not content:
+        raise InputError(f'{path} is empty (0 bytes)')
+    try:
+        with _quiet_opencv():
+            image = mmcv.imfrombytes(content)
+    except cv2.error as error:
+        raise InputError(f'{path} cannot be decoded: {error.err}') from error
+    if image is None:
+        raise InputError(
+            f'{path} ({len(content)} bytes) cannot be decoded: it is cut short, damaged, no image, '
+            'or has 32 bits per channel (save it with 8 or 16)'
+        )
+    return image
+
+
+def leaves_high_bits_unused(path: str | Path) -> bool:
+    """Return whether a readable 16-bit image uses 14 of its bits or fewer.
+
+    Cameras with 10 to 14 bits store such files. :func:`read_image`, like training, turns them
+    nearly black.
+    """
+    content = np.frombuffer(Path(path).read_bytes(), np.uint8)
+    with _quiet_opencv():
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    assert image is not None  # read_image has read it
+    return image.dtype == np.uint16 and 0 < image.max() < 2**14
+
+
+@dataclass(frozen=True)
+class MediaFile:
+    """An image or video to work on.
+
+    Attributes:
+        path: The file.
+        name: Its path from the nearest folder that holds all inputs; no two files share one.
+        is_video: Whether it is a video, by its suffix.
+    """
+
+    path: Path
+    name: str
+    is_video: bool
+
+
+def find_media(
+    inputs: Sequence[str | Path], outputs: Sequence[Path]
+) -> tuple[list[MediaFile], int]:
+    """List the images and videos that ``inputs`` stand for.
+
+    A folder stands for all images in it and below, without hidden ones; its videos must be named
+    themselves. A file named twice is listed once.
+
+    Args:
+        inputs: Files and folders.
+        outputs: Folders of results, left out where they lie inside a folder of ``inputs``.
+
+    Returns:
+        The files in the order of ``inputs``, folders sorted; and the number of files in folders
+        that are no images or lie in ``outputs``.
+
+    Raises:
+        InputError: If an input is missing or lies in one of ``outputs``, or a folder holds no
+            image.
+    """
+    closed = [Path(os.path.abspath(folder)) for folder in outputs]
+    files: dict[Path, Path] = {}
+    roots = []
+    skipped = 0
+    for given in map(Path, inputs):
+        whole = Path(os.path.abspath(given))
+        if not given.exists():
+            raise InputError(f'input {given} does not exist')
+        if any(whole.is_relative_to(folder) for folder in closed):
+            raise InputError(
+                f'input {given} lies where results are written and could be replaced by one. Name '
+                'another --out-dir.'
+            )
+        roots.append(whole if given.is_dir() else whole.parent)
+        if not given.is_dir():
+            files.setdefault(whole, given)
+            continue
+        found, others = _walk(given, closed)
+        if not found:
+            raise InputError(
+                f'folder {given} holds no image ({others} other files). Known are '
+                f'{" ".join(sorted(_IMAGES))}; videos are named one by one.'
+            )
+        skipped += others
+        for path in found:
+            files.setdefault(Path(os.path.abspath(path)), path)
+    common = os.path.commonpath(roots)
+    media = [
+        MediaFile(path, os.path.relpath(whole, common), whole.suffix.lower() in _VIDEOS)
+        for whole, path in files.items()
+    ]
+    return media, skipped
+
+
+def _walk(folder: Path, closed: Sequence[Path]) -> tuple[list[Path], int]:
+    """Return the images below ``folder`` but outside ``closed``, and the number of the rest."""
+    images = []
+    others = 0
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name[0] != '.')
+        whole = Path(os.path.abspath(parent))
+        is_result = any(whole.is_relative_to(other) for other in closed)
+        for name in sorted(name for name in names if name[0] != '.'):
+            if Path(name).suffix.lower() in _IMAGES and not is_result:
+                images.append(Path(parent, name))
+            else:
+                others += 1
+    return images, others
