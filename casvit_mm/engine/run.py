@@ -129,8 +129,12 @@ def train(
 
 def _train_from_scratch(cfg: Config, notes: list[str]) -> None:
     backbone = cfg.model.backbone
-    backbone.init_cfg = None
-    backbone.norm_eval = False
+    init_cfg = backbone.get('init_cfg')
+    if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+        # Left out, not None: that would switch off the random initialisation of other backbones.
+        backbone.pop('init_cfg')
+    if 'norm_eval' in backbone:
+        backbone.norm_eval = False
     cfg.load_from = None
     notes.append(
         '--from-scratch: no pretrained weights; the norms of the backbone learn their statistics '
