@@ -60,7 +60,7 @@ def too_few_gpus(processes: int) -> str:
     )
 
 
-def on_first_rank(check: Callable[[], None]) -> None:
+def on_first_rank(check: Callable[[], object]) -> None:
     """Run ``check`` on rank 0 only; if it raises InputError, every rank raises it.
 
     Raises:

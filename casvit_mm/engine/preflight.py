@@ -8,13 +8,24 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from casvit_mm.datasets.coco import check_coco
+from casvit_mm.datasets.coco import CocoSummary, check_coco
 from casvit_mm.datasets.own_data import innermost_dataset, needs_masks
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT
 from casvit_mm.weights import MODEL_ZOO
 
-__all__ = ['check_backbone', 'check_datasets', 'check_pretrained']
+__all__ = ['check_backbone', 'check_datasets', 'check_pretrained', 'read_config']
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a config.
+
+    Raises:
+        InputError: If there is no such file.
+    """
+    if not Path(path).is_file():
+        raise InputError(f'config {path} does not exist; configs/ holds ours')
+    return Config.fromfile(path)
 
 
 def check_backbone(cfg: Config) -> None:
@@ -57,12 +68,16 @@ def check_pretrained(cfg: Config) -> None:
         )
 
 
-def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
+def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, CocoSummary]:
     """Check the COCO-format data that a config names itself, without ``--data``.
+
+    Returns:
+        What each split holds, of those in COCO format.
 
     Raises:
         InputError: If a file is missing or malformed.
     """
+    summaries = {}
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
         dataset = innermost_dataset(loader) if loader else ConfigDict()
@@ -76,9 +91,10 @@ def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
                 f'does not exist.\nPlace COCO (https://cocodataset.org/#download) under {root}, or '
                 'use your own data: --data dataset.yaml (docs/own_data.md)'
             )
-        check_coco(
+        summaries[split] = check_coco(
             annotations,
             root / dataset.data_prefix.img,
             f'{split}_dataloader.dataset of {cfg.filename}',
             with_masks=needs_masks(cfg),
         )
+    return summaries

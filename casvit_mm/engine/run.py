@@ -16,7 +16,12 @@ from mmengine.runner import CheckpointLoader, Runner
 import casvit_mm.engine.hooks  # noqa: F401  registers the hooks
 from casvit_mm.datasets import apply_own_data, read_own_data
 from casvit_mm.engine.distributed import init_distributed, on_first_rank
-from casvit_mm.engine.preflight import check_backbone, check_datasets, check_pretrained
+from casvit_mm.engine.preflight import (
+    check_backbone,
+    check_datasets,
+    check_pretrained,
+    read_config,
+)
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import print_metrics, write_json
 from casvit_mm.weights import load_file, read_checkpoint
@@ -28,9 +33,7 @@ def _load_config(
     path: str, cfg_options: dict | None, launcher: str, work_dir: str | None
 ) -> Config:
     """Read a config and put the options on top that training and evaluation share."""
-    if not Path(path).is_file():
-        raise InputError(f'config {path} does not exist; configs/ holds ours')
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     if cfg_options:
         cfg.merge_from_dict(cfg_options)
     cfg.launcher = launcher
