@@ -340,7 +340,10 @@ def bad_training(**arguments):
     [
         (dict(), r"'checkpoints/cas-vit-xs\.pth' .*do not exist(?s:.*)--from-scratch"),
         (dict(config='configs/nowhere.py'), r'configs/nowhere\.py does not exist'),
-        (dict(from_scratch=True), r'instances_train2017\.json (?s:.*)does not exist(?s:.*)--data'),
+        (
+            dict(from_scratch=True),
+            r'instances_train2017\.json (?s:.*)does not exist(?s:.*)train2017\.zip(?s:.*)--data',
+        ),
         (
             dict(from_scratch=True, cfg_options={'model.backbone.drop_path': 0.1}),
             "model.backbone has no argument 'drop_path'; did you mean 'drop_path_rate'",

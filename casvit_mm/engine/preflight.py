@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 
 from casvit_mm.datasets.coco import CocoSummary, check_coco
+from casvit_mm.datasets.layouts import LAYOUTS, check_layout
 from casvit_mm.datasets.own_data import innermost_dataset, needs_masks
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT
@@ -84,17 +85,21 @@ def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, CocoSummar
         if not dataset.get('type', '').endswith('CocoDataset'):
             continue
         root = Path(dataset.get('data_root') or '')
-        annotations = root / dataset.ann_file
+        annotations, images = root / dataset.ann_file, root / dataset.data_prefix.img
+        where = f'{split}_dataloader.dataset of {cfg.filename}'
         if not annotations.is_file():
             raise InputError(
-                f'annotation file {annotations} ({split}_dataloader.dataset of {cfg.filename}) '
-                f'does not exist.\nPlace COCO (https://cocodataset.org/#download) under {root}, or '
-                'use your own data: --data dataset.yaml (docs/own_data.md)'
+                f'annotation file {annotations} ({where}) does not exist.\n'
+                f'{_official_cure(dataset.ann_file, root)}'
+                'To use your own data: --data dataset.yaml (docs/own_data.md)'
             )
-        summaries[split] = check_coco(
-            annotations,
-            root / dataset.data_prefix.img,
-            f'{split}_dataloader.dataset of {cfg.filename}',
-            with_masks=needs_masks(cfg),
-        )
+        summaries[split] = check_coco(annotations, images, where, with_masks=needs_masks(cfg))
     return summaries
+
+
+def _official_cure(ann_file: str, root: Path) -> str:
+    """Return what COCO lacks under ``root``, where ``ann_file`` is one of COCO's own."""
+    if ann_file not in (part.path for part in LAYOUTS['coco'].parts):
+        return ''
+    problems = ''.join(f'- {problem}\n' for problem in check_layout('coco', root))
+    return f'COCO ({LAYOUTS["coco"].page}) is not complete there:\n{problems}'
