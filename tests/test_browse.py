@@ -286,6 +286,12 @@ def test_bad_input_is_refused(arguments, message):
         browse(**{'config': SHAPES, **arguments})
 
 
+def test_a_split_that_the_config_lacks_is_refused(tmp_path):
+    config = config_with(tmp_path, 'test_dataloader = None\ntest_evaluator = None')
+    with pytest.raises(InputError, match='has no test_dataloader; choose another --split'):
+        browse(config, split='test')
+
+
 def test_the_command_prints_its_report(shapes, tmp_path):
     result = run_command(
         'tools/browse_data.py', SHAPES, '--data', shapes, '--count', 1, '--out', tmp_path

@@ -190,6 +190,8 @@ def browse(
     if min(count, copies) < 1:
         raise InputError(f'--count and --copies must be 1 or more, got {count} and {copies}')
     cfg = read_config(config)
+    if cfg.get(f'{split}_dataloader') is None:
+        raise InputError(f'{config} has no {split}_dataloader; choose another --split')
     if data is None:
         summaries = check_datasets(cfg, (split,))
     else:
