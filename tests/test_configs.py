@@ -13,6 +13,7 @@ from mmdet.registry import MODELS
 
 COCO = sorted((ROOT / 'configs').glob('*_coco.py'))
 ALL = sorted((ROOT / 'configs').glob('*.py'))
+PEERS = sorted(set(ALL) - set((ROOT / 'configs').glob('*_casvit_*')))
 
 
 def load(path: Path) -> Config:
@@ -72,3 +73,33 @@ def test_the_light_config_differs_from_coco_only_in_width_size_and_schedule():
     light, coco = (load(ROOT / f'configs/maskrcnn_casvit_xs_{n}.py') for n in ('light', 'coco'))
     assert light.model.backbone == coco.model.backbone
     assert light.model.roi_head.mask_head.num_convs == coco.model.roi_head.mask_head.num_convs
+
+
+@pytest.mark.parametrize('path', PEERS, ids=lambda p: p.stem)
+def test_a_peer_backbone_has_the_configured_channels_at_strides_4_to_32(path):
+    cfg = load(path)
+    backbone = MODELS.build(cfg.model.backbone)
+    levels = backbone(torch.rand(2, 3, 128, 160))
+    assert [level.shape[1] for level in levels] == cfg.model.neck.in_channels
+    assert [128 // level.shape[2] for level in levels] == [4, 8, 16, 32]
+
+
+@pytest.mark.parametrize('path', PEERS, ids=lambda p: p.stem)
+def test_a_peer_backbone_starts_untrained_with_every_parameter_and_norm_learning(path):
+    backbone = MODELS.build(load(path).model.backbone)
+    backbone.train()
+    sum(level.square().sum() for level in backbone(torch.rand(2, 3, 64, 96))).backward()
+    assert [name for name, p in backbone.named_parameters() if p.grad is None] == []
+    norms = [m for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms
+    assert all(norm.num_batches_tracked == 1 for norm in norms)
+
+
+@pytest.mark.parametrize('path', PEERS, ids=lambda p: p.stem)
+def test_a_peer_config_differs_from_ours_only_in_the_backbone(path):
+    peer, ours = (load(p).to_dict() for p in (path, ROOT / 'configs/maskrcnn_casvit_xs_light.py'))
+    for cfg in (peer, ours):
+        cfg.pop('custom_imports')
+        cfg['model'].pop('backbone')
+        cfg['model']['neck'].pop('in_channels')
+    assert peer == ours

@@ -225,8 +225,9 @@ def ready_runner(**arguments):
         'custom_hooks': [dict(type='_StopBeforeTraining')],
         **arguments.pop('cfg_options', {}),
     }
+    config = ROOT / arguments.pop('config', COCO)
     with pytest.raises(_Stop) as caught:
-        train(str(ROOT / COCO), cfg_options=cfg_options, **arguments)
+        train(str(config), cfg_options=cfg_options, **arguments)
     return caught.value.args[0]
 
 
@@ -248,6 +249,23 @@ def test_from_scratch_unfreezes_the_norms_and_pretrained_keeps_them_frozen(shape
     model = ready_runner(cfg_options=init, **common).model.train()
     assert not model.backbone.stem[1].training
     assert torch.equal(model.backbone.stem[0].weight.cpu(), state['patch_embed.0.weight'])
+
+
+def test_from_scratch_keeps_another_backbones_own_random_initialisation(shapes, tmp_path):
+    config = 'configs/maskrcnn_resnet50_light.py'
+    runner = ready_runner(
+        config=config, from_scratch=True, data=str(shapes), work_dir=str(tmp_path)
+    )
+    # Kaiming's, by output channels: sqrt(2 / (64 * 7 * 7)); PyTorch's default is twice as wide.
+    assert runner.model.backbone.conv1.weight.std().item() == pytest.approx(0.0253, rel=0.05)
+
+
+def test_from_scratch_takes_a_backbone_that_has_no_norm_eval(shapes, tmp_path):
+    config = 'configs/maskrcnn_repvit_m0_9_light.py'
+    runner = ready_runner(
+        config=config, from_scratch=True, data=str(shapes), work_dir=str(tmp_path)
+    )
+    assert type(runner.model.backbone).__name__ == 'TIMMBackbone'
 
 
 def test_the_same_seed_gives_the_same_weights(shapes, tmp_path):
@@ -330,7 +348,10 @@ def bad_training(**arguments):
     [
         (dict(), r"'checkpoints/cas-vit-xs\.pth' .*do not exist(?s:.*)--from-scratch"),
         (dict(config='configs/nowhere.py'), r'configs/nowhere\.py does not exist'),
-        (dict(from_scratch=True), r'instances_train2017\.json (?s:.*)does not exist(?s:.*)--data'),
+        (
+            dict(from_scratch=True),
+            r'instances_train2017\.json (?s:.*)does not exist(?s:.*)train2017\.zip(?s:.*)--data',
+        ),
         (
             dict(from_scratch=True, cfg_options={'model.backbone.drop_path': 0.1}),
             "model.backbone has no argument 'drop_path'; did you mean 'drop_path_rate'",

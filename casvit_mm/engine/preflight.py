@@ -8,13 +8,25 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from casvit_mm.datasets.coco import check_coco
+from casvit_mm.datasets.coco import CocoSummary, check_coco
+from casvit_mm.datasets.layouts import LAYOUTS, check_layout
 from casvit_mm.datasets.own_data import innermost_dataset, needs_masks
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT
 from casvit_mm.weights import MODEL_ZOO
 
-__all__ = ['check_backbone', 'check_datasets', 'check_pretrained']
+__all__ = ['check_backbone', 'check_datasets', 'check_pretrained', 'read_config']
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a config.
+
+    Raises:
+        InputError: If there is no such file.
+    """
+    if not Path(path).is_file():
+        raise InputError(f'config {path} does not exist; configs/ holds ours')
+    return Config.fromfile(path)
 
 
 def check_backbone(cfg: Config) -> None:
@@ -57,28 +69,37 @@ def check_pretrained(cfg: Config) -> None:
         )
 
 
-def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
+def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, CocoSummary]:
     """Check the COCO-format data that a config names itself, without ``--data``.
+
+    Returns:
+        What each split holds, of those in COCO format.
 
     Raises:
         InputError: If a file is missing or malformed.
     """
+    summaries = {}
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
         dataset = innermost_dataset(loader) if loader else ConfigDict()
         if not dataset.get('type', '').endswith('CocoDataset'):
             continue
         root = Path(dataset.get('data_root') or '')
-        annotations = root / dataset.ann_file
+        annotations, images = root / dataset.ann_file, root / dataset.data_prefix.img
+        where = f'{split}_dataloader.dataset of {cfg.filename}'
         if not annotations.is_file():
             raise InputError(
-                f'annotation file {annotations} ({split}_dataloader.dataset of {cfg.filename}) '
-                f'does not exist.\nPlace COCO (https://cocodataset.org/#download) under {root}, or '
-                'use your own data: --data dataset.yaml (docs/own_data.md)'
+                f'annotation file {annotations} ({where}) does not exist.\n'
+                f'{_official_cure(dataset.ann_file, root)}'
+                'To use your own data: --data dataset.yaml (docs/own_data.md)'
             )
-        check_coco(
-            annotations,
-            root / dataset.data_prefix.img,
-            f'{split}_dataloader.dataset of {cfg.filename}',
-            with_masks=needs_masks(cfg),
-        )
+        summaries[split] = check_coco(annotations, images, where, with_masks=needs_masks(cfg))
+    return summaries
+
+
+def _official_cure(ann_file: str, root: Path) -> str:
+    """Return what COCO lacks under ``root``, where ``ann_file`` is one of COCO's own."""
+    if ann_file not in (part.path for part in LAYOUTS['coco'].parts):
+        return ''
+    problems = ''.join(f'- {problem}\n' for problem in check_layout('coco', root))
+    return f'COCO ({LAYOUTS["coco"].page}) is not complete there:\n{problems}'

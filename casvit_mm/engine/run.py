@@ -25,7 +25,12 @@ from casvit_mm.datasets.own_data import (
     needs_masks,
 )
 from casvit_mm.engine.distributed import init_distributed, on_first_rank
-from casvit_mm.engine.preflight import check_backbone, check_datasets, check_pretrained
+from casvit_mm.engine.preflight import (
+    check_backbone,
+    check_datasets,
+    check_pretrained,
+    read_config,
+)
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import check_writable, print_errors, print_metrics, run_all, write_json
 from casvit_mm.weights import load_file, read_checkpoint
@@ -37,9 +42,7 @@ def _load_config(
     path: str, cfg_options: dict | None, launcher: str, work_dir: str | None
 ) -> Config:
     """Read a config and put the options on top that training and evaluation share."""
-    if not Path(path).is_file():
-        raise InputError(f'config {path} does not exist; configs/ holds ours')
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     if cfg_options:
         cfg.merge_from_dict(cfg_options)
     cfg.launcher = launcher
@@ -138,8 +141,12 @@ def train(
 
 def _train_from_scratch(cfg: Config, notes: list[str]) -> None:
     backbone = cfg.model.backbone
-    backbone.init_cfg = None
-    backbone.norm_eval = False
+    init_cfg = backbone.get('init_cfg')
+    if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+        # Left out, not None: that would switch off the random initialisation of other backbones.
+        backbone.pop('init_cfg')
+    if 'norm_eval' in backbone:
+        backbone.norm_eval = False
     cfg.load_from = None
     notes.append(
         '--from-scratch: no pretrained weights; the norms of the backbone learn their statistics '

@@ -1,0 +1,14 @@
+"""The light Mask R-CNN with timm's SwiftFormer-XS in place of CAS-ViT-XS, to compare backbones."""
+
+_base_ = './maskrcnn_casvit_xs_light.py'
+custom_imports = dict(imports=['casvit_mm.detection', 'mmpretrain.models'])
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmpretrain.TIMMBackbone',
+        model_name='swiftformer_xs',
+        features_only=True,
+    ),
+    neck=dict(in_channels=[48, 56, 112, 220]),
+)

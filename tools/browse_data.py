@@ -1,0 +1,31 @@
+#!/usr/bin/env python
+"""Draw what a detector sees: images after the whole pipeline, beside the originals.
+
+python tools/browse_data.py configs/maskrcnn_casvit_xs_light.py --data dataset.yaml
+
+Writes one picture per image and an overview, and prints what augmentation does to the objects.
+"""
+
+import argparse
+
+from casvit_mm.detection.browse import browse
+from casvit_mm.engine.distributed import cli
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config')
+    parser.add_argument('--data', metavar='YAML', help='own data, see docs/own_data.md')
+    parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
+    parser.add_argument('--count', type=int, default=16, help='images')
+    parser.add_argument('--copies', type=int, default=2, help='augmented versions of each')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--out', metavar='DIR', help='work_dirs/<config>/browse if left out')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    cli(lambda: print(*browse(**vars(parse_args())).lines(), sep='\n'))
