@@ -4,6 +4,7 @@
 python tools/check_data.py dataset.yaml
 python tools/check_data.py dataset.yaml --config configs/maskrcnn_casvit_s_coco.py
 python tools/check_data.py dataset.yaml --fix clean
+python tools/check_data.py --layout coco              # COCO, ADE20K, ImageNet as downloaded
 
 Ends with status 0 if training would start, and 2 if not, as tools/train.py would.
 """
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 
 from casvit_mm.datasets.check import check_data
+from casvit_mm.datasets.layouts import print_layout
 from casvit_mm.engine.distributed import cli
 
 
@@ -21,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('data', metavar='YAML', help='own data, see docs/own_data.md')
+    parser.add_argument('data', nargs='?', metavar='YAML', help='own data, see docs/own_data.md')
     parser.add_argument(
         '--config',
         help='judge by its image scale, anchors and need of masks; default: a config that fits '
@@ -30,7 +32,14 @@ def main() -> None:
     parser.add_argument('--out', metavar='DIR', help='pictures and report.json')
     parser.add_argument('--fast', action='store_true', help='read no image')
     parser.add_argument('--fix', metavar='DIR', help='write a clean copy of the annotations there')
+    parser.add_argument(
+        '--layout', nargs='+', metavar=('NAME', 'ROOT'), help='coco, ade20k or imagenet, and where'
+    )
     args = parser.parse_args()
+    if args.layout is not None:
+        sys.exit(print_layout(*args.layout[:2]))
+    if args.data is None:
+        parser.error('name a dataset.yaml, or --layout coco')
     out = args.out or f'work_dirs/check_data/{Path(args.data).stem}'
     good = check_data(args.data, out, config=args.config, fix=args.fix, read_images=not args.fast)
     sys.exit(0 if good else 2)

@@ -21,6 +21,7 @@ from casvit_mm.datasets.fix import fix_data
 from casvit_mm.datasets.inspect import Inspection, inspect_data
 from casvit_mm.datasets.own_data import needs_masks
 from casvit_mm.datasets.statistics import advise, describe_anchors, describe_split, scaled_boxes
+from casvit_mm.engine.preflight import read_config
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import write_json
 
@@ -96,10 +97,8 @@ def check_data(
 
 
 def _load_config(path: str) -> Config:
-    if not Path(path).is_file():
-        raise InputError(f'config {path} does not exist; configs/ holds ours')
     with contextlib.redirect_stdout(io.StringIO()):  # mmdet tells what it does without
-        cfg = Config.fromfile(path)
+        cfg = read_config(path)
     if 'val_dataloader' not in cfg or 'model' not in cfg:
         raise InputError(f'config {path} is no detection config: it lacks a model or data')
     return cfg

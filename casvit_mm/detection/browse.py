@@ -22,8 +22,9 @@ from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 
-from casvit_mm.datasets import apply_own_data, read_own_data
+from casvit_mm.datasets import apply_own_data, prepare_own_data, read_own_data
 from casvit_mm.datasets.browse import Colour, View, draw_overview, draw_row, undo_preprocessing
+from casvit_mm.datasets.own_data import needs_masks
 from casvit_mm.detection.trace import TINY, Trace, boxes_of, nested
 from casvit_mm.engine.preflight import check_datasets, read_config
 from casvit_mm.errors import InputError
@@ -192,16 +193,20 @@ def browse(
     cfg = read_config(config)
     if cfg.get(f'{split}_dataloader') is None:
         raise InputError(f'{config} has no {split}_dataloader; choose another --split')
+    folder = Path(out or f'work_dirs/{Path(config).stem}/browse')
     if data is None:
         summaries = check_datasets(cfg, (split,))
     else:
-        summaries = apply_own_data(cfg, read_own_data(data), (split,))
+        described = read_own_data(data)
+        prepared = prepare_own_data(described, (split,), folder / 'annotations', needs_masks(cfg))
+        apply_own_data(cfg, described, prepared)
+        summaries = {name: part.summary for name, part in prepared.items()}
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on stdout
         dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
     artist = _Artist(cfg, dataset, training=split == 'train')
     report = BrowseReport(
-        folder=Path(out or f'work_dirs/{Path(config).stem}/browse'),
+        folder=folder,
         listed=summaries[split].num_images if split in summaries else None,
         used=sum(len(node) for node in nested(dataset) if isinstance(node, BaseDataset)),
     )

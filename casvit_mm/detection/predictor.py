@@ -17,7 +17,7 @@ from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 
 from casvit_mm.datasets.own_data import innermost_dataset, raise_max_dets, set_num_classes
-from casvit_mm.engine.preflight import check_backbone
+from casvit_mm.engine.preflight import check_backbone, read_config
 from casvit_mm.errors import InputError
 from casvit_mm.weights import check_fit, read_checkpoint
 
@@ -197,9 +197,7 @@ def _device(name: str | None) -> torch.device:
 
 
 def _load_config(path: str | Path, cfg_options: dict[str, Any] | None) -> Config:
-    if not Path(path).is_file():
-        raise InputError(f'config {path} does not exist; configs/ holds ours')
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     cfg.merge_from_dict(cfg_options or {})
     if 'model' not in cfg or 'test_dataloader' not in cfg:
         raise InputError(f'{path} has no model or no test_dataloader; is it a detection config?')
