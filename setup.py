@@ -16,6 +16,7 @@ COMMON = [
     'tensorboard',
     'matplotlib',
     'scipy',
+    'shapely',
 ]
 
 setup(
