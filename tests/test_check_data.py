@@ -34,6 +34,7 @@ from casvit_mm.datasets.anchors import (
 from casvit_mm.datasets.check import check_data
 from casvit_mm.datasets.data_report import console, print_report, verdict
 from casvit_mm.datasets.defects import KINDS
+from casvit_mm.datasets.description import SPLITS
 from casvit_mm.datasets.fix import fix_data
 from casvit_mm.datasets.inspect import inspect_data
 from casvit_mm.datasets.mask_defects import rle_counts
@@ -243,6 +244,48 @@ def names_alike(folder):
         edit(folder, lambda c: c['categories'][1].update(name='Circle '), split)
 
 
+def describe(folder, old, new):
+    path = folder / 'dataset.yaml'
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+@plant('unreadable source')
+def listed_but_not_there(folder):
+    names = [path.name for path in sorted((folder / 'train').iterdir())]
+    (folder / 'list.txt').write_text('\n'.join([*names, 'nowhere.png']))
+    describe(folder, 'images: train}', 'images: train, list: list.txt}')
+
+
+@plant('class not learnt')
+def class_empty_in_train(folder):
+    describe(folder, 'train:', 'classes: [circle, square, triangle]\ntrain:')
+
+    def change(content):
+        for annotation in content['annotations']:
+            annotation['category_id'] = min(annotation['category_id'], 2)
+
+    edit(folder, change)
+
+
+def share(folder, split, other):
+    """Let ``other`` list the first image of ``split`` as well."""
+    (folder / 'first.txt').write_text('0001\n')
+    sources = [{'annotations': f'{other}.json', 'images': other}]
+    sources.append({'annotations': f'{split}.json', 'images': split, 'list': 'first.txt'})
+    describe(folder, f'{{annotations: {other}.json, images: {other}}}', json.dumps(sources))
+
+
+@plant('train shares images')
+def train_image_in_val(folder):
+    share(folder, 'train', 'val')
+
+
+@plant('val and test share images')
+def val_image_in_test(folder):
+    share(folder, 'val', 'test')
+
+
 def add_image(folder, name, size=(64, 64), split='train', objects=1, **save):
     """Add an image of noise with a sound object to a split."""
     rng = np.random.default_rng(len(name))
@@ -328,7 +371,12 @@ def crowds_only(folder):
     edit(folder, lambda c: [a.update(iscrowd=1) for a in c['annotations']], 'val')
 
 
-ALSO = {'no usable object': {'class without objects'}}
+ALSO = {
+    'no usable object': {'class without objects'},
+    'class not learnt': {'class without objects'},
+    'train shares images': {'image in two splits'},
+    'val and test share images': {'image in two splits'},
+}
 
 
 @pytest.mark.parametrize('name', PLANTS)
@@ -370,7 +418,7 @@ def test_the_verdict_is_what_training_says(folder, name, config):
     PLANTS[name](folder)
     try:
         data = read_own_data(folder / 'dataset.yaml')
-        prepare_own_data(data, ('train', 'val'), folder / 'prepared', config == MASK)
+        prepare_own_data(data, SPLITS, folder / 'prepared', config == MASK)
         starts = True
     except InputError:
         starts = False
@@ -404,11 +452,9 @@ def test_without_a_config_a_missing_mask_is_no_obstacle(folder):
     assert 'with boxes but not with masks' in verdict(inspection)
 
 
-def test_a_faulty_test_split_does_not_stop_training_but_is_told(folder):
+def test_a_faulty_test_split_stops_training_before_it_is_needed(folder):
     edit(folder, lambda c: c['annotations'][1].update(bbox=[1]), 'test')
-    inspection = inspect(folder)
-    assert inspection.trainable()
-    assert 'test split would be refused' in verdict(inspection)
+    assert not inspect(folder).trainable()
 
 
 def test_fast_reads_no_image(folder):

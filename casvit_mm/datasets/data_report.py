@@ -29,15 +29,13 @@ def console() -> Console:
 def verdict(inspection: Inspection) -> str:
     """Say in one line whether training would start."""
     defects = [d for found in inspection.defects.values() for d in found]
-    fatal = sum(d.fatal for name in ('train', 'val') for d in inspection.defects[name])
+    fatal = sum(d.fatal for d in defects)
     if fatal:
         return f'NO: training would refuse this data or break off; {fatal} places stop it.'
     text = 'YES: training can start'
     if inspection.with_masks is None:
         complete = inspection.masks_complete()
         text += ', with boxes and masks' if complete else ', with boxes but not with masks'
-    if not inspection.testable():
-        return f'{text}; but the test split would be refused when it comes to evaluation.'
     if not defects:
         return f'{text}; no defect was found.'
     kinds = len({d.kind for d in defects})

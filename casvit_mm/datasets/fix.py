@@ -154,7 +154,7 @@ def mend(inspection: Inspection, split: str) -> tuple[dict[str, Any], list[Defec
         mended += todo
         scans = {}  # positions have changed; nothing in the files is wrong any more
         defects = content_defects(content, loaded.images, inspection.with_masks)
-    fatal = [d for d in defects if d.fatal]
+    fatal = [d for d in defects if d.fatal and d not in mended]
     if fatal:
         raise InputError(
             f'--fix would leave {split} with {len(content["images"])} images and '

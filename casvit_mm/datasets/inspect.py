@@ -66,12 +66,11 @@ class Inspection:
     defects: dict[str, list[Defect]]
 
     def trainable(self) -> bool:
-        """Return whether training would start and read every image."""
-        return not any(d.fatal for name in ('train', 'val') for d in self.defects[name])
+        """Return whether training would start and read every image.
 
-    def testable(self) -> bool:
-        """Return whether evaluation of the test split would start, where there is one."""
-        return not any(d.fatal for d in self.defects.get('test', []))
+        A fault in the test split counts: training refuses it too, not to reveal it at the end.
+        """
+        return not any(d.fatal for found in self.defects.values() for d in found)
 
     def masks_complete(self) -> bool:
         """Return whether every object of every split has a sound mask."""
@@ -100,7 +99,10 @@ def inspect_data(data: OwnData, with_masks: bool | None, read_images: bool = Tru
     objects = {name: read_objects(split.content) for name, split in loaded.items()}
     for name, split in loaded.items():
         found = content_defects(split.content, split.images, with_masks)
-        defects[name] = [Defect('unreadable source', name, p, True) for p in split.problems] + found
+        defects[name] = [
+            *(Defect('unreadable source', place, p, True) for place, p in split.problems),
+            *found,
+        ]
         if not any(d.kind == 'missing list' for d in found):
             defects[name] += _class_defects(objects[name], name)
     sound = {n: o for n, o in objects.items() if not _UNSURE & {d.kind for d in defects[n]}}

@@ -100,9 +100,9 @@ def prepare_own_data(
     return {name: prepared[data.used_split(name)] for name in splits}
 
 
-def _first_of(problems: list[str]) -> str:
+def _first_of(problems: list[tuple[str, str]]) -> str:
     more = f' {len(problems) - 1} more like it: python tools/check_data.py lists them all.'
-    return problems[0] + (more if len(problems) > 1 else '')
+    return problems[0][1] + (more if len(problems) > 1 else '')
 
 
 def _agree_on_classes(

@@ -28,7 +28,7 @@ class LoadedSplit:
         open_classes: Whether the categories are those that occur, as in VOC files, and not a list
             that somebody wrote down.
         file: The COCO file that holds exactly this content; None where it was put together here.
-        problems: What could not be read; training refuses it.
+        problems: What could not be read, as (place, message); training refuses it.
         dropped: Annotations left out by ``classes``, by category.
     """
 
@@ -37,7 +37,7 @@ class LoadedSplit:
     where: str
     open_classes: bool
     file: Path | None = None
-    problems: list[str] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
 
 
@@ -80,7 +80,7 @@ def _load_source(source: Source, name: str, data: OwnData) -> LoadedSplit:
     stems = None if names is None else [_stem(name) for name in names]
     content, problems = read_voc(source.annotations, source.images, stems)
     if source.image_list is not None:
-        problems = [f'{problem} (listed in {source.image_list})' for problem in problems]
+        problems = [(place, f'{p} (listed in {source.image_list})') for place, p in problems]
     return LoadedSplit(content, source.images, where, True, problems=problems)
 
 
@@ -150,7 +150,8 @@ def _keep_listed(part: LoadedSplit, names: list[str], source: Source) -> None:
             kept.add(ids[0])
         else:
             fault = 'is not in' if not ids else f'fits {len(ids)} images of'
-            part.problems.append(f'list {source.image_list}: {name!r} {fault} {source.annotations}')
+            message = f'list {source.image_list}: {name!r} {fault} {source.annotations}'
+            part.problems.append((name, message))
     _keep_images(part, kept)
 
 

@@ -23,7 +23,7 @@ _SIDES = ('width', 'height')
 
 def read_voc(
     annotations: Path, images: Path, stems: list[str] | None = None
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Read a folder of XML files.
 
     Boxes become ``[xmin - 1, ymin - 1, xmax - xmin, ymax - ymin]``, as in mmdet. Objects marked
@@ -37,7 +37,7 @@ def read_voc(
 
     Returns:
         COCO content with categories in alphabetical order, every annotation with its ``source``;
-        and what could not be read, a message for each.
+        and what could not be read, as (file, message).
 
     Raises:
         InputError: If the folder holds no XML file.
@@ -53,16 +53,16 @@ def read_voc(
                 found[path.stem] = path.name
     entries: list[dict] = []
     objects: list[tuple[str, dict]] = []
-    problems: list[str] = []
+    problems: list[tuple[str, str]] = []
     for stem in stems:
         path = annotations / f'{stem}.xml'
         try:
             root = ElementTree.parse(path).getroot()
         except FileNotFoundError:
-            problems.append(f'{path} does not exist')
+            problems.append((path.name, f'{path} does not exist'))
             continue
         except (ElementTree.ParseError, UnicodeDecodeError) as error:
-            problems.append(f'{path} is not XML: {error}. Export it again.')
+            problems.append((path.name, f'{path} is not XML: {error}. Export it again.'))
             continue
         name = found.get(stem) or (root.findtext('filename') or f'{stem}.jpg').strip()
         width, height = _size(root, images / name)
@@ -71,7 +71,7 @@ def read_voc(
             try:
                 objects.append(_object(element, len(entries), f'{path.name}, object {number}'))
             except ValueError as error:
-                problems.append(f'{path}: object {number} {error}')
+                problems.append((path.name, f'{path}: object {number} {error}'))
     names = sorted({name for name, _ in objects})
     for number, (name, annotation) in enumerate(objects, 1):
         annotation.update(id=number, category_id=names.index(name) + 1)
