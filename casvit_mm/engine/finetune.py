@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
@@ -38,7 +38,7 @@ def class_layers(cfg: Config) -> tuple[nn.Module, list[str]]:
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     model = MODELS.build(cfg.model)
-    more = MODELS.build(_with_more_classes(cfg.model.to_dict())).state_dict()
+    more = MODELS.build(ConfigDict(_with_more_classes(cfg.model.to_dict()))).state_dict()
     return model, [key for key, v in model.state_dict().items() if v.shape != more[key].shape]
 
 

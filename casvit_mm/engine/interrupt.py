@@ -76,6 +76,6 @@ def outlive_sigterm(worker_id: int) -> None:
 
     def leave(signum: int, frame: object) -> None:
         if not _deferring.value:
-            os._exit(EXIT_STATUS)
+            os._exit(0)  # as torch's own handler; anything else is an error to the parent
 
     signal.signal(signal.SIGTERM, leave)

@@ -68,6 +68,8 @@ def resume_from(cfg: Config, path: str, notes: list[str]) -> None:
         if asked not in (None, seed):
             notes.append(f'--seed {asked} is not used: the resumed run has seed {seed}')
         cfg.randomness.seed = seed
+    if cfg.model.get('backbone', {}).get('init_cfg'):
+        cfg.model.backbone.init_cfg = None  # the pretrained file is no longer needed
     cfg.resume, cfg.load_from = True, path
 
 
