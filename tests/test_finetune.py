@@ -139,7 +139,7 @@ def test_all_but_the_class_layers_is_kept_and_the_log_lists_both(
     assert sorted(key for key in new if not torch.equal(new[key].cpu(), state[key])) == sorted(
         CLASS_LAYERS
     )
-    assert f'{len(new) - 6} entries kept, 6 that depend on the classes made anew' in log
+    assert f'{len(new) - 6} entries kept, 6 made anew, since its 3 classes' in log
     assert 'roi_head.bbox_head.fc_cls.weight (4, 256) -> (3, 256)' in log
 
 
@@ -152,8 +152,8 @@ def test_a_detector_of_the_same_classes_is_kept_whole(config, trained, state, sh
 @pytest.mark.parametrize(
     ('names', 'reason'),
     [
-        (('a', 'b', 'c'), 'its 3 classes are others'),
-        (('square', 'circle', 'triangle'), 'in common, or in another order'),
+        (('a', 'b', 'c'), 'its 3 classes are not these 3 (0 in common)'),
+        (('square', 'circle', 'triangle'), 'the same classes in another order'),
     ],
 )
 def test_as_many_classes_of_other_names_or_order_are_learnt_anew(
@@ -179,7 +179,7 @@ def test_an_official_detector_is_a_start_too(other_data, tmp_path):
     )
     stem = official['backbone.patch_embed.0.weight']
     assert torch.equal(new['backbone.stem.0.weight'].cpu(), stem)
-    assert 'its classes are not named in it' in log
+    assert 'it does not name its classes' in log
     assert 'roi_head.bbox_head.fc_cls.weight (81, 1024) -> (3, 1024)' in log
 
 

@@ -111,31 +111,26 @@ def finetune_from(cfg: Config, path: str, notes: list[str]) -> None:
     hook = dict(type='FinetuneHook', classes=new, layers=layers)
     others = [h for h in cfg.get('custom_hooks', []) if h.get('type') != 'FinetuneHook']
     cfg.custom_hooks = [*others, hook]
-    notes.append(f'--finetune {path}: {_report(kept, state, model, layers, old, new)}')
-
-
-def _report(
-    kept: dict[str, Tensor],
-    state: dict[str, Tensor],
-    model: nn.Module,
-    layers: list[str],
-    old: tuple[str, ...] | None,
-    new: tuple[str, ...],
-) -> str:
     if old == new:
-        return f'all {len(kept)} entries kept, those of the {len(new)} classes too: same names'
-    if old is None:
-        why = 'its classes are not named in it'
-    elif shared := [name for name in new if name in old]:
-        why = f'of its {len(old)} classes only {", ".join(shared)} in common, or in another order'
+        kept_and_made = f'all {len(kept)} entries kept; it has the same {len(new)} classes'
     else:
-        why = f'its {len(old)} classes are others'
-    own = model.state_dict()
-    lines = [f'  {key} {tuple(state[key].shape)} -> {tuple(own[key].shape)}' for key in layers]
-    return '\n'.join(
-        [
-            f'{len(kept) - len(layers)} entries kept, {len(layers)} that depend on the classes '
-            f'made anew ({why}):',
-            *lines,
-        ]
-    )
+        own = model.state_dict()
+        lines = [f'  {key} {tuple(state[key].shape)} -> {tuple(own[key].shape)}' for key in layers]
+        kept_and_made = '\n'.join(
+            [
+                f'{len(kept) - len(layers)} entries kept, {len(layers)} made anew, since '
+                f'{_difference(old, new)}:',
+                *lines,
+            ]
+        )
+    notes.append(f'--finetune {path}: {kept_and_made}')
+
+
+def _difference(old: tuple[str, ...] | None, new: tuple[str, ...]) -> str:
+    """Say how the classes of a checkpoint differ from those to train on."""
+    if old is None:
+        return 'it does not name its classes'
+    if set(old) == set(new):
+        return 'it has the same classes in another order'
+    shared = len(set(old) & set(new))
+    return f'its {len(old)} classes are not these {len(new)} ({shared} in common)'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mmengine.config import Config
@@ -11,7 +12,7 @@ import casvit_mm.engine.loops  # noqa: F401  both register what is named below
 from casvit_mm.errors import InputError
 from casvit_mm.weights import load_file
 
-__all__ = ['find_checkpoint', 'make_resumable', 'resume_from']
+__all__ = ['find_checkpoint', 'make_deterministic', 'make_resumable', 'resume_from']
 
 _LOOPS = {'EpochBasedTrainLoop': 'ResumableEpochLoop', 'IterBasedTrainLoop': 'ResumableIterLoop'}
 
@@ -88,3 +89,12 @@ def make_resumable(cfg: Config) -> None:
     for name in ('train_dataloader', 'val_dataloader'):
         if cfg.get(name):
             cfg[name].setdefault('worker_init_fn', dict(type='outlive_sigterm'))
+
+
+def make_deterministic(cfg: Config) -> None:
+    """Add to a config what ``randomness.deterministic`` does not do by itself, in place."""
+    # cuBLAS reads this when it starts; without it torch refuses its matrix products.
+    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+    # Otherwise DDP regroups the gradients after the first iteration of a run, also of a resumed
+    # one, and three processes or more then add them up in another order.
+    cfg.find_unused_parameters = True

@@ -18,7 +18,12 @@ from casvit_mm.datasets import apply_own_data, read_own_data
 from casvit_mm.engine.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.finetune import finetune_from
 from casvit_mm.engine.preflight import check_backbone, check_datasets, check_pretrained
-from casvit_mm.engine.resume import find_checkpoint, make_resumable, resume_from
+from casvit_mm.engine.resume import (
+    find_checkpoint,
+    make_deterministic,
+    make_resumable,
+    resume_from,
+)
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import print_metrics, write_json
 from casvit_mm.weights import load_file, read_checkpoint
@@ -111,6 +116,8 @@ def train(
         raise InputError(f'--finetune {finetune} and {other} name two places to start from')
     cfg = _load_config(config, cfg_options, launcher, work_dir)
     cfg.randomness = dict(seed=seed, deterministic=deterministic)
+    if deterministic:
+        make_deterministic(cfg)
     notes: list[str] = []
     if from_scratch:
         _train_from_scratch(cfg, notes)
@@ -128,7 +135,7 @@ def train(
     init_distributed(cfg)
     if cfg.launcher != 'none' and not cfg.model.get('backbone', {}).get('norm_eval', False):
         # Each process keeps running statistics of its own images; evaluate their mean.
-        _add_hook(cfg, 'SyncBuffersHook')
+        _add_hook(cfg, 'AverageBuffersHook')
     on_first_rank(lambda: check_backbone(cfg))
     if checkpoint is None and finetune is None:
         on_first_rank(lambda: check_pretrained(cfg))

@@ -35,7 +35,10 @@ def seed_generators(seed: int, iteration: int, sample: int = 0) -> None:
     words = np.random.SeedSequence((seed, get_rank(), iteration, sample)).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(words[1])
-    torch.manual_seed(int(words[2]))
+    if sample:  # samples are made on the CPU; seeding every device costs a millisecond
+        torch.default_generator.manual_seed(int(words[2]))
+    else:
+        torch.manual_seed(int(words[2]))
 
 
 class SeededBatch:
