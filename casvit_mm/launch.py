@@ -2,22 +2,30 @@
 
 ``python -m casvit_mm.launch [torchrun options] SCRIPT [arguments]`` takes what ``torchrun`` takes.
 More processes than GPUs, or a port that is in use, end at once with one message; when a process
-fails, its own message is the last thing printed instead of the launcher's traceback.
+fails, its own message is the last thing printed instead of the launcher's traceback. SIGTERM is
+passed on, and the processes get the time they need to save their state.
 """
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 
 import torch
 from torch.distributed import run
+from torch.distributed.elastic.multiprocessing import PContext, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from casvit_mm.engine.distributed import cli, too_few_gpus
 from casvit_mm.errors import InputError
 
 __all__ = ['check_launch', 'main']
+
+# Seconds from SIGTERM to SIGKILL: one training iteration, on a CPU maybe a long one, and a
+# checkpoint must fit.
+_GRACE = 600
+_close = PContext.close
 
 
 def check_launch(processes: int, node_rank: int, address: str, port: int) -> None:
@@ -49,6 +57,14 @@ def check_launch(processes: int, node_rank: int, address: str, port: int) -> Non
                 ) from error
 
 
+def _patient_close(
+    self: PContext, death_sig: signal.Signals | None = None, timeout: int = 30
+) -> None:
+    """Close as torchrun does, but wait longer where a signal, not a failure, ends the run."""
+    signalled = isinstance(sys.exc_info()[1], SignalException)
+    _close(self, death_sig, _GRACE if signalled else timeout)
+
+
 def main() -> None:
     """Check, then run torchrun on the same arguments.
 
@@ -61,10 +77,14 @@ def main() -> None:
     except ValueError as error:
         raise InputError(f'GPUS and NODE_RANK must be numbers: {error}') from error
     check_launch(processes, node_rank, args.master_addr or '127.0.0.1', args.master_port or 29500)
+    # torchrun has no option for these seconds.
+    PContext.close = _patient_close  # type: ignore[method-assign]
     try:
         run.run(args)
     except ChildFailedError as error:
         sys.exit(next(iter(error.failures.values())).exitcode or 1)
+    except SignalException as error:
+        sys.exit(128 + error.sigval)
 
 
 if __name__ == '__main__':

@@ -114,7 +114,7 @@ def test_tensorboard_holds_the_losses_and_the_scores(trained):
 def test_running_statistics_are_learnt_and_averaged_over_the_processes(trained):
     state = load_file(trained[0] / 'epoch_2.pth')['state_dict']
     assert state['backbone.stem.1.running_mean'].abs().max() > 0
-    assert 'SyncBuffersHook' in (trained[0] / Path(SHAPES).name).read_text()
+    assert 'AverageBuffersHook' in (trained[0] / Path(SHAPES).name).read_text()
 
 
 def test_evaluation_prints_tables_and_writes_figures_and_pictures(trained, shapes, tmp_path):

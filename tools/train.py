@@ -3,6 +3,7 @@
 
 python tools/train.py configs/maskrcnn_casvit_xs_coco.py
 python tools/train.py configs/maskrcnn_casvit_xs_coco.py --from-scratch --data dataset.yaml
+python tools/train.py configs/maskrcnn_casvit_xs_coco.py --finetune CKPT --data dataset.yaml
 tools/dist_train.sh configs/maskrcnn_casvit_s_coco.py 8 --amp
 """
 
@@ -27,6 +28,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='mixed precision, on a GPU')
     parser.add_argument('--auto-scale-lr', action='store_true', help='LR in step with total batch')
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
+    parser.add_argument(
+        '--finetune', metavar='CKPT', help='start from a trained model, whatever its classes'
+    )
     parser.add_argument('--data', metavar='YAML', help='own data, see docs/own_data.md')
     parser.add_argument('--seed', type=int)
     parser.add_argument('--deterministic', action='store_true')

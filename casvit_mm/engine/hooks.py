@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS
@@ -15,7 +16,7 @@ from mmengine.runner import Runner
 
 from casvit_mm.weights import check_fit
 
-__all__ = ['HostStatsHook', 'PlainCheckpointHook']
+__all__ = ['AverageBuffersHook', 'HostStatsHook', 'PlainCheckpointHook']
 
 _PLAIN = (str, int, float, bool, type(None), torch.Tensor)
 
@@ -73,6 +74,27 @@ class PlainCheckpointHook(Hook):
                 scalars[name] = HistoryBuffer(
                     history['values'], history['counts'], history['max_length']
                 )
+
+
+@HOOKS.register_module()
+class AverageBuffersHook(Hook):
+    """Average the running statistics over the processes, before they are validated or saved.
+
+    In double precision, where the mean of equal numbers is that number. MMEngine's SyncBuffersHook
+    moves equal buffers, among them the pixel means, by a rounding error with three processes.
+    """
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        buffers = [buffer for buffer in runner.model.buffers() if buffer.is_floating_point()]
+        values = torch.cat([buffer.double().flatten() for buffer in buffers])
+        all_reduce(values, op='mean')
+        sizes = [buffer.numel() for buffer in buffers]
+        for buffer, mean in zip(buffers, values.split(sizes), strict=True):
+            buffer.copy_(mean.view_as(buffer))
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Average here as well, for training by iterations."""
+        self.after_train_epoch(runner)
 
 
 @HOOKS.register_module()

@@ -25,17 +25,27 @@ from casvit_mm.datasets.own_data import (
     needs_masks,
 )
 from casvit_mm.engine.distributed import init_distributed, on_first_rank
+from casvit_mm.engine.finetune import finetune_from
 from casvit_mm.engine.preflight import (
     check_backbone,
     check_datasets,
     check_pretrained,
     read_config,
 )
+from casvit_mm.engine.resume import (
+    find_checkpoint,
+    make_deterministic,
+    make_resumable,
+    resume_from,
+)
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import check_writable, print_errors, print_metrics, run_all, write_json
 from casvit_mm.weights import load_file, read_checkpoint
 
 __all__ = ['evaluate', 'train']
+
+# Modules that register what the functions below put into a config.
+_REGISTERING = ('casvit_mm.engine.hooks', 'casvit_mm.engine.resume', 'casvit_mm.engine.finetune')
 
 
 def _load_config(
@@ -49,7 +59,7 @@ def _load_config(
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
     # Named in the config, so that its copy in the work dir also runs in mmdet's own tools.
     imports = cfg.setdefault('custom_imports', dict(imports=[]))
-    imports.imports = list(dict.fromkeys([*imports.imports, 'casvit_mm.engine.hooks']))
+    imports.imports = list(dict.fromkeys([*imports.imports, *_REGISTERING]))
     for hook in ('PlainCheckpointHook', 'HostStatsHook'):
         _add_hook(cfg, hook)
     return cfg
@@ -79,6 +89,7 @@ def train(
     amp: bool = False,
     auto_scale_lr: bool = False,
     from_scratch: bool = False,
+    finetune: str | None = None,
     data: str | None = None,
     seed: int | None = None,
     deterministic: bool = False,
@@ -91,10 +102,12 @@ def train(
     Args:
         config: Config file.
         work_dir: Folder for logs and checkpoints; ``work_dirs/<config>`` if None.
-        resume: Checkpoint to go on from, or ``'auto'`` for the last one in ``work_dir``.
+        resume: Checkpoint to go on from, or ``'auto'`` for the last one in ``work_dir``, if any.
         amp: Mixed precision (GPU only).
         auto_scale_lr: Scale the learning rate linearly with the total batch size.
         from_scratch: Train without pretrained weights, with the backbone's norms learning.
+        finetune: Trained model to start from, whatever its classes; see
+            :mod:`casvit_mm.engine.finetune`. Where ``resume`` finds a checkpoint, that goes first.
         data: ``dataset.yaml`` of own data; see :mod:`casvit_mm.datasets.description`.
         seed: Random seed; drawn and logged if None.
         deterministic: Only operators that give the same result every time.
@@ -106,15 +119,22 @@ def train(
         The Runner, after training.
 
     Raises:
-        InputError: If anything the user gave cannot work; before training starts.
+        InputError: If anything the user gave cannot work, before training starts; or if a
+            checkpoint cannot be written.
+        SystemExit: With status 143 after SIGTERM, when the state of the run is saved.
     """
+    if finetune and (from_scratch or resume not in (None, 'auto')):
+        other = '--from-scratch' if from_scratch else f'--resume {resume}'
+        raise InputError(f'--finetune {finetune} and {other} name two places to start from')
     cfg = _load_config(config, cfg_options, launcher, work_dir)
+    cfg.randomness = dict(seed=seed, deterministic=deterministic)
+    if deterministic:
+        make_deterministic(cfg)
     notes: list[str] = []
     if from_scratch:
         _train_from_scratch(cfg, notes)
-    if resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if resume == 'auto' else resume
+    checkpoint = _start(cfg, resume, notes)
+    make_resumable(cfg)
     if amp:
         _use_amp(cfg)
     if auto_scale_lr:
@@ -123,20 +143,51 @@ def train(
             raise InputError(f'--auto-scale-lr: {config} has no auto_scale_lr.base_batch_size')
     if tensorboard:
         cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
-    cfg.randomness = dict(seed=seed, deterministic=deterministic)
 
     init_distributed(cfg)
     if cfg.launcher != 'none' and not cfg.model.get('backbone', {}).get('norm_eval', False):
         # Each process keeps running statistics of its own images; evaluate their mean.
-        _add_hook(cfg, 'SyncBuffersHook')
+        _add_hook(cfg, 'AverageBuffersHook')
     on_first_rank(lambda: check_backbone(cfg))
-    if resume is None:
+    if checkpoint is None and finetune is None:
         on_first_rank(lambda: check_pretrained(cfg))
     _prepare_data(cfg, data, notes)
+    if checkpoint is None and finetune is not None:
+        finetune_from(cfg, finetune, notes)
     runner = _build_runner(cfg, notes)
-    runner.train()
+    _run(runner)
     _log_result(runner, config)
     return runner
+
+
+def _start(cfg: Config, resume: str | None, notes: list[str]) -> str | None:
+    """Return the checkpoint to go on from, after putting it into the config; None to begin."""
+    if resume is None and cfg.get('resume'):
+        resume = cfg.get('load_from') or 'auto'
+    checkpoint = find_checkpoint(resume, cfg.work_dir)
+    if checkpoint is not None:
+        resume_from(cfg, checkpoint, notes)
+    elif resume is not None:
+        cfg.resume = False
+        notes.append(f'--resume: no checkpoint in {cfg.work_dir} yet, so training begins')
+    return checkpoint
+
+
+def _run(runner: Runner) -> None:
+    """Train.
+
+    Raises:
+        InputError: If an operator cannot be deterministic on this device.
+    """
+    try:
+        runner.train()
+    except RuntimeError as error:
+        if 'deterministic' not in str(error):
+            raise
+        raise InputError(
+            f'--deterministic cannot be kept on this device: {error}\nLeave --deterministic out, '
+            'or train on the CPU: CUDA_VISIBLE_DEVICES=-1'
+        ) from error
 
 
 def _train_from_scratch(cfg: Config, notes: list[str]) -> None:

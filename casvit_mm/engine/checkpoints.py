@@ -1,0 +1,182 @@
+"""Checkpoints that survive a kill, a full disk and SIGTERM, and hold all that resuming needs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import barrier, gather_object, get_world_size, is_main_process, master_only
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from casvit_mm.engine.interrupt import EXIT_STATUS, sigterm_agreed, sigterm_received
+from casvit_mm.errors import InputError
+
+__all__ = ['INTERRUPTED', 'AtomicBackend', 'SafeCheckpointHook']
+
+INTERRUPTED = 'interrupted.pth'
+
+
+@register_backend('atomic')
+class AtomicBackend(LocalBackend):
+    """Local files that are written in one step: the old content or the new, never a part."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write ``obj`` to ``filepath``.
+
+        Raises:
+            InputError: If it cannot be written, e.g. on a full disk; the old file is left as it is.
+        """
+        path = Path(filepath)
+        part = path.with_name(f'{path.name}.part')
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open('wb') as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise InputError(
+                f'{path} ({len(obj) / 2**20:.0f} MiB) cannot be written: {error.strerror}. What '
+                'was there before is unharmed. Make room, then run the same command with --resume.'
+            ) from error
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        """Write text; see :meth:`put`."""
+        self.put(obj.encode(encoding), filepath)
+
+
+def _differing_buffers(runner: Runner) -> dict[str, dict[str, torch.Tensor]]:
+    """Return, by rank, the buffers of the other processes that differ from those of rank 0.
+
+    Between two averagings each process has running statistics of its own, and a checkpoint holds
+    those of rank 0 alone. Every process must call this.
+    """
+    if get_world_size() == 1:
+        return {}
+    model = getattr(runner.model, 'module', runner.model)
+    own = {name: buffer.detach().cpu() for name, buffer in model.named_buffers()}
+    first, *others = gather_object(own) or [own]
+    return {
+        str(rank): {name: b for name, b in buffers.items() if not torch.equal(b, first[name])}
+        for rank, buffers in enumerate(others, start=1)
+    }
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """MMEngine's checkpoints, from which a run goes on exactly, whatever ended it.
+
+    - Files are written in one step, and an older one is removed after the newer one is complete.
+    - The checkpoint of an epoch is written before its validation and again after it, so that a run
+      that was killed in between knows that it still has to validate.
+    - On SIGTERM the iteration is finished, ``interrupted.pth`` is written and the run exits with
+      status 143. The file goes when the next ordinary checkpoint is there.
+    """
+
+    backend_args: dict | None
+    best_ckpt_path: str | None
+    last_ckpt: str | None
+
+    def before_train(self, runner: Runner) -> None:
+        if self.backend_args is None and '://' not in str(self.out_dir):
+            self.backend_args = dict(backend='atomic')
+        super().before_train(runner)
+        hub = runner.message_hub
+        if hub.get_info('validated_iter') is None:
+            hub.update_info('validated_iter', runner.iter)
+        self._saved_iter = runner.iter
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Save where due, and stop here if any process received SIGTERM."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        # Gradients that wait for the next update are in no checkpoint.
+        if runner.optim_wrapper.should_update() and sigterm_agreed():
+            runner.message_hub.update_info('batches_done', batch_idx + 1)
+            meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
+            self._save(runner, INTERRUPTED, meta)
+            barrier()  # the launcher ends every process as soon as one has ended
+            self._stop(runner, f'after iteration {runner.iter + 1} of {runner.max_iters}')
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Stop here on SIGTERM if the checkpoint that is being validated is on the disk."""
+        if sigterm_received() and self._saved_iter == runner.iter:
+            self._stop(runner, 'during validation')
+
+    def _stop(self, runner: Runner, where: str) -> None:
+        runner.logger.info(
+            f'SIGTERM: stopped {where}; all is saved in {self.out_dir}. To go on from there, run '
+            'the same command with --resume'
+        )
+        raise SystemExit(EXIT_STATUS)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
+        """Save the best checkpoint, and what this validation has added to the last one."""
+        hub = runner.message_hub
+        hub.update_info('validated_iter', runner.iter)
+        super().after_val_epoch(runner, metrics)
+        step = runner.epoch if self.by_epoch else runner.iter
+        if Path(hub.get_info('last_ckpt') or '').name == self.filename_tmpl.format(step):
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            self._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        if self.save_best is None or len(self.save_best) > 1:
+            super()._save_best_checkpoint(runner, metrics)
+            return
+        # The parent removes the old file before it writes the new one, and then saves the last
+        # checkpoint, which is ours to do.
+        old, last = self.best_ckpt_path, self.last_ckpt
+        self.best_ckpt_path = self.last_ckpt = None
+        super()._save_best_checkpoint(runner, metrics)
+        self.last_ckpt = last
+        if self.best_ckpt_path is None:
+            self.best_ckpt_path = old
+        elif old is not None and Path(old) != Path(self.best_ckpt_path):
+            self._remove(old)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        outdated = [INTERRUPTED]
+        if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                outdated.append(self.filename_tmpl.format(self.keep_ckpt_ids.popleft()))
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        self._save(runner, name, meta)
+        for old in outdated:
+            self._remove(self.file_backend.join_path(self.out_dir, old))
+
+    def _save(self, runner: Runner, name: str, meta: dict) -> None:
+        """Write a checkpoint to go on from, then make ``last_checkpoint`` point to it."""
+        runner.message_hub.update_info('rank_buffers', _differing_buffers(runner))
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+        )
+        self._saved_iter = meta['iter']
+        if is_main_process():
+            pointer = Path(runner.work_dir, 'last_checkpoint')
+            AtomicBackend().put_text(self.file_backend.join_path(self.out_dir, name), pointer)
+
+    @master_only
+    def _remove(self, path: str) -> None:
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)

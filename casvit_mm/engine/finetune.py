@@ -1,0 +1,136 @@
+"""Start from a trained model whose classes are others: everything is kept but the class layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from casvit_mm.datasets.own_data import innermost_dataset
+from casvit_mm.errors import InputError
+from casvit_mm.weights import check_fit, read_checkpoint
+
+__all__ = ['FinetuneHook', 'class_layers', 'finetune_from']
+
+
+def _with_more_classes(node: Any) -> Any:
+    """Return a copy of a model's config with one class more wherever classes are counted."""
+    if isinstance(node, dict):
+        return {
+            key: value + 1 if key == 'num_classes' else _with_more_classes(value)
+            for key, value in node.items()
+        }
+    return [_with_more_classes(child) for child in node] if isinstance(node, list) else node
+
+
+def class_layers(cfg: Config) -> tuple[nn.Module, list[str]]:
+    """Build a config's model and find the entries whose shape depends on the number of classes.
+
+    Found by building it with one class more and comparing, so that it holds for any head.
+
+    Returns:
+        The model, its weights not initialised, and the keys of its state dict.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    model = MODELS.build(cfg.model)
+    more = MODELS.build(ConfigDict(_with_more_classes(cfg.model.to_dict()))).state_dict()
+    return model, [key for key, v in model.state_dict().items() if v.shape != more[key].shape]
+
+
+def _classes_in(checkpoint: dict) -> tuple[str, ...] | None:
+    """Return the class names that a checkpoint of mmdet 3, or of mmdet 2, was trained on."""
+    meta = checkpoint.get('meta') or {}
+    classes = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
+    return tuple(classes) if classes else None
+
+
+def _classes_of(cfg: Config) -> tuple[str, ...]:
+    """Return the class names of a config's training data."""
+    dataset = innermost_dataset(cfg.train_dataloader)
+    classes = (dataset.get('metainfo') or {}).get('classes')
+    return tuple(classes or DATASETS.get(dataset.type).METAINFO['classes'])
+
+
+@HOOKS.register_module()
+class FinetuneHook(Hook):
+    """Leave the class layers of a loaded checkpoint as the model has them initialised.
+
+    A checkpoint of the same classes, as one to resume from, is loaded whole, and so is any where
+    nothing will be trained.
+
+    Args:
+        classes: Class names that the model is trained on.
+        layers: Keys of the state dict whose shape depends on the number of classes.
+    """
+
+    priority = 'HIGH'  # before PlainCheckpointHook looks whether everything fits
+
+    def __init__(self, classes: tuple[str, ...], layers: list[str]) -> None:
+        self.classes = tuple(classes)
+        self.layers = layers
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        training = isinstance(runner.optim_wrapper, OptimWrapper)
+        if training and _classes_in(checkpoint) != self.classes:
+            model = getattr(runner.model, 'module', runner.model)
+            checkpoint['state_dict'] = _remake(checkpoint['state_dict'], model, self.layers)
+
+
+def _remake(state: dict[str, Tensor], model: nn.Module, layers: list[str]) -> dict[str, Tensor]:
+    """Return ``state`` with the entries ``layers``, where it has them, taken from ``model``."""
+    own = model.state_dict()
+    return {**state, **{key: own[key] for key in layers if key in state}}
+
+
+def finetune_from(cfg: Config, path: str, notes: list[str]) -> None:
+    """Make a config start from a trained model's weights, whatever that model's classes were.
+
+    Args:
+        cfg: The config with the data and classes to train on, changed in place.
+        path: Checkpoint of the same model, of ours or of the authors.
+        notes: Takes what the log should say: which entries are kept and which are made anew.
+
+    Raises:
+        InputError: If the file cannot be read, or differs from the model in anything but the
+            class layers.
+    """
+    checkpoint = read_checkpoint(path)
+    state, old, new = checkpoint['state_dict'], _classes_in(checkpoint), _classes_of(cfg)
+    model, layers = class_layers(cfg)
+    if not layers:
+        raise InputError(f'--finetune: nothing in the model of {cfg.filename} depends on classes')
+    kept = check_fit(model, state if old == new else _remake(state, model, layers), path)
+
+    cfg.model.backbone.init_cfg = None
+    cfg.load_from, cfg.resume = path, False
+    hook = dict(type='FinetuneHook', classes=new, layers=layers)
+    others = [h for h in cfg.get('custom_hooks', []) if h.get('type') != 'FinetuneHook']
+    cfg.custom_hooks = [*others, hook]
+    if old == new:
+        kept_and_made = f'all {len(kept)} entries kept; it has the same {len(new)} classes'
+    else:
+        own = model.state_dict()
+        lines = [f'  {key} {tuple(state[key].shape)} -> {tuple(own[key].shape)}' for key in layers]
+        kept_and_made = '\n'.join(
+            [
+                f'{len(kept) - len(layers)} entries kept, {len(layers)} made anew, since '
+                f'{_difference(old, new)}:',
+                *lines,
+            ]
+        )
+    notes.append(f'--finetune {path}: {kept_and_made}')
+
+
+def _difference(old: tuple[str, ...] | None, new: tuple[str, ...]) -> str:
+    """Say how the classes of a checkpoint differ from those to train on."""
+    if old is None:
+        return 'it does not name its classes'
+    if set(old) == set(new):
+        return 'it has the same classes in another order'
+    shared = len(set(old) & set(new))
+    return f'its {len(old)} classes are not these {len(new)} ({shared} in common)'

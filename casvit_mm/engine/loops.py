@@ -1,0 +1,187 @@
+"""MMEngine's training loops, able to go on from the middle of an epoch as if nothing had happened.
+
+Together with :mod:`casvit_mm.engine.checkpoints`: that writes where a run stopped, this returns
+there. Both are put into a config by :func:`casvit_mm.engine.resume.make_resumable`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.dist import get_rank, get_world_size
+from mmengine.registry import LOOPS
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from mmengine.runner.utils import calc_dynamic_intervals
+from torch import nn
+
+from casvit_mm.engine.interrupt import sigterm_deferred
+from casvit_mm.engine.seeding import SeededBatchSampler, seed_generators
+
+__all__ = ['ResumableEpochLoop', 'ResumableIterLoop']
+
+
+def _seeded(dataloader: dict, seed: int, endless: bool) -> dict:
+    """Return a dataloader's config with batches that carry their seed."""
+    dataloader = dict(dataloader)
+    dataloader['batch_sampler'] = dict(
+        type=SeededBatchSampler,
+        seed=seed,
+        inner=dataloader.get('batch_sampler'),
+        drop_last=dataloader.pop('drop_last', False),
+        endless=endless,
+    )
+    return dataloader
+
+
+def _restore_buffers(runner: Runner) -> None:
+    """Give this process its own buffers back where those of the processes differed."""
+    by_rank = runner.message_hub.get_info('rank_buffers') or {}
+    if len(by_rank) + 1 == get_world_size():
+        model = getattr(runner.model, 'module', runner.model)
+        for name, value in by_rank.get(str(get_rank()), {}).items():
+            model.get_buffer(name).copy_(value)
+    runner.message_hub.update_info('rank_buffers', {})
+
+
+def _validated(runner: Runner) -> bool:
+    """Return whether the state that the run is in was validated before it was interrupted."""
+    return runner.message_hub.get_info('validated_iter', runner.iter) == runner.iter
+
+
+@LOOPS.register_module()
+class ResumableEpochLoop(EpochBasedTrainLoop):
+    """Training by epochs that goes on from the batch, or the validation, where it stopped.
+
+    Args:
+        runner: The Runner.
+        dataloader: Config of the training data.
+        max_epochs: Epochs to train.
+        val_begin: First epoch that is validated.
+        val_interval: Epochs from one validation to the next.
+        dynamic_intervals: (epoch, interval) pairs that change ``val_interval``.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: dict,
+        max_epochs: int,
+        val_begin: int = 1,
+        val_interval: int = 1,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
+    ) -> None:
+        dataloader = _seeded(dataloader, runner.seed, endless=False)
+        super().__init__(runner, dataloader, max_epochs, val_begin, val_interval, dynamic_intervals)
+        self._batches_done = 0
+
+    def run(self) -> nn.Module:
+        with sigterm_deferred():
+            self.runner.call_hook('before_train')
+            _restore_buffers(self.runner)
+            self._batches_done = self._resumed_batches()
+            if self._epoch and not self._batches_done and not _validated(self.runner):
+                self._validate_if_due()
+            while self._epoch < self._max_epochs and not self.stop_training:
+                self.run_epoch()
+                self._validate_if_due()
+            self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _resumed_batches(self) -> int:
+        """Return how many batches of the present epoch were trained on before an interruption."""
+        hub = self.runner.message_hub
+        done = hub.get_info('batches_done', 0)
+        hub.update_info('batches_done', 0)
+        before = hub.get_info('total_batch')
+        now = self.dataloader.batch_sampler.batch_size * get_world_size()
+        hub.update_info('total_batch', now)
+        if not done or before == now:
+            return done
+        self.runner.logger.warning(
+            f'the interrupted run had {before} images per iteration and this one has {now}: the '
+            'epoch goes on after about the same images, but the result will not equal that of an '
+            'unbroken run'
+        )
+        return done * before // now
+
+    def run_epoch(self) -> None:
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        done, self._batches_done = self._batches_done, 0
+        self.dataloader.batch_sampler.start_at(self._iter, skip=done)
+        for index, data_batch in enumerate(self.dataloader, start=done):
+            self.run_iter(index, data_batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        seed_generators(self.runner.seed, self._iter)
+        super().run_iter(idx, data_batch)
+
+    def _validate_if_due(self) -> None:
+        self._decide_current_val_interval()
+        due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
+        if self.runner.val_loop is not None and self._epoch >= self.val_begin and due:
+            self.runner.val_loop.run()
+
+
+@LOOPS.register_module()
+class ResumableIterLoop(IterBasedTrainLoop):
+    """Training by iterations that goes on from the batch, or the validation, where it stopped.
+
+    Args:
+        runner: The Runner.
+        dataloader: Config of the training data.
+        max_iters: Iterations to train.
+        val_begin: First iteration that may be validated.
+        val_interval: Iterations from one validation to the next.
+        dynamic_intervals: (iteration, interval) pairs that change ``val_interval``.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: dict,
+        max_iters: int,
+        val_begin: int = 1,
+        val_interval: int = 1000,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
+    ) -> None:
+        # The parent would start reading data at once, before it is known where to begin.
+        BaseLoop.__init__(self, runner, _seeded(dataloader, runner.seed, endless=True))
+        self._max_iters, self._max_epochs = max_iters, 1
+        self._iter = self._epoch = 0
+        self.val_begin, self.val_interval = val_begin, val_interval
+        self.stop_training = False
+        self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
+            val_interval, dynamic_intervals
+        )
+        runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
+
+    def run(self) -> nn.Module:
+        with sigterm_deferred():
+            self.runner.call_hook('before_train')
+            # The whole training is one epoch to the hooks.
+            self.runner.call_hook('before_train_epoch')
+            _restore_buffers(self.runner)
+            if self._iter and not _validated(self.runner):
+                self._validate_if_due()
+            self.dataloader.batch_sampler.start_at(self._iter, skip=self._iter)
+            batches = iter(self.dataloader)
+            while self._iter < self._max_iters and not self.stop_training:
+                self.runner.model.train()
+                self.run_iter(next(batches))
+                self._validate_if_due()
+            self.runner.call_hook('after_train_epoch')
+            self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def run_iter(self, data_batch: Any) -> None:
+        seed_generators(self.runner.seed, self._iter)
+        super().run_iter(data_batch)
+
+    def _validate_if_due(self) -> None:
+        self._decide_current_val_interval()
+        due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
+        if self.runner.val_loop is not None and self._iter >= self.val_begin and due:
+            self.runner.val_loop.run()

@@ -1,0 +1,123 @@
+"""Randomness as a function of the seed and the place in the run, so that a run can be re-entered.
+
+Random generators that run on from one sample to the next depend on the number of workers, on what
+they prefetched and on everything since the start; none of it is in a checkpoint. Here they are
+seeded anew from (seed, process, iteration, sample) before each sample and each training step.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.registry import DATA_SAMPLERS, FUNCTIONS
+from torch.utils.data import BatchSampler, Sampler
+
+from casvit_mm.engine.interrupt import outlive_sigterm
+
+__all__ = ['SeededBatch', 'SeededBatchSampler', 'seed_generators']
+
+FUNCTIONS.register_module('outlive_sigterm', module=outlive_sigterm)
+
+
+def seed_generators(seed: int, iteration: int, sample: int = 0) -> None:
+    """Seed Python's, NumPy's and torch's generators, differently in every process.
+
+    Args:
+        seed: Seed of the run.
+        iteration: Training iterations before this one, over all epochs.
+        sample: Place in the batch of this process counted from 1, or 0 for the training step.
+    """
+    words = np.random.SeedSequence((seed, get_rank(), iteration, sample)).generate_state(3)
+    random.seed(int(words[0]))
+    np.random.seed(words[1])
+    if sample:  # samples are made on the CPU; seeding every device costs a millisecond
+        torch.default_generator.manual_seed(int(words[2]))
+    else:
+        torch.manual_seed(int(words[2]))
+
+
+class SeededBatch:
+    """The sample indices of one batch, each preceded by seeding when they are iterated over.
+
+    The loop over a batch's indices runs where the samples are read, so this reaches the worker
+    processes without changing the dataset.
+
+    Args:
+        indices: Indices into the dataset.
+        seed: Seed of the run.
+        iteration: Training iteration that the batch is for.
+    """
+
+    def __init__(self, indices: list[int], seed: int, iteration: int) -> None:
+        self.indices = indices
+        self.seed = seed
+        self.iteration = iteration
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        for sample, index in enumerate(self.indices, start=1):
+            seed_generators(self.seed, self.iteration, sample)
+            yield index
+
+
+@DATA_SAMPLERS.register_module()
+class SeededBatchSampler(Sampler):
+    """Batches of another batch sampler that carry their seed, from any batch onwards.
+
+    Args:
+        sampler: Yields sample indices.
+        batch_size: Samples in a batch.
+        seed: Seed of the run.
+        inner: Config of the batch sampler that forms the batches; torch's if None.
+        drop_last: Leave out a smaller last batch; for torch's batch sampler.
+        endless: Start over when the samples are used up, for training by iterations.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        batch_size: int,
+        seed: int,
+        inner: dict | None = None,
+        drop_last: bool = False,
+        endless: bool = False,
+    ) -> None:
+        self.sampler = sampler  # MMEngine tells it the epoch through this attribute
+        self.batch_size = batch_size
+        self.seed = seed
+        self.endless = endless
+        self.first_iteration = self.skip = 0
+        if inner is None:
+            self.batches = BatchSampler(sampler, batch_size, drop_last)
+        else:
+            default_args = dict(sampler=sampler, batch_size=batch_size)
+            self.batches = DATA_SAMPLERS.build(inner, default_args=default_args)
+
+    def start_at(self, iteration: int, skip: int) -> None:
+        """Set where the next pass begins.
+
+        Args:
+            iteration: Training iteration that the first batch which is not skipped is for.
+            skip: Batches to leave out, whose samples are not read.
+        """
+        self.first_iteration, self.skip = iteration - skip, skip
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[SeededBatch]:
+        numbers = itertools.count()
+        for epoch in itertools.count() if self.endless else (None,):
+            if epoch is not None and hasattr(self.sampler, 'set_epoch'):
+                self.sampler.set_epoch(epoch)
+            for indices in self.batches:
+                number = next(numbers)
+                if number >= self.skip:
+                    yield SeededBatch(indices, self.seed, self.first_iteration + number)
