@@ -1,5 +1,6 @@
 """Training and evaluation with MMEngine's Runner, as the command lines run them."""
 
-from casvit_mm.engine.run import evaluate, train
+from casvit_mm.engine.evaluation import evaluate
+from casvit_mm.engine.training import train
 
 __all__ = ['evaluate', 'train']

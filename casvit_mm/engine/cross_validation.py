@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from casvit_mm.datasets import read_own_data
-from casvit_mm.engine.run import evaluate, train
+from casvit_mm.engine.evaluation import evaluate
+from casvit_mm.engine.training import train
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import write_json
 

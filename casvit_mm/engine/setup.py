@@ -1,0 +1,66 @@
+"""What training and evaluation share: a config, its data and its Runner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import CheckpointLoader, Runner
+
+import casvit_mm.engine.hooks  # noqa: F401  registers the hooks
+from casvit_mm.datasets import apply_own_data, prepare_own_data, read_own_data
+from casvit_mm.datasets.own_data import PreparedSplit, check_reads_coco, needs_masks
+from casvit_mm.engine.distributed import on_first_rank
+from casvit_mm.engine.preflight import read_config
+from casvit_mm.weights import read_checkpoint
+
+__all__ = ['add_hook', 'build_runner', 'load_config', 'put_own_data']
+
+# Modules that register what training puts into a config.
+_REGISTERING = ('casvit_mm.engine.hooks', 'casvit_mm.engine.resume', 'casvit_mm.engine.finetune')
+
+
+def load_config(path: str, cfg_options: dict | None, launcher: str, work_dir: str | None) -> Config:
+    """Read a config and put the options on top that training and evaluation share."""
+    cfg = read_config(path)
+    if cfg_options:
+        cfg.merge_from_dict(cfg_options)
+    cfg.launcher = launcher
+    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
+    # Named in the config, so that its copy in the work dir also runs in mmdet's own tools.
+    imports = cfg.setdefault('custom_imports', dict(imports=[]))
+    imports.imports = list(dict.fromkeys([*imports.imports, *_REGISTERING]))
+    for hook in ('PlainCheckpointHook', 'HostStatsHook'):
+        add_hook(cfg, hook)
+    return cfg
+
+
+def add_hook(cfg: Config, hook_type: str) -> None:
+    """Add a hook unless it is there, as it is in a config copied from a work dir."""
+    hooks = cfg.get('custom_hooks', [])
+    if all(hook.get('type') != hook_type for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type=hook_type)]
+
+
+def put_own_data(
+    cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
+) -> dict[str, PreparedSplit]:
+    """Check splits of own data on one rank, and put them into the config on every rank."""
+    check_reads_coco(cfg)
+    described = read_own_data(data)
+    prepared = on_first_rank(
+        lambda: prepare_own_data(
+            described, splits, Path(cfg.work_dir, 'annotations'), needs_masks(cfg), classes
+        )
+    )
+    apply_own_data(cfg, described, prepared, classes)
+    return prepared
+
+
+def build_runner(cfg: Config, notes: list[str]) -> Runner:
+    """Build the Runner, make it read checkpoints safely, and log what was changed for the user."""
+    CheckpointLoader.register_scheme(prefixes='', loader=read_checkpoint, force=True)
+    runner = Runner.from_cfg(cfg)
+    for note in notes:
+        runner.logger.info(note)
+    return runner

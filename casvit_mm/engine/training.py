@@ -1,0 +1,205 @@
+"""Training with MMEngine's Runner, as ``tools/train.py`` runs it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from casvit_mm.datasets.description import SPLITS
+from casvit_mm.engine.distributed import init_distributed, on_first_rank
+from casvit_mm.engine.finetune import finetune_from
+from casvit_mm.engine.preflight import check_backbone, check_datasets, check_pretrained
+from casvit_mm.engine.resume import (
+    find_checkpoint,
+    make_deterministic,
+    make_resumable,
+    resume_from,
+)
+from casvit_mm.engine.setup import add_hook, build_runner, load_config, put_own_data
+from casvit_mm.errors import InputError
+
+__all__ = ['train']
+
+
+def train(
+    config: str,
+    *,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    from_scratch: bool = False,
+    finetune: str | None = None,
+    data: str | None = None,
+    seed: int | None = None,
+    deterministic: bool = False,
+    tensorboard: bool = False,
+    cfg_options: dict | None = None,
+    launcher: str = 'none',
+) -> Runner:
+    """Train a config.
+
+    Args:
+        config: Config file.
+        work_dir: Folder for logs and checkpoints; ``work_dirs/<config>`` if None.
+        resume: Checkpoint to go on from, or ``'auto'`` for the last one in ``work_dir``, if any.
+        amp: Mixed precision (GPU only).
+        auto_scale_lr: Scale the learning rate linearly with the total batch size.
+        from_scratch: Train without pretrained weights, with the backbone's norms learning.
+        finetune: Trained model to start from, whatever its classes; see
+            :mod:`casvit_mm.engine.finetune`. Where ``resume`` finds a checkpoint, that goes first.
+        data: ``dataset.yaml`` of own data; see :mod:`casvit_mm.datasets.description`.
+        seed: Random seed; drawn and logged if None.
+        deterministic: Only operators that give the same result every time.
+        tensorboard: Also write a TensorBoard event file.
+        cfg_options: Config entries to set, by dotted name.
+        launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
+
+    Returns:
+        The Runner, after training.
+
+    Raises:
+        InputError: If anything the user gave cannot work, before training starts; or if a
+            checkpoint cannot be written.
+        SystemExit: With status 143 after SIGTERM, when the state of the run is saved.
+    """
+    if finetune and (from_scratch or resume not in (None, 'auto')):
+        other = '--from-scratch' if from_scratch else f'--resume {resume}'
+        raise InputError(f'--finetune {finetune} and {other} name two places to start from')
+    cfg = load_config(config, cfg_options, launcher, work_dir)
+    cfg.randomness = dict(seed=seed, deterministic=deterministic)
+    if deterministic:
+        make_deterministic(cfg)
+    notes: list[str] = []
+    if from_scratch:
+        _train_from_scratch(cfg, notes)
+    checkpoint = _start(cfg, resume, notes)
+    make_resumable(cfg)
+    if amp:
+        _use_amp(cfg)
+    if auto_scale_lr:
+        cfg.setdefault('auto_scale_lr', dict()).enable = True
+        if 'base_batch_size' not in cfg.auto_scale_lr:
+            raise InputError(f'--auto-scale-lr: {config} has no auto_scale_lr.base_batch_size')
+    if tensorboard:
+        cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
+
+    init_distributed(cfg)
+    if cfg.launcher != 'none' and not cfg.model.get('backbone', {}).get('norm_eval', False):
+        # Each process keeps running statistics of its own images; evaluate their mean.
+        add_hook(cfg, 'AverageBuffersHook')
+    on_first_rank(lambda: check_backbone(cfg))
+    if checkpoint is None and finetune is None:
+        on_first_rank(lambda: check_pretrained(cfg))
+    _prepare_data(cfg, data, notes)
+    if checkpoint is None and finetune is not None:
+        finetune_from(cfg, finetune, notes)
+    runner = build_runner(cfg, notes)
+    _run(runner)
+    _log_result(runner, config)
+    return runner
+
+
+def _start(cfg: Config, resume: str | None, notes: list[str]) -> str | None:
+    """Return the checkpoint to go on from, after putting it into the config; None to begin."""
+    if resume is None and cfg.get('resume'):
+        resume = cfg.get('load_from') or 'auto'
+    checkpoint = find_checkpoint(resume, cfg.work_dir)
+    if checkpoint is not None:
+        resume_from(cfg, checkpoint, notes)
+    elif resume is not None:
+        cfg.resume = False
+        notes.append(f'--resume: no checkpoint in {cfg.work_dir} yet, so training begins')
+    return checkpoint
+
+
+def _run(runner: Runner) -> None:
+    """Train.
+
+    Raises:
+        InputError: If an operator cannot be deterministic on this device.
+    """
+    try:
+        runner.train()
+    except RuntimeError as error:
+        if 'deterministic' not in str(error):
+            raise
+        raise InputError(
+            f'--deterministic cannot be kept on this device: {error}\nLeave --deterministic out, '
+            'or train on the CPU: CUDA_VISIBLE_DEVICES=-1'
+        ) from error
+
+
+def _train_from_scratch(cfg: Config, notes: list[str]) -> None:
+    backbone = cfg.model.backbone
+    init_cfg = backbone.get('init_cfg')
+    if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+        # Left out, not None: that would switch off the random initialisation of other backbones.
+        backbone.pop('init_cfg')
+    if 'norm_eval' in backbone:
+        backbone.norm_eval = False
+    cfg.load_from = None
+    notes.append(
+        '--from-scratch: no pretrained weights; the norms of the backbone learn their statistics '
+        '(norm_eval=False), since frozen untrained ones would be the identity'
+    )
+
+
+def _use_amp(cfg: Config) -> None:
+    if not torch.cuda.is_available():
+        raise InputError('--amp needs a GPU, and torch finds none here; leave it out')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.loss_scale = 'dynamic'
+
+
+def _prepare_data(cfg: Config, data: str | None, notes: list[str]) -> None:
+    """Check the data to train on and put own data, where given, into the config."""
+    if data is None:
+        on_first_rank(lambda: check_datasets(cfg, ('train', 'val')))
+        return
+    prepared = put_own_data(cfg, data, SPLITS)
+    _fit_schedule(cfg, prepared['train'].summary.num_images, notes)
+    counts = '; '.join(
+        f'{split.summary.num_images} {name} images, {split.summary.num_objects} objects'
+        for name, split in prepared.items()
+        if name != 'test' or split is not prepared['val']
+    )
+    classes = ', '.join(prepared['train'].summary.classes)
+    notes.append(f'own data {data}: {counts}; classes {classes}')
+    if dropped := prepared['train'].dropped:
+        left_out = ', '.join(f'{count} {name}' for name, count in dropped.items())
+        notes.append(f'left out of train by classes: {left_out}')
+
+
+def _fit_schedule(cfg: Config, num_images: int, notes: list[str]) -> None:
+    """Shorten warm-up and log interval where a small set has few iterations."""
+    world_size = dist.get_world_size() if dist.is_initialized() else 1
+    per_epoch = math.ceil(num_images / (cfg.train_dataloader.batch_size * world_size))
+    total = per_epoch * cfg.train_cfg.get('max_epochs', 1)
+    for scheduler in cfg.param_scheduler:
+        if not scheduler.get('by_epoch', True) and scheduler.get('begin', 0) == 0:
+            # A ramp of one step would stay at its start for good.
+            limit = max(2, total // 10)
+            if scheduler.get('end', 0) > limit:
+                notes.append(
+                    f'warm-up shortened from {scheduler.end} to {limit} iterations, a tenth of the '
+                    f'{total} that this data set has'
+                )
+                scheduler.end = limit
+    cfg.default_hooks.logger.interval = min(
+        cfg.default_hooks.logger.get('interval', 10), max(1, per_epoch // 2)
+    )
+
+
+def _log_result(runner: Runner, config: str) -> None:
+    """Say where the best checkpoint is and how to evaluate it."""
+    checkpoint = runner.message_hub.get_info('best_ckpt') or runner.message_hub.get_info(
+        'last_ckpt'
+    )
+    copied = Path(runner.work_dir, Path(config).name)
+    runner.logger.info(f'evaluate the best: python tools/test.py {copied} {checkpoint}')
