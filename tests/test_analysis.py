@@ -24,7 +24,7 @@ from casvit_mm.detection.analysis import (
     write_analysis,
 )
 from casvit_mm.detection.plots import draw_confusion_matrix, draw_curves
-from casvit_mm.engine import evaluate, run
+from casvit_mm.engine import evaluate, evaluation
 
 CAT, DOG = 7, 3
 CATEGORIES = {CAT: 'cat', DOG: 'dog'}  # ids in another order than the classes
@@ -343,7 +343,7 @@ def test_a_full_disk_costs_neither_the_figures_nor_the_other_results(untrained, 
 def test_a_place_that_cannot_be_written_ends_before_the_evaluation(
     untrained, option, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(run, '_build_runner', lambda *_: pytest.fail('it started'))
+    monkeypatch.setattr(evaluation, 'build_runner', lambda *_: pytest.fail('it started'))
     (tmp_path / 'file').touch()
     with pytest.raises(InputError, match=f'--{option.replace("_", "-")} .* cannot be written'):
         evaluate(**untrained, **{option: str(tmp_path / 'file/x')})

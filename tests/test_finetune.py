@@ -152,7 +152,7 @@ def test_a_detector_of_the_same_classes_is_kept_whole(config, trained, state, sh
 @pytest.mark.parametrize(
     ('names', 'reason'),
     [
-        (('a', 'b', 'c'), 'its 3 classes are not these 3 (0 in common)'),
+        (('a', 'b', 'c'), 'it knows 3 class(es) and this data has 3, 0 in common'),
         (('square', 'circle', 'triangle'), 'the same classes in another order'),
     ],
 )

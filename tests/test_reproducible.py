@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 pytest.importorskip('mmdet')
 from casvit_mm import InputError
-from casvit_mm.engine import checkpoints, run, train
+from casvit_mm.engine import checkpoints, train, training
 from casvit_mm.engine.checkpoints import AtomicBackend
 from casvit_mm.engine.resume import find_checkpoint
 from casvit_mm.engine.seeding import SeededBatchSampler, seed_generators
@@ -100,7 +100,7 @@ def contents(path: Path) -> dict:
         if name.rpartition('/')[2] not in MEASURED
     }
     info = hub['runtime_info']
-    kept = {name: info.get(name) for name in ('best_score', 'keep_ckpt_ids', 'validated_iter')}
+    kept = {name: info.get(name) for name in ('best_score', 'keep_ckpt_ids', 'iter_validated')}
     kept['best_ckpt'] = Path(info['best_ckpt']).name
     parts = ('state_dict', 'optimizer', 'param_schedulers')
     return {**{part: content[part] for part in parts}, 'history': history, 'info': kept}
@@ -367,4 +367,4 @@ def test_an_operator_that_cannot_be_deterministic_is_named():
             raise RuntimeError('roi_align_backward does not have a deterministic implementation')
 
     with pytest.raises(InputError, match=r'roi_align_backward .*\nLeave --deterministic out'):
-        run._run(Runner())
+        training._run(Runner())

@@ -89,8 +89,8 @@ class SafeCheckpointHook(CheckpointHook):
             self.backend_args = dict(backend='atomic')
         super().before_train(runner)
         hub = runner.message_hub
-        if hub.get_info('validated_iter') is None:
-            hub.update_info('validated_iter', runner.iter)
+        if hub.get_info('iter_validated') is None:
+            hub.update_info('iter_validated', runner.iter)
         self._saved_iter = runner.iter
 
     def after_train_iter(
@@ -123,7 +123,7 @@ class SafeCheckpointHook(CheckpointHook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Save the best checkpoint, and what this validation has added to the last one."""
         hub = runner.message_hub
-        hub.update_info('validated_iter', runner.iter)
+        hub.update_info('iter_validated', runner.iter)
         super().after_val_epoch(runner, metrics)
         step = runner.epoch if self.by_epoch else runner.iter
         if Path(hub.get_info('last_ckpt') or '').name == self.filename_tmpl.format(step):

@@ -133,4 +133,4 @@ def _difference(old: tuple[str, ...] | None, new: tuple[str, ...]) -> str:
     if set(old) == set(new):
         return 'it has the same classes in another order'
     shared = len(set(old) & set(new))
-    return f'its {len(old)} classes are not these {len(new)} ({shared} in common)'
+    return f'it knows {len(old)} class(es) and this data has {len(new)}, {shared} in common'

@@ -45,7 +45,7 @@ def _restore_buffers(runner: Runner) -> None:
 
 def _validated(runner: Runner) -> bool:
     """Return whether the state that the run is in was validated before it was interrupted."""
-    return runner.message_hub.get_info('validated_iter', runner.iter) == runner.iter
+    return runner.message_hub.get_info('iter_validated', runner.iter) == runner.iter
 
 
 @LOOPS.register_module()
