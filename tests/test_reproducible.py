@@ -216,7 +216,25 @@ def test_a_run_killed_in_the_second_epoch_goes_on_from_the_first_to_the_same_wei
     assert Path(best).name.endswith('epoch_1.pth')
 
 
-def tool(config, shapes, work_dir, *arguments, processes=1):
+@pytest.fixture
+def tool():
+    """Start tools/train.py, and leave nothing of it running when the test ends."""
+    started = []
+
+    def start_process(*arguments, **options):
+        started.append(start_tool(*arguments, **options))
+        return started[-1]
+
+    yield start_process
+    for process in started:
+        process.terminate()  # the launcher ends its processes, which have groups of their own
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def start_tool(config, shapes, work_dir, *arguments, processes=1):
     """Start tools/train.py as a shell would, in a process group of its own."""
     launcher = [sys.executable, 'tools/train.py', config]
     if processes > 1:
@@ -240,7 +258,7 @@ def wait_for(text: str, file: Path, process: subprocess.Popen) -> None:
 
 
 def test_a_process_group_that_is_told_to_end_saves_and_exits_with_143(
-    unbroken, config, shapes, start, tmp_path
+    unbroken, config, shapes, start, tool, tmp_path
 ):
     options = ['--cfg-options', *(f'{key}={value}' for key, value in WORKERS.items())]
     options += ['val_dataloader.num_workers=1', 'val_dataloader.persistent_workers=True']
@@ -257,7 +275,7 @@ def test_a_process_group_that_is_told_to_end_saves_and_exits_with_143(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='gloo, on a host without GPU')
 def test_two_processes_stop_together_and_go_on_to_the_weights_of_the_unbroken_run(
-    config, shapes, tmp_path
+    config, shapes, tool, tmp_path
 ):
     whole, broken = tmp_path / 'whole', tmp_path / 'broken'
     for folder in (whole, broken):
