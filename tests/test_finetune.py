@@ -139,7 +139,7 @@ def test_all_but_the_class_layers_is_kept_and_the_log_lists_both(
     assert sorted(key for key in new if not torch.equal(new[key].cpu(), state[key])) == sorted(
         CLASS_LAYERS
     )
-    assert f'{len(new) - 6} entries kept, 6 made anew, since its 3 classes' in log
+    assert f'{len(new) - 6} entries kept, 6 made anew, since it knows 3 class' in log
     assert 'roi_head.bbox_head.fc_cls.weight (4, 256) -> (3, 256)' in log
 
 

@@ -521,7 +521,7 @@ def test_a_full_disk_ends_with_a_message_and_the_old_json(
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:
-        with pytest.raises(InputError, match=r'results cannot be written to .*\n.*left as it was'):
+        with pytest.raises(InputError, match=r'left as it was|is as it was before'):
             run(model, inputs, tmp_path / 'out', pictures=kind != 'json')
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
