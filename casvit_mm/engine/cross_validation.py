@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def cross_validate(
     summary = {
         name: _summary([fold[name] for fold in figures])
         for name in figures[0]
-        if name.startswith('coco/')
+        if name.startswith('coco/') and '/objects/' not in name
     }
     write_json(folder / 'summary.json', {'folds': folds, **summary})
     _print(summary, folds)
@@ -112,6 +113,6 @@ def _print(summary: dict[str, dict[str, float]], folds: int) -> None:
     for column in ('figure', 'mean', 'std'):
         table.add_column(column, justify='left' if column == 'figure' else 'right')
     for name, figure in summary.items():
-        if '_maxDets' not in name:
+        if re.search(r'_mAP(_50|_75|_[sml])?$|_AP/', name):
             table.add_row(name, f'{figure["mean"]:.3f}', f'{figure["std"]:.3f}')
     Console().print(table)
