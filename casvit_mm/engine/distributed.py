@@ -89,13 +89,21 @@ def on_first_rank(work: Callable[[], T]) -> T:
 def cli(main: Callable[[], object]) -> None:
     """Run a command line; an InputError ends it with one message and status 2.
 
-    Under several processes rank 0 speaks and the others wait for the launcher to end them.
+    Under several processes rank 0 speaks and the others wait for the launcher to end them. The
+    process group is closed first: a process that ends with gloo's threads at work may be aborted.
     """
+    status: Any = 0
     try:
         main()
+    except SystemExit as end:
+        status = end.code
     except InputError as error:
+        status = 2
         if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
             print(f'\nerror: {error}', file=sys.stderr, flush=True)
         else:
             time.sleep(20)
-        sys.exit(2)
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    if status:
+        sys.exit(status)
