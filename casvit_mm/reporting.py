@@ -143,7 +143,9 @@ def check_writable(files: dict[str, str | None], folders: dict[str, str | None])
 
 
 @contextmanager
-def replacing(path: str | Path, mode: str = 'w') -> Iterator[IO]:
+def replacing(
+    path: str | Path, mode: str = 'w', cure: str = 'Make room or name another place.'
+) -> Iterator[IO]:
     """Open a file that takes the place of ``path`` once it is whole, and not before.
 
     A reader sees the old file or the new one, never half of it; if writing fails, the old one
@@ -152,6 +154,7 @@ def replacing(path: str | Path, mode: str = 'w') -> Iterator[IO]:
     Args:
         path: The file to write.
         mode: ``'w'`` or ``'wb'``.
+        cure: What to do where it cannot be written.
 
     Raises:
         InputError: If the file cannot be written, e.g. because the disk is full.
@@ -171,9 +174,7 @@ def replacing(path: str | Path, mode: str = 'w') -> Iterator[IO]:
             part.unlink(missing_ok=True)
     except OSError as error:
         kept = 'The file of that name is as it was before. ' if path.exists() else ''
-        raise InputError(
-            f'cannot write {path}: {error.strerror}. {kept}Make room or name another place.'
-        ) from error
+        raise InputError(f'cannot write {path}: {error.strerror}. {kept}{cure}') from error
 
 
 def run_all(jobs: Sequence[Callable[[], object]]) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     'KEY_RULES',
     'LoadReport',
     'check_fit',
+    'class_names',
     'load_file',
     'load_weights',
     'read_checkpoint',
@@ -279,6 +280,22 @@ def _report_fit(
         )
         raise InputError('\n'.join(lines))
     return LoadReport(matched, kept, dropped)
+
+
+def class_names(checkpoint: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return the class names that a checkpoint of mmdet 3, or of mmdet 2, was trained on.
+
+    Args:
+        checkpoint: Content of the file.
+
+    Returns:
+        The names in the order of the model's outputs; None if the file holds none.
+    """
+    meta = checkpoint.get('meta') or {}
+    names = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
+    if isinstance(names, str):  # mmdet 2 stored a single class so
+        return (names,)
+    return tuple(names) if names else None
 
 
 def read_checkpoint(path: str | Path, map_location: object = None) -> dict[str, Any]:

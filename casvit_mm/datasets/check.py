@@ -130,14 +130,18 @@ def _draw(inspection: Inspection, cfg: Config, out: Path) -> list[Path]:
 def _findings(inspection: Inspection, name: str) -> Findings:
     """Return what was found in images that can be drawn."""
     objects = inspection.objects[name]
-    image_of = dict(zip(objects.index.tolist(), objects.image.tolist(), strict=True))
     drawable = set(objects.images.tolist())
     kinds: dict[int, Counter[str]] = {}
     pointed: dict[int, set[int]] = {}
     for defect in inspection.defects[name]:
         section, index = defect.entry or ('', -1)
-        image = index if section == 'images' else image_of.get(index)
-        if image is None or image not in drawable:
+        if section == 'annotations' and index in objects.row_of:
+            image = int(objects.image[objects.row_of[index]])
+        elif section == 'images':
+            image = index
+        else:
+            continue
+        if image not in drawable:
             continue
         kinds.setdefault(image, Counter())[defect.kind] += 1
         if section == 'annotations':

@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -62,10 +61,10 @@ def _image_name(inspection: Inspection, split: str, defect: Defect) -> str | Non
     """Return the file name of the image that a defective annotation belongs to."""
     if defect.entry is None or defect.entry[0] != 'annotations':
         return None
-    rows = np.flatnonzero(inspection.objects[split].index == defect.entry[1])
-    if not len(rows):
+    row = inspection.objects[split].row_of.get(defect.entry[1])
+    if row is None:
         return None
-    image = inspection.objects[split].image[rows[0]]
+    image = inspection.objects[split].image[row]
     return str(inspection.loaded[split].content['images'][image].get('file_name'))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from casvit_mm.datasets.inspect import Inspection, content_defects
 from casvit_mm.datasets.mask_defects import Masks, read_masks
 from casvit_mm.datasets.objects import Objects, read_objects
 from casvit_mm.errors import InputError
+from casvit_mm.reporting import replacing
 
 __all__ = ['fix_data', 'mend']
 
@@ -63,11 +63,6 @@ class _Mending:
         default_factory=lambda: {'images': set(), 'annotations': set()}
     )
 
-    def row(self, index: int) -> int | None:
-        """Return the row among ``objects`` of a position in the list of annotations."""
-        found = np.flatnonzero(self.objects.index == index)
-        return int(found[0]) if len(found) else None
-
 
 def fix_data(inspection: Inspection, folder: str | Path) -> tuple[Path, list[tuple[str, Defect]]]:
     """Write a clean copy of the annotations and a ``dataset.yaml`` that points to it.
@@ -104,27 +99,23 @@ def fix_data(inspection: Inspection, folder: str | Path) -> tuple[Path, list[tup
     for split in inspection.loaded:
         contents[split], mended = mend(inspection, split)
         changes += [(split, defect) for defect in mended]
-    folder.mkdir(parents=True, exist_ok=True)
     for split, content in contents.items():
-        _write(folder / f'{split}.json', json.dumps(content))
+        with replacing(folder / f'{split}.json') as file:
+            file.write(json.dumps(content))
     plain = [
         dict(split=split, kind=d.kind, where=d.where, message=d.message, done=KINDS[d.kind].mend)
         for split, d in changes
     ]
-    _write(folder / 'changes.json', json.dumps(plain, indent=2))
+    with replacing(folder / 'changes.json') as file:
+        file.write(json.dumps(plain, indent=2))
     description: dict[str, Any] = {
         split: dict(annotations=f'{split}.json', images=str(loaded.images))
         for split, loaded in inspection.loaded.items()
     }
     description['max_dets'] = inspection.data.max_dets
-    _write(folder / 'dataset.yaml', yaml.safe_dump(description, sort_keys=False))
+    with replacing(folder / 'dataset.yaml') as file:
+        yaml.safe_dump(description, file, sort_keys=False)
     return folder / 'dataset.yaml', changes
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f'{path.name}.part')
-    part.write_text(text)
-    os.replace(part, path)
 
 
 def mend(inspection: Inspection, split: str) -> tuple[dict[str, Any], list[Defect]]:
@@ -207,7 +198,7 @@ def _number_anew(state: _Mending, section: str, index: int) -> None:
 
 
 def _set_area(state: _Mending, section: str, index: int) -> None:
-    entry, row = state.content[section][index], state.row(index)
+    entry, row = state.content[section][index], state.objects.row_of.get(index)
     area = float('nan') if row is None else float(state.masks.area[row])
     if np.isnan(area) and is_box(entry['bbox']):
         area = max(0.0, entry['bbox'][2]) * max(0.0, entry['bbox'][3])
@@ -257,8 +248,7 @@ def _scale(annotation: dict[str, Any], x: float, y: float) -> None:
 
 
 def _clip_box(state: _Mending, section: str, index: int) -> None:
-    row = state.row(index)
-    assert row is not None
+    row = state.objects.row_of[index]
     x, y, w, h = state.content[section][index]['bbox']
     width, height = state.objects.size[row].tolist()
     left, top = max(x, 0), max(y, 0)
@@ -267,8 +257,7 @@ def _clip_box(state: _Mending, section: str, index: int) -> None:
 
 
 def _box_of_mask(state: _Mending, section: str, index: int) -> None:
-    row = state.row(index)
-    assert row is not None
+    row = state.objects.row_of[index]
     box = state.masks.box[row].round(2).tolist()
     state.content[section][index]['bbox'] = box
 
@@ -296,8 +285,7 @@ def _drop_polygons(state: _Mending, section: str, index: int) -> None:
 def _clip_polygons(state: _Mending, section: str, index: int) -> None:
     import shapely
 
-    row = state.row(index)
-    assert row is not None
+    row = state.objects.row_of[index]
     frame = shapely.box(0, 0, *state.objects.size[row])
     kept: list[list[float]] = []
     for polygon in state.content[section][index].get('segmentation', []):

@@ -12,14 +12,11 @@ import cv2
 import mmcv
 import numpy as np
 
+from casvit_mm.datasets.voc import IMAGE_SUFFIXES
 from casvit_mm.errors import InputError
 
 __all__ = ['MediaFile', 'find_media', 'leaves_high_bits_unused', 'read_image']
 
-_IMAGES = {
-    *('.avif', '.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.ppm'),
-    *('.tif', '.tiff', '.webp'),
-}
 _VIDEOS = {
     *('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.ogv', '.ts'),
     *('.webm', '.wmv'),
@@ -146,7 +143,7 @@ def find_media(
         if not found:
             raise InputError(
                 f'folder {given} holds no image ({others} other files). Known are '
-                f'{" ".join(sorted(_IMAGES))}; videos are named one by one.'
+                f'{" ".join(sorted(IMAGE_SUFFIXES))}; videos are named one by one.'
             )
         skipped += others
         for path in found:
@@ -168,7 +165,7 @@ def _walk(folder: Path, closed: Sequence[Path]) -> tuple[list[Path], int]:
         whole = Path(os.path.abspath(parent))
         is_result = any(whole.is_relative_to(other) for other in closed)
         for name in sorted(name for name in names if name[0] != '.'):
-            if Path(name).suffix.lower() in _IMAGES and not is_result:
+            if Path(name).suffix.lower() in IMAGE_SUFFIXES and not is_result:
                 images.append(Path(parent, name))
             else:
                 others += 1

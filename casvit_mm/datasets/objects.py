@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,11 @@ class Objects:
     area: np.ndarray
     crowd: np.ndarray
     size: np.ndarray
+
+    @cached_property
+    def row_of(self) -> dict[int, int]:
+        """Row by position in the list of annotations."""
+        return {index: row for row, index in enumerate(self.index.tolist())}
 
     def visible(self) -> np.ndarray:
         """Return which boxes have an area and share some of it with their image, ``(N,)``."""

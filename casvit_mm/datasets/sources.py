@@ -101,7 +101,7 @@ def _read_list(path: Path, name: str, data: OwnData) -> list[str]:
 def _stem(name: str) -> str:
     """Return a name without the suffix of an image or annotation file, whose dots may be many."""
     stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in (*IMAGE_SUFFIXES, '.xml') else name
+    return stem if suffix.lower() in {*IMAGE_SUFFIXES, '.xml'} else name
 
 
 def _require_tables(part: LoadedSplit) -> None:

@@ -16,7 +16,10 @@ from casvit_mm.errors import InputError
 
 __all__ = ['IMAGE_SUFFIXES', 'read_voc']
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = {
+    *('.avif', '.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.ppm'),
+    *('.tif', '.tiff', '.webp'),
+}
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 _SIDES = ('width', 'height')
 

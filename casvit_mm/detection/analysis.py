@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from casvit_mm.datasets.images import read_image
 from casvit_mm.detection import plots
-from casvit_mm.errors import InputError
 from casvit_mm.reporting import KINDS, write_json
 
 __all__ = [
@@ -370,13 +369,5 @@ def write_analysis(
     )
     for picture, image in worst.items():
         name = file_names[image.image_id]
-        pixels = _read_image(Path(image_folder, name))
+        pixels = read_image(Path(image_folder, name))[..., ::-1]
         plots.draw_comparison(pixels, image, analysis.categories, folder / picture, name)
-
-
-def _read_image(path: Path) -> np.ndarray:
-    """Read RGB pixels (H, W, 3) as the model saw them, with the turn that EXIF asks for."""
-    try:
-        return mmcv.imread(path, channel_order='rgb')
-    except OSError as error:
-        raise InputError(f'cannot read {path}, so it is not drawn: {error.strerror}') from error

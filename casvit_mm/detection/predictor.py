@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope
 from casvit_mm.datasets.own_data import innermost_dataset, raise_max_dets, set_num_classes
 from casvit_mm.engine.preflight import check_backbone, read_config
 from casvit_mm.errors import InputError
-from casvit_mm.weights import check_fit, read_checkpoint
+from casvit_mm.weights import check_fit, class_names, read_checkpoint
 
 __all__ = ['Predictor']
 
@@ -68,8 +68,8 @@ class Predictor:
         cfg = _load_config(config, cfg_options)
         content = read_checkpoint(checkpoint)
         self.note = ''
-        classes = _stored_classes(content)
-        if not classes:
+        classes = class_names(content)
+        if classes is None:
             classes = _config_classes(cfg, checkpoint)
             self.note = (
                 f'{checkpoint} holds no class names; the {len(classes)} of {config} are used '
@@ -205,13 +205,6 @@ def _load_config(path: str | Path, cfg_options: dict[str, Any] | None) -> Config
     if 'backbone' in cfg.model:
         cfg.model.backbone.init_cfg = None
     return cfg
-
-
-def _stored_classes(content: dict[str, Any]) -> tuple[str, ...]:
-    """Return the class names that training stored in a checkpoint; none if there are none."""
-    meta = content.get('meta') or {}
-    stored = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES') or ()
-    return (stored,) if isinstance(stored, str) else tuple(stored)
 
 
 def _config_classes(cfg: Config, checkpoint: str | Path) -> tuple[str, ...]:

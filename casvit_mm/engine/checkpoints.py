@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from casvit_mm.engine.interrupt import EXIT_STATUS, sigterm_agreed, sigterm_received
-from casvit_mm.errors import InputError
+from casvit_mm.reporting import replacing
 
 __all__ = ['INTERRUPTED', 'AtomicBackend', 'SafeCheckpointHook']
 
@@ -31,21 +30,9 @@ class AtomicBackend(LocalBackend):
         Raises:
             InputError: If it cannot be written, e.g. on a full disk; the old file is left as it is.
         """
-        path = Path(filepath)
-        part = path.with_name(f'{path.name}.part')
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open('wb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise InputError(
-                f'{path} ({len(obj) / 2**20:.0f} MiB) cannot be written: {error.strerror}. What '
-                'was there before is unharmed. Make room, then run the same command with --resume.'
-            ) from error
+        cure = 'Make room, then run the same command with --resume.'
+        with replacing(filepath, 'wb', cure) as file:
+            file.write(obj)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Write text; see :meth:`put`."""

@@ -18,7 +18,7 @@ from casvit_mm.engine.preflight import check_backbone, check_datasets
 from casvit_mm.engine.setup import build_runner, load_config, put_own_data
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import check_writable, print_errors, print_metrics, run_all, write_json
-from casvit_mm.weights import load_file
+from casvit_mm.weights import class_names, load_file
 
 __all__ = ['evaluate']
 
@@ -72,10 +72,9 @@ def evaluate(
 
     init_distributed(cfg)
     on_first_rank(lambda: check_backbone(cfg))
-    meta = load_file(checkpoint).get('meta', {})
-    classes = (meta.get('dataset_meta') or {}).get('classes')
+    content = load_file(checkpoint)
     if data is not None:
-        put_own_data(cfg, data, ('test',), classes and tuple(classes))
+        put_own_data(cfg, data, ('test',), class_names(content))
     else:
         on_first_rank(lambda: check_datasets(cfg, ('test',)))
     files, folders = {'--out': out, '--out-pred': out_pred}, {'--analysis': analysis}

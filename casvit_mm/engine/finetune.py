@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from casvit_mm.datasets.own_data import innermost_dataset
 from casvit_mm.errors import InputError
-from casvit_mm.weights import check_fit, read_checkpoint
+from casvit_mm.weights import check_fit, class_names, read_checkpoint
 
 __all__ = ['FinetuneHook', 'class_layers', 'finetune_from']
 
@@ -40,13 +40,6 @@ def class_layers(cfg: Config) -> tuple[nn.Module, list[str]]:
     model = MODELS.build(cfg.model)
     more = MODELS.build(ConfigDict(_with_more_classes(cfg.model.to_dict()))).state_dict()
     return model, [key for key, v in model.state_dict().items() if v.shape != more[key].shape]
-
-
-def _classes_in(checkpoint: dict) -> tuple[str, ...] | None:
-    """Return the class names that a checkpoint of mmdet 3, or of mmdet 2, was trained on."""
-    meta = checkpoint.get('meta') or {}
-    classes = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
-    return tuple(classes) if classes else None
 
 
 def _classes_of(cfg: Config) -> tuple[str, ...]:
@@ -76,7 +69,7 @@ class FinetuneHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         training = isinstance(runner.optim_wrapper, OptimWrapper)
-        if training and _classes_in(checkpoint) != self.classes:
+        if training and class_names(checkpoint) != self.classes:
             model = getattr(runner.model, 'module', runner.model)
             checkpoint['state_dict'] = _remake(checkpoint['state_dict'], model, self.layers)
 
@@ -100,7 +93,7 @@ def finetune_from(cfg: Config, path: str, notes: list[str]) -> None:
             class layers.
     """
     checkpoint = read_checkpoint(path)
-    state, old, new = checkpoint['state_dict'], _classes_in(checkpoint), _classes_of(cfg)
+    state, old, new = checkpoint['state_dict'], class_names(checkpoint), _classes_of(cfg)
     model, layers = class_layers(cfg)
     if not layers:
         raise InputError(f'--finetune: nothing in the model of {cfg.filename} depends on classes')
