@@ -1,3 +1,6 @@
-"""What the segmentation configs use beside the backbone. Needs mmseg."""
+"""What segmentation configs use beside the backbone. Needs mmseg."""
 
 import casvit_mm.models  # noqa: F401  registers CASViT for configs that import only this
+from casvit_mm.segmentation.dataset import LabelDataset
+
+__all__ = ['LabelDataset']
