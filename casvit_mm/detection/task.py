@@ -25,6 +25,8 @@ from casvit_mm.engine.tasks import Wanted
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import print_errors, print_metrics, run_all, write_json
 
+PREDICTIONS_IN_ONE_FILE = True
+
 
 def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
     """Check the COCO files that a config names itself."""

@@ -61,7 +61,6 @@ def evaluate(
     cfg.load_from, cfg.resume = checkpoint, False
     task = task_of(cfg)
     wanted = Wanted(out, out_pred, analysis, show_dir, slide)
-    task.ask_for(cfg, wanted)
 
     init_distributed(cfg)
     on_first_rank(lambda: check_backbone(cfg))
@@ -70,8 +69,9 @@ def evaluate(
         task.put_own_data(cfg, data, ('test',), class_names(content))
     else:
         on_first_rank(lambda: task.check_datasets(cfg, ('test',)))
-    files, folders = {'--out': out, '--out-pred': out_pred}, {'--analysis': analysis}
-    folders['--show-dir'] = show_dir
+    task.ask_for(cfg, wanted)
+    files, folders = {'--out': out}, {'--analysis': analysis, '--show-dir': show_dir}
+    (files if task.PREDICTIONS_IN_ONE_FILE else folders)['--out-pred'] = out_pred
     on_first_rank(lambda: check_writable(files, folders))
 
     runner = build_runner(cfg, [])

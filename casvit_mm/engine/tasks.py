@@ -31,7 +31,13 @@ class Wanted:
 
 
 class Task(Protocol):
-    """The functions that each task has, in its module ``task``."""
+    """What each task has in its module ``task``.
+
+    Attributes:
+        PREDICTIONS_IN_ONE_FILE: Whether ``--out-pred`` names a file, and not a folder.
+    """
+
+    PREDICTIONS_IN_ONE_FILE: bool
 
     def check_datasets(self, cfg: Config, splits: tuple[str, ...]) -> None:
         """Check the data that a config names itself.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from mmengine.config import Config, ConfigDict
@@ -65,6 +66,7 @@ def apply_label_data(
         dataset.update(
             kept,
             type='LabelDataset',
+            data_root=_image_root(data, name),
             ann_file=str(split.file),
             reduce_zero_label=data.reduce_zero_label,
             metainfo=dict(
@@ -82,6 +84,11 @@ def apply_label_data(
             node.ignore_index = IGNORED
     imports = cfg.setdefault('custom_imports', dict(imports=[]))
     imports['imports'] = list(dict.fromkeys([*imports['imports'], 'casvit_mm.segmentation']))
+
+
+def _image_root(data: LabelData, split: str) -> str:
+    """Return the folder that the images of a split have in common, as described."""
+    return os.path.commonpath([source.images for source in data.splits[data.used_split(split)]])
 
 
 def _other_classes(data: LabelData, classes: tuple[str, ...]) -> str:
