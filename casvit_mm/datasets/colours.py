@@ -10,14 +10,17 @@ from PIL import ImageColor
 __all__ = ['RGB', 'distinct_colours', 'read_colour']
 
 RGB = tuple[int, int, int]
+_TONES = ((0.9, 1.0), (0.9, 0.7), (0.5, 1.0))  # saturation and value
 
 
 def distinct_colours(count: int) -> tuple[RGB, ...]:
-    """Return a bright colour per class; neighbours in the list are far apart in hue."""
+    """Return a colour per class; neighbours in the list are far apart in hue."""
     colours = []
     for i in range(count):
-        # Multiples of the golden ratio spread evenly, however many there are.
-        red, green, blue = colorsys.hsv_to_rgb((0.02 + i * 0.61803) % 1, 0.9, 1 - 0.25 * (i % 2))
+        # Multiples of the golden ratio spread evenly, however many there are; those that come close
+        # (5, 8, 13 apart) differ in tone.
+        saturation, value = _TONES[i % len(_TONES)]
+        red, green, blue = colorsys.hsv_to_rgb((0.02 + i * 0.61803) % 1, saturation, value)
         colours.append((round(255 * red), round(255 * green), round(255 * blue)))
     return tuple(colours)
 

@@ -237,7 +237,7 @@ def _class_defects(inspection: LabelInspection, split: str) -> Iterator[Defect]:
     if split == 'train':
         for name in sorted(ignored):
             message = f'class {name!r} of {data.path} is also under ignore:, so no pixel teaches it'
-            yield Defect('class that is ignored', name, message, False)
+            yield Defect('class that is ignored', repr(name), message, False)
         if len(present) < 2:
             yield _nothing_to_learn(data, present, void)
             return
@@ -245,7 +245,7 @@ def _class_defects(inspection: LabelInspection, split: str) -> Iterator[Defect]:
         if name not in present and name not in ignored:
             effect = 'it cannot be learnt' if split == 'train' else 'its IoU is not measured'
             message = f'class {name!r} has no pixel in {split}; {effect}'
-            yield Defect('class without pixels', name, message, False)
+            yield Defect('class without pixels', repr(name), message, False)
 
 
 def _ignored_classes(data: LabelData) -> set[int]:

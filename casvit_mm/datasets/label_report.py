@@ -94,7 +94,10 @@ def _verdict(inspection: LabelInspection) -> str:
     """Say in one line whether training would start."""
     defects = [d for found in inspection.defects.values() for d in found]
     if fatal := sum(d.fatal for d in defects):
-        return f'NO: training would refuse this data; {fatal} places stop it.'
+        return (
+            f'NO: training would refuse this data; {fatal} '
+            f'{"place stops" if fatal == 1 else "places stop"} it.'
+        )
     if not defects:
         return 'YES: training can start; no defect was found.'
     kinds = len({d.kind for d in defects})

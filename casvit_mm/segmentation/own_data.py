@@ -82,8 +82,9 @@ def apply_label_data(
     for node in dicts_in([cfg.model, cfg.get('val_evaluator'), cfg.get('test_evaluator')]):
         if 'ignore_index' in node:
             node.ignore_index = IGNORED
-    imports = cfg.setdefault('custom_imports', dict(imports=[]))
-    imports['imports'] = list(dict.fromkeys([*imports['imports'], 'casvit_mm.segmentation']))
+    imports = cfg.get('custom_imports', dict(imports=[]))
+    names = dict.fromkeys([*imports['imports'], 'casvit_mm.segmentation'])
+    cfg.custom_imports = dict(imports, imports=list(names))
 
 
 def _image_root(data: LabelData, split: str) -> str:
