@@ -1,5 +1,7 @@
 """The segmentation configs: the published recipe, and models that build and train from them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -94,20 +96,32 @@ def test_test_images_get_the_sizes_of_the_published_align_resize(size):
     assert list(results['img_shape']) == expected
 
 
-def test_heads_are_synchronised_over_gpus_and_plain_elsewhere(monkeypatch):
+def test_every_norm_of_the_heads_is_one_that_synchronises_itself():
     model = MODELS.build(load('upernet_casvit_s_ade20k').model)
     heads = [m for name, m in model.named_modules() if 'head' in name]
     norms = [m for m in heads if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     assert norms
     assert all(isinstance(norm, AutoSyncBatchNorm) for norm in norms)
 
+
+@pytest.mark.parametrize('forward', [AutoSyncBatchNorm.forward, nn.SyncBatchNorm.forward])
+def test_on_one_device_the_norm_is_plain_batch_norm(forward):
+    """SyncBatchNorm's own code, which runs on several GPUs, finds all it needs in our class."""
     torch.manual_seed(0)
     values = torch.randn(4, 8, 5, 5)
     plain, ours = nn.BatchNorm2d(8), AutoSyncBatchNorm(8)
-    # torch's own refuses CPU tensors as soon as there is a process group.
-    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
-    with pytest.raises(ValueError, match='GPU'):
-        nn.SyncBatchNorm(8)(values)
-    assert torch.equal(ours(values), plain(values))
+    assert torch.equal(forward(ours, values), plain(values))
     assert torch.equal(ours.running_var, plain.running_var)
     assert list(ours.state_dict()) == list(plain.state_dict())
+
+
+def test_the_norm_is_synchronised_on_gpus_of_several_processes_only(monkeypatch):
+    called = []
+    monkeypatch.setattr(nn.SyncBatchNorm, 'forward', lambda self, input: called.append(input))
+    norm, on_cpu = AutoSyncBatchNorm(8), torch.randn(4, 8, 5, 5)
+    on_gpu = SimpleNamespace(device=torch.device('cuda'))
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
+    norm(on_cpu)
+    assert not called
+    norm(on_gpu)
+    assert called == [on_gpu]

@@ -90,6 +90,7 @@ def train(
     if tensorboard:
         cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
 
+    _fit_iterations(cfg, notes)
     init_distributed(cfg)
     if cfg.launcher != 'none':
         # Each process keeps running statistics of its own images; evaluate their mean.
@@ -167,6 +168,24 @@ def _prepare_data(cfg: Config, data: str | None, notes: list[str]) -> None:
     num_images, described = task.put_own_data(cfg, data, SPLITS)
     _fit_schedule(cfg, num_images, notes)
     notes += described
+
+
+def _fit_iterations(cfg: Config, notes: list[str]) -> None:
+    """Stretch the schedule of a run by iterations to its length, which an option may have changed.
+
+    Otherwise the rate of a shorter run would hardly fall, and that of a longer one stay at its end.
+    """
+    schedulers = [s for s in cfg.param_scheduler if not s.get('by_epoch', True)]
+    planned = max((s.get('end', 0) for s in schedulers), default=0)
+    total = cfg.train_cfg.get('max_iters', planned)
+    if planned in (0, total):
+        return
+    for scheduler in schedulers:
+        for key in ('begin', 'end'):
+            if scheduler.get(key):
+                # A ramp of one step would stay at its start for good.
+                scheduler[key] = max(2, round(scheduler[key] * total / planned))
+    notes.append(f'learning rate: the schedule of {planned} iterations is brought to {total}')
 
 
 def _fit_schedule(cfg: Config, num_images: int, notes: list[str]) -> None:
