@@ -44,8 +44,10 @@ class Kind:
 
 def first_of(messages: Sequence[str]) -> str:
     """Return the first message, and how many more there are."""
-    more = f' {len(messages) - 1} more like it: python tools/check_data.py lists them all.'
-    return messages[0] + (more if len(messages) > 1 else '')
+    if len(messages) == 1:
+        return messages[0]
+    more = f'{len(messages) - 1} more like it: python tools/check_data.py lists them all.'
+    return f'{messages[0].removesuffix(".")}. {more}'
 
 
 def name_annotation(annotation: dict[str, Any]) -> str:

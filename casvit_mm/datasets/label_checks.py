@@ -200,7 +200,7 @@ def _foreign_values(inspection: LabelInspection, split: str) -> Iterator[Defect]
     cure = _cure_of_foreign(data, sorted(labels), int(inspection.counts(split)[:, 0].sum()))
     for path, pixels in found.items():
         worst = max(pixels, key=lambda value: pixels[value])
-        others = f' and {len(pixels) - 1} more such values' if len(pixels) > 1 else ''
+        others = f' (and {len(pixels) - 1} other such)' if len(pixels) > 1 else ''
         message = (
             f'label {path} holds {worst} at {pixels[worst]} pixels{others}, but classes of '
             f'{data.path} lists {len(data.classes)} names, for values {start} to '
@@ -258,7 +258,7 @@ def _nothing_to_learn(data: LabelData, present: list[str], void: int) -> Defect:
     message = f'train of {data.path} shows {what}: '
     message += 'every other pixel is ignored' if present else 'every pixel is ignored'
     message += f', under ignore: {sorted(data.ignore)}'
-    if void:
+    if void and data.ignore <= {0, IGNORED}:
         message += (
             f'. {void} pixels are {IGNORED}, which is always ignored: masks drawn with 0 and 255 '
             'must be saved with 0 and 1'

@@ -179,8 +179,9 @@ def _ambiguous(files: _Files) -> Iterator[Defect]:
         for name, paths in found.items():
             if len(paths) > 1:
                 message = (
-                    f'{paths[0]} and {paths[1].name} could both be the {kind} {name!r}; say which '
-                    f'by {kind}_suffix: in the description, like {kind}_suffix: {paths[0].suffix}'
+                    f'{paths[0]} and {paths[1].name} could both be the {kind} {name!r}; say '
+                    f'which by {kind}_suffix: in the description, like {paths[0].suffix} or '
+                    f'{paths[1].suffix}'
                 )
                 yield Defect('ambiguous name', name, message, True)
 
@@ -203,7 +204,7 @@ def _without_partner(source: LabelSource, files: _Files, where: str) -> Iterator
         message = (
             f'{path} has no label in {source.labels}. {len(lonely)} of {len(files.images)} images '
             f'of {where} lack one: {_names(lonely)}. Add the label maps, or name the images to '
-            'take in a text file under list:'
+            'take in a text file that list: names.'
         )
         yield Defect('image without label', path.name, message, True)
     lonely = [path[0] for name, path in sorted(files.labels.items()) if name not in files.images]
@@ -211,7 +212,7 @@ def _without_partner(source: LabelSource, files: _Files, where: str) -> Iterator
         message = (
             f'label {path} has no image in {source.images}. {len(lonely)} of {len(files.labels)} '
             f'labels of {where} lack one: {_names(lonely)}. Add the images, or name those to take '
-            'in a text file under list:'
+            'in a text file that list: names.'
         )
         yield Defect('label without image', path.name, message, True)
 

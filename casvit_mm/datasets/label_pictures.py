@@ -57,7 +57,7 @@ def draw_label_samples(inspection: LabelInspection, split: str, out: Path) -> Pa
     height = (3.4 * float(np.clip(ratio, 0.4, 1.6)) + 0.3) * rows + 1.2
     figure = Figure(figsize=(max(6, 3.4 * columns), height), layout='constrained')
     total = len(inspection.pairs[split])
-    figure.suptitle(f'{split}: {len(tiles)} of {total} images; grey is ignored')
+    figure.suptitle(f'{split}: {len(tiles)} of {total} images; what has no colour is ignored')
     shown: Counter[int] = Counter()
     for position, (name, picture, classes) in enumerate(tiles, 1):
         axis = figure.add_subplot(rows, columns, position)
