@@ -25,8 +25,9 @@ def load_config(path: str, cfg_options: dict | None, launcher: str, work_dir: st
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
     # Named in the config, so that its copy in the work dir also runs in mmdet's own tools.
-    imports = cfg.setdefault('custom_imports', dict(imports=[]))
-    imports.imports = list(dict.fromkeys([*imports.imports, *_REGISTERING]))
+    imports = cfg.get('custom_imports', {})
+    modules = list(dict.fromkeys([*imports.get('imports', []), *_REGISTERING]))
+    cfg.custom_imports = {**imports, 'imports': modules}
     for hook in ('PlainCheckpointHook', 'HostStatsHook'):
         add_hook(cfg, hook)
     return cfg
