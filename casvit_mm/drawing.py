@@ -1,8 +1,7 @@
-"""What the pictures of several tasks share: a font, class colours, a matrix of shares."""
+"""What the pictures of several tasks share: a font, a matrix of shares."""
 
 from __future__ import annotations
 
-import colorsys
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from PIL import ImageFont
 
 from casvit_mm.reporting import replacing
 
-__all__ = ['class_colour', 'load_font', 'matrix_figure', 'save_figure']
+__all__ = ['load_font', 'matrix_figure', 'save_figure']
 
 
 @lru_cache
@@ -26,13 +25,6 @@ def load_font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(
         str(Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')), size
     )
-
-
-def class_colour(number: int) -> tuple[int, int, int]:
-    """Return a bright RGB colour, far in hue from those of neighbouring numbers."""
-    hue = (0.33 + number * 0.618034) % 1
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.8, 1.0 - 0.25 * (number // 8 % 2))
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def save_figure(figure: Figure, out: Path) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as rle
 
-from casvit_mm.drawing import class_colour, load_font
+from casvit_mm.datasets.colours import distinct_colours
+from casvit_mm.drawing import load_font
 
 __all__ = ['draw_detections']
 
@@ -39,7 +40,7 @@ def draw_detections(
     height, width = image.shape[:2]
     factor = -(-_LEAST_SIDE // max(height, width))
     canvas = cv2.resize(image, (width * factor, height * factor), interpolation=cv2.INTER_CUBIC)
-    colours = {name: class_colour(number) for number, name in enumerate(classes)}
+    colours = dict(zip(classes, distinct_colours(len(classes)), strict=True))
     objects = sorted(objects, key=lambda found: found['score'])
     for found in objects:
         if 'segmentation' in found:

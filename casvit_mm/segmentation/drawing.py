@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from casvit_mm.drawing import class_colour, load_font
+from casvit_mm.datasets.colours import distinct_colours
+from casvit_mm.drawing import load_font
 from casvit_mm.segmentation.metric import class_figures, count_pixels, mean_known
 
 __all__ = ['draw_segmentation']
@@ -55,7 +56,7 @@ def draw_segmentation(
         torch.from_numpy(truth), torch.from_numpy(prediction), len(classes), ignore_index
     ).numpy()
     iou, right = class_figures(counts)[0], counts.trace() / max(counts.sum(), 1)
-    colours = np.array(palette or [class_colour(k) for k in range(len(classes))], np.uint8)
+    colours = np.array(palette or distinct_colours(len(classes)), np.uint8)
     pixels = _scaled(image)[..., ::-1]
     panels = {
         'image': pixels,
