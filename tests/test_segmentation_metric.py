@@ -1,6 +1,7 @@
 """Segmentation figures, counted exactly, and label maps that others can check."""
 
 import math
+import socket
 
 import numpy as np
 import pytest
@@ -129,10 +130,10 @@ def test_images_that_pad_the_last_batch_are_counted_once():
     assert metric.confusion_matrix.sum() == len(maps(samples)[0])
 
 
-def evaluate_part(rank, folder):
+def evaluate_part(rank, port, folder):
     """One of two processes: every other image, the first once more as padding."""
     torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
+        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
     )
     samples = random_samples()
     metric = SegmentationIoU(out_dir=f'{folder}/out', root='images')
@@ -147,7 +148,10 @@ def evaluate_part(rank, folder):
 
 def test_two_processes_give_the_figures_of_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # MMEngine exchanges results in a folder of the current one
-    mp.spawn(evaluate_part, (str(tmp_path),), nprocs=2)
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    mp.spawn(evaluate_part, (port, str(tmp_path)), nprocs=2)
     _, expected = evaluated(random_samples())
     assert torch.load(tmp_path / '0.pt') == torch.load(tmp_path / '1.pt') == expected
     assert torch.load(tmp_path / 'images.pt') == [f'images/{i}.jpg' for i in range(7)]
@@ -202,7 +206,7 @@ def test_a_third_party_recomputes_miou_from_the_label_maps(tmp_path, reduce_zero
 
 
 def test_label_maps_of_chosen_classes_have_the_numbers_of_the_label_files(tmp_path):
-    metric, _ = evaluated(
+    evaluated(
         [sample([[0, 1]], [[1, 0]], reduce_zero_label=True)],
         classes=('car', 'road'),
         meta=dict(label_map={0: 1, 1: 255, 2: 0}),
