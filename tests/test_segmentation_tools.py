@@ -13,8 +13,11 @@ from PIL import Image
 pytest.importorskip('mmseg')
 from casvit_mm import InputError
 from casvit_mm.datasets.shapes import generate_shape_labels
+from casvit_mm.detection.browse import browse
+from casvit_mm.detection.predictor import Predictor
 from casvit_mm.engine import evaluate, train
 from casvit_mm.engine.preflight import read_config
+from casvit_mm.engine.tasks import Wanted
 from casvit_mm.segmentation import task
 from casvit_mm.visualize import draw_loss_curve, read_scalars
 
@@ -134,19 +137,24 @@ def test_every_option_of_the_evaluation_leaves_its_files(evaluated):
     }
 
 
-def test_windows_as_large_as_the_image_change_nothing_and_smaller_ones_do(
+def test_a_window_as_large_as_the_image_gives_the_same_figures(
     trained, labels, evaluated, tmp_path
 ):
-    def miou(slide):
-        checkpoint = str(trained[0] / 'iter_4.pth')
-        options = dict(work_dir=str(tmp_path), data=str(labels), slide=slide)
-        # Images of 64 px, doubled.
-        scale = {'test_dataloader.dataset.pipeline.0.type': 'LoadImageFromFile'}
-        return evaluate(str(ROOT / SHAPES), checkpoint, cfg_options=scale, **options)['mIoU']
+    options = dict(work_dir=str(tmp_path), data=str(labels), slide=64)
+    metrics = evaluate(str(ROOT / SHAPES), str(trained[0] / 'iter_4.pth'), **options)
+    assert metrics == evaluated[0]
 
-    assert miou(64) == evaluated[0]['mIoU']
-    with pytest.raises(InputError, match='multiple of 32'):
-        miou(100)
+
+def test_windows_overlap_by_a_third():
+    cfg = read_config(ROOT / ADE)
+    task.ask_for(cfg, Wanted(slide=96))
+    assert cfg.model.test_cfg == dict(mode='slide', crop_size=(96, 96), stride=(64, 64))
+
+
+@pytest.mark.parametrize('side', [0, 32, 100])
+def test_a_window_that_does_not_suit_the_backbone_is_refused(side):
+    with pytest.raises(InputError, match='multiple of 32, from 64'):
+        task.ask_for(read_config(ROOT / ADE), Wanted(slide=side))
 
 
 def test_sliding_is_refused_for_detectors(shapes, tmp_path):
@@ -160,6 +168,14 @@ def test_sliding_is_refused_for_detectors(shapes, tmp_path):
             data=str(shapes),
             slide=64,
         )
+
+
+def test_commands_that_know_detectors_only_say_so(trained, labels, tmp_path):
+    checkpoint = trained[0] / 'iter_4.pth'
+    with pytest.raises(InputError, match='is a segmentation config'):
+        browse(str(ROOT / SHAPES), data=str(labels), out=str(tmp_path))
+    with pytest.raises(InputError, match='is a segmentation config'):
+        Predictor(ROOT / SHAPES, checkpoint)
 
 
 def test_data_of_another_task_is_named(labels, shapes, tmp_path):
