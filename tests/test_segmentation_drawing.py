@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from casvit_mm import InputError
-from casvit_mm.drawing import class_colour
+from casvit_mm.datasets.colours import distinct_colours
 from casvit_mm.segmentation import drawing
 from casvit_mm.segmentation.analysis import draw_confusion_matrix, summarise, write_analysis
 from casvit_mm.segmentation.drawing import draw_segmentation
@@ -99,7 +99,7 @@ def test_no_text_is_cut_or_lies_over_another(texts, number, length, shape):
 
 
 def test_without_a_palette_every_class_has_a_colour_of_its_own():
-    assert len({class_colour(k) for k in range(150)}) == 150
+    assert len(set(distinct_colours(150))) == 150
 
 
 def test_a_large_image_is_reduced_and_a_small_one_enlarged_by_a_whole_factor():
