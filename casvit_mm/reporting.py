@@ -23,6 +23,7 @@ __all__ = [
     'check_writable',
     'print_errors',
     'print_metrics',
+    'print_segmentation_metrics',
     'replacing',
     'run_all',
     'write_json',
@@ -65,14 +66,7 @@ def print_metrics(metrics: dict[str, float], title: str = '') -> None:
 def _class_table(metrics: dict[str, float], kind: str, suffix: str) -> Table:
     """Return one row per class: objects in the ground truth, AP by IoU and size, and AR."""
     where = f', {_limit(suffix)} detections per image' if suffix else ''
-    table = Table(
-        title=f'\n{KINDS[kind]}, per class{where}',
-        title_justify='left',
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),  # names of 15 letters fit into 80 columns
-        pad_edge=False,
-        show_edge=False,
-    )
+    table = _plain_table(f'\n{KINDS[kind]}, per class{where}')
     table.add_column('class', overflow='fold')
     for column in ('objects', *_AP_COLUMNS, 'AR'):
         table.add_column(column, justify='right', no_wrap=True)
@@ -89,12 +83,57 @@ def _class_table(metrics: dict[str, float], kind: str, suffix: str) -> Table:
     return table
 
 
+def _plain_table(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify='left',
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # names of 15 letters fit into 80 columns
+        pad_edge=False,
+        show_edge=False,
+    )
+
+
 def _limit(suffix: str) -> str:
     return suffix.removeprefix('_maxDets') or '100'
 
 
 def _figure(value: float) -> str:
     return '-' if math.isnan(value) else f'{value:.3f}'
+
+
+def print_segmentation_metrics(metrics: dict[str, float], title: str = '') -> None:
+    """Print segmentation figures: the means, then one row per class.
+
+    Args:
+        metrics: Figures named as :class:`casvit_mm.segmentation.SegmentationIoU` names them, with
+            those of each class.
+        title: Line above the tables.
+    """
+    console = Console()
+    if title:
+        console.print(title, soft_wrap=True, highlight=False)
+    means = ('mIoU', 'mAcc', 'aAcc')
+    overall = Table(*means)
+    overall.add_row(*(_figure(metrics[name]) for name in means))
+    console.print(overall)
+    table = _plain_table('\nper class')
+    table.add_column('class', overflow='fold')
+    for column in ('IoU', 'Acc', 'pixels'):
+        table.add_column(column, justify='right', no_wrap=True)
+    names = [key.removeprefix('pixels/') for key in metrics if key.startswith('pixels/')]
+    total = sum(metrics[f'pixels/{name}'] for name in names)
+    for name in names:
+        figures = (_figure(metrics[f'{key}/{name}']) for key in ('IoU', 'Acc'))
+        table.add_row(name, *figures, _percent(metrics[f'pixels/{name}'], total))
+    console.print(table)
+
+
+def _percent(part: float, total: float) -> str:
+    """Return a share with one decimal; what is there is never shown as nothing."""
+    if not part:
+        return '-'
+    return '<0.1%' if part / total < 0.001 else f'{part / total:.1%}'
 
 
 def print_errors(summary: dict[str, Any]) -> None:
@@ -144,7 +183,10 @@ def check_writable(files: dict[str, str | None], folders: dict[str, str | None])
 
 @contextmanager
 def replacing(
-    path: str | Path, mode: str = 'w', cure: str = 'Make room or name another place.'
+    path: str | Path,
+    mode: str = 'w',
+    cure: str = 'Make room or name another place.',
+    part: str = '.part',
 ) -> Iterator[IO]:
     """Open a file that takes the place of ``path`` once it is whole, and not before.
 
@@ -155,23 +197,25 @@ def replacing(
         path: The file to write.
         mode: ``'w'`` or ``'wb'``.
         cure: What to do where it cannot be written.
+        part: Ending of its name until it is whole. Processes that may write the same file at the
+            same time need different ones.
 
     Raises:
         InputError: If the file cannot be written, e.g. because the disk is full.
     """
     path = Path(path)
-    part = path.with_name(f'{path.name}.part')
+    unfinished = path.with_name(path.name + part)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with part.open(mode) as file:
+            with unfinished.open(mode) as file:
                 yield file
                 # Network file systems report a full disk only here.
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(part, path)
+            os.replace(unfinished, path)
         finally:
-            part.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
     except OSError as error:
         kept = 'The file of that name is as it was before. ' if path.exists() else ''
         raise InputError(f'cannot write {path}: {error.strerror}. {kept}{cure}') from error

@@ -9,6 +9,8 @@ from casvit_mm.errors import InputError
 
 __all__ = ['draw_loss_curve', 'read_scalars']
 
+_SCORES = {'box AP': 'coco/bbox_mAP', 'mask AP': 'coco/segm_mAP', 'mIoU': 'mIoU'}
+
 
 def read_scalars(work_dir: str | Path) -> list[dict[str, float]]:
     """Return the log entries of the last run in ``work_dir``, oldest first.
@@ -23,7 +25,7 @@ def read_scalars(work_dir: str | Path) -> list[dict[str, float]]:
 
 
 def draw_loss_curve(work_dir: str | Path, out: str | Path) -> Path:
-    """Draw total loss over iterations, and AP on the validation set where it was measured.
+    """Draw total loss over iterations, and AP or mIoU on the validation set where measured.
 
     Args:
         work_dir: Folder of the run.
@@ -40,11 +42,11 @@ def draw_loss_curve(work_dir: str | Path, out: str | Path) -> Path:
     entries = read_scalars(work_dir)
     losses = [(e['iter'], e['loss']) for e in entries if 'loss' in e]
     # A validation entry carries its epoch as step; it follows the training entry it belongs to.
-    scores: dict[str, list[tuple[float, float]]] = {'box AP': [], 'mask AP': []}
+    scores: dict[str, list[tuple[float, float]]] = {name: [] for name in _SCORES}
     iteration = 0.0
     for entry in entries:
         iteration = entry.get('iter', iteration) if 'loss' in entry else iteration
-        for name, key in (('box AP', 'coco/bbox_mAP'), ('mask AP', 'coco/segm_mAP')):
+        for name, key in _SCORES.items():
             if key in entry:
                 scores[name].append((iteration, entry[key]))
 
@@ -56,12 +58,12 @@ def draw_loss_curve(work_dir: str | Path, out: str | Path) -> Path:
     axis.grid(alpha=0.3)
     if any(scores.values()):
         right = axis.twinx()
-        for (name, points), marker in zip(scores.items(), 'os', strict=True):
+        for (name, points), marker in zip(scores.items(), 'oso', strict=True):
             if points:
                 right.plot(
                     *zip(*points, strict=True), marker=marker, label=name, color='tab:orange'
                 )
-        right.set(ylabel='validation AP', ylim=(0, 1))
+        right.set(ylabel=f'validation {"mIoU" if scores["mIoU"] else "AP"}', ylim=(0, 1))
         right.yaxis.label.set_color('tab:orange')
         right.legend(loc='center right')
     out = Path(out)

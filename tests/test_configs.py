@@ -12,7 +12,11 @@ pytest.importorskip('mmdet')
 from mmdet.registry import MODELS
 
 COCO = sorted((ROOT / 'configs').glob('*_coco.py'))
-ALL = sorted((ROOT / 'configs').glob('*.py'))
+ALL = [
+    *COCO,
+    *sorted((ROOT / 'configs').glob('*_light.py')),
+    *(ROOT / 'configs').glob('*_shapes.py'),
+]
 PEERS = sorted(set(ALL) - set((ROOT / 'configs').glob('*_casvit_*')))
 
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env python
-"""Tell everything about detection data before training: defects, figures, pictures, advice.
+"""Tell everything about own data before training: defects, figures, pictures, advice.
 
 python tools/check_data.py dataset.yaml
 python tools/check_data.py dataset.yaml --config configs/maskrcnn_casvit_s_coco.py
 python tools/check_data.py dataset.yaml --fix clean
 python tools/check_data.py --layout coco              # COCO, ADE20K, ImageNet as downloaded
 
-Ends with status 0 if training would start, and 2 if not, as tools/train.py would.
+Boxes, masks and label maps: what dataset.yaml describes is recognised. --config and --fix are for
+detection. Ends with status 0 if training would start, and 2 if not, as tools/train.py would.
 """
 
 import argparse
@@ -30,7 +31,7 @@ def main() -> None:
         'the data, with masks no obligation',
     )
     parser.add_argument('--out', metavar='DIR', help='pictures and report.json')
-    parser.add_argument('--fast', action='store_true', help='read no image')
+    parser.add_argument('--fast', action='store_true', help='read no image; label maps are read')
     parser.add_argument('--fix', metavar='DIR', help='write a clean copy of the annotations there')
     parser.add_argument(
         '--layout', nargs='+', metavar=('NAME', 'ROOT'), help='coco, ade20k or imagenet, and where'

@@ -2,9 +2,10 @@
 """From nothing to a trained model in three minutes on a CPU, by the commands a user would type.
 
 python tools/quickstart.py
+python tools/quickstart.py --task segmentation
 
 Generates labelled images, trains, evaluates on held-out images, and leaves figures and pictures
-in work_dirs/quickstart. What is already there is not done again.
+in work_dirs/quickstart or work_dirs/quickstart_segmentation. What is there is not done again.
 """
 
 import argparse
@@ -16,16 +17,45 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from casvit_mm.datasets.shapes import generate_shapes
+from casvit_mm.datasets.shapes import generate_shape_labels, generate_shapes
 from casvit_mm.engine.distributed import cli
-from casvit_mm.reporting import print_metrics, write_json
+from casvit_mm.reporting import print_metrics, print_segmentation_metrics, write_json
 from casvit_mm.visualize import draw_loss_curve
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = 'configs/maskrcnn_casvit_xs_shapes.py'
-PROGRESS = re.compile(r'INFO - ((?:Epoch\(train\)|own data|--from-scratch).*)')
+PROGRESS = re.compile(r'INFO - ((?:Epoch\(train\)|Iter\(train\)|own data|--from-scratch).*)')
+
+
+class Task(NamedTuple):
+    """What differs between the tasks."""
+
+    config: str
+    work_dir: str
+    generate: Callable[[Path], Path]
+    show: Callable[[dict[str, float], str], None]
+    pictures: str
+
+
+TASKS = {
+    'detection': Task(
+        'configs/maskrcnn_casvit_xs_shapes.py',
+        'work_dirs/quickstart',
+        generate_shapes,
+        print_metrics,
+        'truth left and predictions right',
+    ),
+    'segmentation': Task(
+        'configs/semfpn_casvit_xs_shapes.py',
+        'work_dirs/quickstart_segmentation',
+        generate_shape_labels,
+        print_segmentation_metrics,
+        'image, truth and prediction',
+    ),
+}
 
 
 def run(command: str, log: Path) -> None:
@@ -60,38 +90,46 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--work-dir', default='work_dirs/quickstart', metavar='DIR')
-    work_dir = ROOT / parser.parse_args().work_dir
+    parser.add_argument('--task', choices=TASKS, default='detection')
+    parser.add_argument('--work-dir', metavar='DIR')
+    args = parser.parse_args()
+    task = TASKS[args.task]
+    work_dir = ROOT / (args.work_dir or task.work_dir)
     figures = work_dir / 'metrics.json'
     shown = work_dir.relative_to(ROOT) if work_dir.is_relative_to(ROOT) else work_dir
-    quoted = shlex.quote(str(shown))
     if not figures.is_file():
         start = time.perf_counter()
-        generate_shapes(work_dir / 'data')
-        run(
-            f'python tools/train.py {CONFIG} --from-scratch --data {quoted}/data/dataset.yaml '
-            f'--work-dir {quoted} --seed 0 --resume',
-            work_dir / 'train.log',
-        )
-        best = max(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime).name
-        run(
-            f'python tools/test.py {CONFIG} {quoted}/{best} --data {quoted}/data/dataset.yaml '
-            f'--work-dir {quoted}/test --out {quoted}/test.json --show-dir {quoted}/pictures',
-            work_dir / 'test.log',
-        )
-        draw_loss_curve(work_dir, work_dir / 'loss_curve.png')
+        task.generate(work_dir / 'data')
+        train_and_test(task.config, work_dir, shlex.quote(str(shown)))
         metrics = json.loads((work_dir / 'test.json').read_text())
         write_json(figures, {**metrics, 'seconds': time.perf_counter() - start})
 
     metrics = json.loads(figures.read_text())
-    print_metrics(
-        {k: math.nan if v is None else v for k, v in metrics.items() if k.startswith('coco/')},
-        title='\nquickstart, on images it did not train on',
+    seconds = metrics.pop('seconds')
+    task.show(
+        {k: math.nan if v is None else v for k, v in metrics.items() if not isinstance(v, str)},
+        '\nquickstart, on images it did not train on',
     )
-    print(f'{metrics["seconds"]:.0f} seconds. Figures: {shown}/metrics.json')
-    print(f'Pictures, truth left and predictions right: {shown}/pictures/')
-    print(f'Loss and AP over time: {shown}/loss_curve.png')
+    print(f'{seconds:.0f} seconds. Figures: {shown}/metrics.json')
+    print(f'Pictures, {task.pictures}: {shown}/pictures/')
+    print(f'Loss and score over time: {shown}/loss_curve.png')
     print(f'Your own data goes in as {shown}/data/dataset.yaml shows. To run anew: rm -r {shown}')
+
+
+def train_and_test(config: str, work_dir: Path, shown: str) -> None:
+    """Train on the generated images, evaluate the best checkpoint, and draw the loss."""
+    run(
+        f'python tools/train.py {config} --from-scratch --data {shown}/data/dataset.yaml '
+        f'--work-dir {shown} --seed 0 --resume',
+        work_dir / 'train.log',
+    )
+    best = max(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime).name
+    run(
+        f'python tools/test.py {config} {shown}/{best} --data {shown}/data/dataset.yaml '
+        f'--work-dir {shown}/test --out {shown}/test.json --show-dir {shown}/pictures',
+        work_dir / 'test.log',
+    )
+    draw_loss_curve(work_dir, work_dir / 'loss_curve.png')
 
 
 if __name__ == '__main__':

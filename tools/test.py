@@ -4,6 +4,7 @@
 python tools/test.py configs/maskrcnn_casvit_s_coco.py checkpoints/mask_rcnn_s.pth
 python tools/test.py CONFIG CKPT --data dataset.yaml --out figures.json --show-dir pictures
 python tools/test.py CONFIG CKPT --out-pred predictions.json --analysis errors
+python tools/test.py configs/semfpn_casvit_s_ade20k.py CKPT --out-pred labels --slide 512
 tools/dist_test.sh CONFIG CKPT 8
 """
 
@@ -26,12 +27,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data', metavar='YAML', help='own data, see docs/own_data.md')
     parser.add_argument('--out', metavar='JSON', help='write the figures')
     parser.add_argument(
-        '--out-pred', metavar='JSON', help='write COCO results; masks to <stem>.segm.json'
+        '--out-pred',
+        metavar='PATH',
+        help='COCO results to this file, masks to <stem>.segm.json; label PNGs to this folder',
     )
     parser.add_argument(
-        '--analysis', metavar='DIR', help='curves, confusion matrix, worst images, kinds of error'
+        '--analysis', metavar='DIR', help='a closer look: curves, confusion matrix, worst images'
     )
     parser.add_argument('--show-dir', metavar='DIR', help='draw truth and predictions')
+    parser.add_argument(
+        '--slide', type=int, metavar='PX', help='segment large images by windows of this side'
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     return parser.parse_args()

@@ -16,9 +16,10 @@ from casvit_mm.datasets.anchors import read_anchors, read_scale
 from casvit_mm.datasets.data_pictures import Findings, draw_classes, draw_samples, draw_sizes
 from casvit_mm.datasets.data_report import console, defect_figures, print_report, verdict
 from casvit_mm.datasets.defects import KINDS, Defect
-from casvit_mm.datasets.description import read_own_data
+from casvit_mm.datasets.description import described_task, read_own_data
 from casvit_mm.datasets.fix import fix_data
 from casvit_mm.datasets.inspect import Inspection, inspect_data
+from casvit_mm.datasets.label_report import check_labels
 from casvit_mm.datasets.own_data import needs_masks
 from casvit_mm.datasets.statistics import advise, describe_anchors, describe_split, scaled_boxes
 from casvit_mm.engine.preflight import read_config
@@ -41,7 +42,8 @@ def check_data(
     """Check a data set, print a report, and write pictures and ``report.json``.
 
     Args:
-        data: ``dataset.yaml``; see :mod:`casvit_mm.datasets.description`.
+        data: ``dataset.yaml``; see :mod:`casvit_mm.datasets.description`, and for label maps
+            :mod:`casvit_mm.datasets.label_data`.
         out: Folder for what is written.
         config: Detection config to judge by. None takes a published one that fits the data, and
             lets objects be without masks.
@@ -52,8 +54,17 @@ def check_data(
         Whether training would start.
 
     Raises:
-        InputError: If the description or the config cannot be read, or the copy not be made.
+        InputError: If the description or the config cannot be read, the copy not be made, or
+            ``config`` or ``fix`` is given for label maps.
     """
+    if described_task(data) == 'segmentation':
+        for option, value in (('--fix', fix), ('--config', config)):
+            if value is not None:
+                raise InputError(
+                    f'{option} is for detection data, and {data} describes label maps; leave it '
+                    'out. The report says for each defect how to mend it.'
+                )
+        return check_labels(data, out, read_images)
     if fix is not None and not read_images:
         raise InputError('--fix must know which images can be read; leave --fast out')
     cfg = None if config is None else _load_config(config)

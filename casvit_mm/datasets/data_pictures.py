@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from casvit_mm.datasets.anchors import AnchorSetup
 from casvit_mm.datasets.coco import is_polygon
+from casvit_mm.datasets.colours import distinct_colours
 from casvit_mm.datasets.objects import Objects
 from casvit_mm.datasets.sources import LoadedSplit
 
@@ -19,11 +20,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ['Findings', 'draw_classes', 'draw_samples', 'draw_sizes']
+__all__ = [
+    'TILES',
+    'Findings',
+    'add_legend',
+    'draw_classes',
+    'draw_samples',
+    'draw_sizes',
+    'read_picture',
+    'save_figure',
+    'shorten',
+]
 
 _SPLIT_COLOURS = {'train': 'tab:blue', 'val': 'tab:orange', 'test': 'tab:green'}
 _POINTS = 5000  # per split in the scatter; more only darken it
-_TILES = 12
+TILES = 12  # images on a sheet
 _PANEL = 30  # classes in a column of the bar chart
 _NAMED = 8  # classes up to which colours tell them apart; beyond, boxes carry names
 _LEGEND = 24  # classes a sheet's legend has room for
@@ -68,7 +79,7 @@ def draw_classes(objects: dict[str, Objects], out: Path) -> Path:
             axis.set_xlim(0, largest * 1.15)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=3)
-    return _save(figure, out)
+    return save_figure(figure, out)
 
 
 def _draw_bars(
@@ -80,7 +91,7 @@ def _draw_bars(
         places = -np.arange(len(panel)) + 0.4 - bar * (position + 0.5)
         bars = axis.barh(places, count[panel], bar, label=split, color=_SPLIT_COLOURS[split])
         axis.bar_label(bars, padding=2, fontsize=7)
-    axis.set_yticks(-np.arange(len(panel)), [_short(names[i]) for i in panel])
+    axis.set_yticks(-np.arange(len(panel)), [shorten(names[i]) for i in panel])
     axis.set_ylim(-len(panel) + 0.4, 0.6)
     axis.set_xlabel('objects')
     axis.grid(axis='x', alpha=0.3)
@@ -92,7 +103,8 @@ def _counts(objects: Objects, names: list[str]) -> np.ndarray:
     return np.array([found.get(name, 0) for name in names])
 
 
-def _short(name: str) -> str:
+def shorten(name: str) -> str:
+    """Return a name that fits below a picture, and that matplotlib takes for no formula."""
     name = name.replace('$', r'\$')
     return name if len(name) <= 24 else f'{name[:23]}…'
 
@@ -154,7 +166,7 @@ def draw_sizes(
     for handle in legend.legend_handles:
         if handle is not None:
             handle.set_alpha(1)
-    return _save(figure, out)
+    return save_figure(figure, out)
 
 
 def draw_samples(
@@ -181,10 +193,10 @@ def draw_samples(
 
     tiles = []
     for i in _choose(objects) if findings is None else findings.texts:
-        picture = _read(split.images / split.content['images'][i]['file_name'])
+        picture = read_picture(split.images / split.content['images'][i]['file_name'])
         if picture is not None:
             tiles.append((i, picture))
-        if len(tiles) == _TILES:
+        if len(tiles) == TILES:
             break
     if not tiles:
         return None
@@ -192,13 +204,13 @@ def draw_samples(
     rows = -(-len(tiles) // columns)
     figure = Figure(figsize=(max(6, 3.4 * columns), 3.3 * rows + 1), layout='constrained')
     figure.suptitle(title)
-    colours = _class_colours(len(objects.classes))
+    colours = np.array(distinct_colours(len(objects.classes))) / 255
     shown: Counter[int] = Counter()
     for position, (i, picture) in enumerate(tiles, 1):
         axis = figure.add_subplot(rows, columns, position)
         axis.imshow(picture)
         axis.set_axis_off()
-        name = _short(Path(split.content['images'][i]['file_name']).name)
+        name = shorten(Path(split.content['images'][i]['file_name']).name)
         axis.set_title(name if findings is None else f'{name}\n{findings.texts[i]}', fontsize=8)
         rows_here = np.flatnonzero(objects.image == i)
         if findings is not None and i in findings.objects:
@@ -207,8 +219,8 @@ def draw_samples(
             rows_here = rows_here[pointed]
         _draw_objects(axis, rows_here, split.content, objects, colours)
         shown.update(set(objects.label[rows_here].tolist()))
-    _add_legend(figure, objects.classes, colours, shown)
-    return _save(figure, out)
+    add_legend(figure, objects.classes, colours, shown)
+    return save_figure(figure, out)
 
 
 def _choose(objects: Objects) -> list[int]:
@@ -221,7 +233,7 @@ def _choose(objects: Objects) -> list[int]:
             labels[i].add(label)
     chosen: list[int] = []
     seen: set[int] = set()
-    while labels and len(chosen) < 2 * _TILES:
+    while labels and len(chosen) < 2 * TILES:
         best = max(labels, key=lambda i: len(labels[i] - seen))
         seen |= labels.pop(best)
         chosen.append(best)
@@ -229,7 +241,7 @@ def _choose(objects: Objects) -> list[int]:
     return chosen or empty.tolist()
 
 
-def _read(path: Path) -> np.ndarray | None:
+def read_picture(path: Path) -> np.ndarray | None:
     """Return an image as training sees it, upright; None if it cannot be read."""
     try:
         image = ImageOps.exif_transpose(Image.open(path))
@@ -240,16 +252,6 @@ def _read(path: Path) -> np.ndarray | None:
         return np.asarray(image.convert('RGB'))
     except Exception:  # reported as a defect already, whatever the decoder says
         return None
-
-
-def _class_colours(count: int) -> np.ndarray:
-    """Return a bright colour per class; neighbours in the list are far apart in hue."""
-    from matplotlib.colors import hsv_to_rgb
-
-    hues = (0.02 + np.arange(count) * 0.61803) % 1
-    return hsv_to_rgb(
-        np.stack([hues, np.full(count, 0.9), 1 - 0.25 * (np.arange(count) % 2)], axis=1)
-    )
 
 
 def _draw_others(axis: Axes, boxes: np.ndarray) -> None:
@@ -284,7 +286,7 @@ def _draw_objects(
         largest = rows[np.argsort(-objects.box[rows, 2:].prod(axis=1))[:_NAMED]]
         for row in largest:
             x, y = np.clip(objects.box[row, :2], 0, objects.size[row])
-            text = _short(objects.classes[objects.label[row]])
+            text = shorten(objects.classes[objects.label[row]])
             ground = dict(facecolor=colours[objects.label[row]], pad=0.6, linewidth=0, alpha=0.8)
             axis.text(x, y, text, fontsize=5, va='top', bbox=ground, clip_on=True)
 
@@ -301,13 +303,14 @@ def _decode(rle: dict[str, Any]) -> np.ndarray | None:
     return coco_mask.decode(encoded)
 
 
-def _add_legend(
+def add_legend(
     figure: Figure, classes: tuple[str, ...], colours: np.ndarray, shown: Counter[int]
 ) -> None:
+    """Add the classes that are shown to the foot of a figure, the most frequent first."""
     from matplotlib.patches import Patch
 
     frequent = sorted(shown, key=lambda label: -shown[label])
-    handles = [Patch(color=colours[i], label=_short(classes[i])) for i in frequent[:_LEGEND]]
+    handles = [Patch(color=colours[i], label=shorten(classes[i])) for i in frequent[:_LEGEND]]
     if len(frequent) > _LEGEND:
         handles.append(Patch(alpha=0, label=f'... {len(frequent) - _LEGEND} more'))
     if handles:
@@ -315,7 +318,8 @@ def _add_legend(
         figure.legend(handles=handles, loc='outside lower center', ncols=columns, fontsize=8)
 
 
-def _save(figure: Figure, out: Path) -> Path:
+def save_figure(figure: Figure, out: Path) -> Path:
+    """Write a figure and return its path; the folder is made."""
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=110)
     return out

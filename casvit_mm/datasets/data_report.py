@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from casvit_mm.datasets.defects import KINDS, Defect
+from casvit_mm.datasets.defects import KINDS, Defect, Kind
 from casvit_mm.datasets.inspect import Inspection
 
-__all__ = ['console', 'defect_figures', 'print_report', 'verdict']
+__all__ = ['console', 'defect_figures', 'print_findings', 'print_report', 'verdict']
 
 _FIRST_PLACES = 3
 _CLASSES_SHOWN = 20
@@ -92,7 +93,7 @@ def print_report(
     screen = console()
     colour = 'green' if inspection.trainable() else 'red'
     screen.print(verdict(inspection), style=f'bold {colour}', soft_wrap=True, markup=False)
-    _print_defects(screen, inspection)
+    print_findings(screen, inspection.defects, KINDS, lambda split, d: _place(inspection, split, d))
     if splits:
         screen.print(_split_table(splits))
         screen.print(_class_table(splits))
@@ -104,29 +105,42 @@ def print_report(
         screen.print(f'- {line}', soft_wrap=True, markup=False)
 
 
-def _print_defects(screen: Console, inspection: Inspection) -> None:
-    by_kind: dict[str, list[tuple[str, Defect]]] = {kind: [] for kind in KINDS}
-    for split, defects in inspection.defects.items():
-        for defect in defects:
+def print_findings(
+    screen: Console,
+    defects: dict[str, list[Defect]],
+    kinds: dict[str, Kind],
+    place: Callable[[str, Defect], str],
+) -> None:
+    """Print a table of what was found, what stops training first, and messages for the latter.
+
+    Args:
+        screen: Where to print.
+        defects: What was found, by split.
+        kinds: What each kind means, in the order of the table.
+        place: Names the place of a defect of a split.
+    """
+    by_kind: dict[str, list[tuple[str, Defect]]] = {kind: [] for kind in kinds}
+    for split, of_split in defects.items():
+        for defect in of_split:
             by_kind[defect.kind].append((split, defect))
     found = {kind: places for kind, places in by_kind.items() if places}
     if not found:
         return
     table = Table(title='Findings', title_justify='left', title_style='bold', show_lines=True)
-    for column in ('found', 'times', 'first places', 'what it does, and --fix against it'):
+    mends = ', and --fix against it' if any(kind.mend for kind in kinds.values()) else ''
+    for column in ('found', 'times', 'first places', f'what it does{mends}'):
         table.add_column(column, justify='right' if column == 'times' else 'left', overflow='fold')
     for kind, places in sorted(found.items(), key=lambda item: not _stops(item[1])):
         per_split = Counter(split for split, _ in places)
         shown = [
             f'{split} ({count}): '
             + ', '.join(
-                _place(inspection, split, d)
-                for d in [d for s, d in places if s == split][:_FIRST_PLACES]
+                place(split, d) for d in [d for s, d in places if s == split][:_FIRST_PLACES]
             )
             + (', ...' if count > _FIRST_PLACES else '')
             for split, count in per_split.items()
         ]
-        row = (kind, str(len(places)), '\n'.join(shown), _meaning(kind, _stops(places)))
+        row = (kind, str(len(places)), '\n'.join(shown), _meaning(kinds[kind], _stops(places)))
         table.add_row(*(escape(cell) for cell in row), style='red' if _stops(places) else None)
     screen.print(table)
     for kind, places in found.items():
@@ -135,14 +149,14 @@ def _print_defects(screen: Console, inspection: Inspection) -> None:
             screen.print(f'{kind}: {first.message}', style='red', soft_wrap=True, markup=False)
 
 
-def _meaning(kind: str, fatal: bool) -> str:
-    effect, mend = KINDS[kind].effect, KINDS[kind].mend
+def _meaning(kind: Kind, fatal: bool) -> str:
+    effect = kind.effect
     if fatal:
         effect = 'stops training'
     elif effect == 'stops training':
         effect = 'stops training of masks'
-    if mend:
-        return f'{effect}\n--fix {mend}'
+    if kind.mend:
+        return f'{effect}\n--fix {kind.mend}'
     return f'{effect}\nmend by hand' if fatal else effect
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ['KINDS', 'Defect', 'Kind', 'name_annotation']
+__all__ = ['KINDS', 'Defect', 'Kind', 'first_of', 'name_annotation']
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Defect:
     """One defect at one place.
 
     Attributes:
-        kind: Key of :data:`KINDS`.
+        kind: Key of :data:`KINDS`, or of its like for label maps.
         where: The place, in few words, e.g. ``'annotation 12'``.
         message: A sentence naming place, cause and cure.
         fatal: Whether the split cannot be trained on or evaluated.
@@ -39,6 +40,14 @@ class Kind:
 
     effect: str
     mend: str
+
+
+def first_of(messages: Sequence[str]) -> str:
+    """Return the first message, and how many more there are."""
+    if len(messages) == 1:
+        return messages[0]
+    more = f'{len(messages) - 1} more like it: python tools/check_data.py lists them all.'
+    return f'{messages[0].removesuffix(".")}. {more}'
 
 
 def name_annotation(annotation: dict[str, Any]) -> str:

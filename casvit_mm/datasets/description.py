@@ -26,9 +26,22 @@ import yaml
 
 from casvit_mm.errors import InputError
 
-__all__ = ['SPLITS', 'FoldSplit', 'OwnData', 'RandomSplit', 'Source', 'read_own_data']
+__all__ = [
+    'SPLITS',
+    'FoldSplit',
+    'OwnData',
+    'RandomSplit',
+    'Source',
+    'described_task',
+    'read_description',
+    'read_entries',
+    'read_own_data',
+    'refuse_other_task',
+    'refuse_unknown',
+]
 
 SPLITS = ('train', 'val', 'test')
+_TRUTH = {'detection': 'annotations', 'segmentation': 'labels'}  # the field that tells the task
 
 
 @dataclass(frozen=True)
@@ -103,16 +116,10 @@ def read_own_data(path: str | Path) -> OwnData:
         InputError: If it is missing, not YAML, or has unknown, missing or malformed fields.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f'data description {path} (--data) does not exist')
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f'{path} (--data) is not YAML: {error}') from error
-    if not isinstance(content, dict):
-        raise InputError(f'{path} (--data) must hold fields like "train:"; see docs/own_data.md')
+    content = read_description(path)
+    refuse_other_task(content, 'detection', path)
     known = {'root', 'max_dets', 'classes', 'data', 'split', *SPLITS}
-    _refuse_unknown(content, known, str(path))
+    refuse_unknown(content, known, str(path))
 
     root = (path.parent / str(content.get('root', '.'))).resolve()
     split = None
@@ -137,29 +144,123 @@ def read_own_data(path: str | Path) -> OwnData:
     return OwnData(path, root, splits, split, _read_classes(content, path), max_dets)
 
 
-def _refuse_unknown(content: dict, known: set[str], where: str) -> None:
+def read_description(path: str | Path) -> dict[str, Any]:
+    """Read the fields of a description of any task.
+
+    Raises:
+        InputError: If the file is missing, is not YAML, has a field twice, or holds no fields.
+    """
+    if not Path(path).is_file():
+        raise InputError(f'data description {path} (--data) does not exist')
+    try:
+        content = yaml.load(Path(path).read_text(), _UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        raise InputError(f'{path} (--data) is not YAML: {error}') from error
+    if not isinstance(content, dict):
+        raise InputError(f'{path} (--data) must hold fields like "train:"; see docs/own_data.md')
+    return content
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which the parent takes the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys: list[Any] = []
+        for key_node, _ in node.value:
+            if key_node.tag == 'tag:yaml.org,2002:merge':
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in keys:
+                mark = key_node.start_mark
+                raise yaml.constructor.ConstructorError(None, None, f'{key!r} stands twice', mark)
+            keys.append(key)
+        return super().construct_mapping(node, deep)
+
+
+def described_task(path: str | Path) -> str | None:
+    """Return ``'detection'`` or ``'segmentation'``; None if no source says what it is for.
+
+    Raises:
+        InputError: If the file cannot be read, or has sources of both kinds.
+    """
+    return _task_of(read_description(path), Path(path))
+
+
+def refuse_other_task(content: dict[str, Any], task: str, path: Path) -> None:
+    """Refuse a description whose sources are those of another task.
+
+    Raises:
+        InputError: Naming both tasks.
+    """
+    described = _task_of(content, path)
+    if described not in (None, task):
+        raise InputError(
+            f'{path} (--data) describes {described} data: its sources name '
+            f'{_TRUTH[str(described)]}:. {task.capitalize()} needs {_TRUTH[task]}:. Use a '
+            f'{described} config with this data, or describe other data.'
+        )
+
+
+def _task_of(content: dict[str, Any], path: Path) -> str | None:
+    found = set()
+    for name in ('data', *SPLITS):
+        value = content.get(name)
+        for entry in value if isinstance(value, list) else [value]:
+            if isinstance(entry, dict):
+                found |= {task for task, field in _TRUTH.items() if field in entry}
+    if len(found) > 1:
+        raise InputError(
+            f'{path} (--data) has sources with annotations: (detection) and with labels: '
+            '(segmentation); describe the two in files of their own'
+        )
+    return found.pop() if found else None
+
+
+def refuse_unknown(content: dict, known: set[str], where: str) -> None:
+    """Refuse fields that nothing reads.
+
+    Raises:
+        InputError: Naming the first, and those that are known.
+    """
     unknown = sorted(str(key) for key in content if key not in known)
     if unknown:
         raise InputError(f'{where}: unknown field {unknown[0]!r}; known are {sorted(known)}')
 
 
-def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[Source, ...]:
+def read_entries(
+    value: Any, name: str, path: Path, needed: tuple[str, ...], optional: tuple[str, ...]
+) -> list[dict[str, str]]:
+    """Return the sources of a split, one or a list of them, as they are written.
+
+    Args:
+        value: What the description has under ``name``.
+        name: The split.
+        path: The description.
+        needed: Fields that every source has.
+        optional: Fields that it may have.
+
+    Raises:
+        InputError: If there is none, or a field is missing or unknown.
+    """
     entries = value if isinstance(value, list) else [value]
     if not entries:
         raise InputError(f'{path}: {name!r} is an empty list; name a source or leave it out')
-    sources = []
     for entry in entries:
-        if not isinstance(entry, dict) or not {'annotations', 'images'} <= set(entry):
-            raise InputError(f'{path}: {name!r} needs the fields annotations and images')
-        _refuse_unknown(entry, {'annotations', 'images', 'list'}, f'{path}, {name!r}')
-        sources.append(
-            Source(
-                (root / str(entry['annotations'])).resolve(),
-                (root / str(entry['images'])).resolve(),
-                (root / str(entry['list'])).resolve() if 'list' in entry else None,
-            )
+        if not isinstance(entry, dict) or not set(needed) <= set(entry):
+            raise InputError(f'{path}: {name!r} needs the fields {" and ".join(needed)}')
+        refuse_unknown(entry, {*needed, *optional}, f'{path}, {name!r}')
+    return [{field: str(written) for field, written in entry.items()} for entry in entries]
+
+
+def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[Source, ...]:
+    return tuple(
+        Source(
+            (root / entry['annotations']).resolve(),
+            (root / entry['images']).resolve(),
+            (root / entry['list']).resolve() if 'list' in entry else None,
         )
-    return tuple(sources)
+        for entry in read_entries(value, name, path, ('annotations', 'images'), ('list',))
+    )
 
 
 def _read_split(content: dict[str, Any], path: Path) -> RandomSplit | FoldSplit:
@@ -173,7 +274,7 @@ def _read_split(content: dict[str, Any], path: Path) -> RandomSplit | FoldSplit:
     if not isinstance(split, dict):
         raise InputError(f'{path}: split must be like {{val: 0.2, test: 0.1, seed: 0}}')
     if 'folds' in split:
-        _refuse_unknown(split, {'folds', 'fold'}, f'{path}, split')
+        refuse_unknown(split, {'folds', 'fold'}, f'{path}, split')
         folds, fold = split['folds'], split.get('fold', 0)
         if not (_is_int(folds) and _is_int(fold) and folds >= 2 and 0 <= fold < folds):
             raise InputError(
@@ -181,7 +282,7 @@ def _read_split(content: dict[str, Any], path: Path) -> RandomSplit | FoldSplit:
                 f'{folds!r} and {fold!r}'
             )
         return FoldSplit(folds, fold)
-    _refuse_unknown(split, {'val', 'test', 'seed'}, f'{path}, split')
+    refuse_unknown(split, {'val', 'test', 'seed'}, f'{path}, split')
     val, test, seed = split.get('val', 0), split.get('test', 0), split.get('seed', 0)
     if not (isinstance(val, (int, float)) and isinstance(test, (int, float)) and _is_int(seed)):
         raise InputError(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -20,7 +20,18 @@ from rich.progress import track
 from casvit_mm.datasets.coco import is_id, is_size
 from casvit_mm.datasets.defects import Defect
 
-__all__ = ['ImageScan', 'duplicate_defects', 'file_defects', 'scan_images', 'scan_split']
+__all__ = [
+    'ImageScan',
+    'duplicate_defects',
+    'file_defects',
+    'is_turned',
+    'read_in_threads',
+    'scan_images',
+    'scan_split',
+]
+
+T = TypeVar('T')
+R = TypeVar('R')
 
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 exchange width and height
 _HASH_SIDE = 16  # 256 bits: 64 confuse images that have much empty ground
@@ -64,23 +75,33 @@ def scan_split(content: dict[str, Any], folder: Path, name: str) -> dict[int, Im
 
 
 def scan_images(paths: Sequence[Path], name: str) -> list[ImageScan]:
-    """Read image files in as many threads as there are cores, with a progress bar.
+    """Read image files; ``name`` is what the progress bar calls them."""
+    return read_in_threads(_scan, paths, f'reading images of {name}')
+
+
+def read_in_threads(read: Callable[[T], R], items: Sequence[T], title: str) -> list[R]:
+    """Apply ``read`` in as many threads as there are cores, with a progress bar on a terminal.
+
+    Images may be as large as training takes them, and OpenCV is silent meanwhile.
 
     Args:
-        paths: The files.
-        name: What the progress bar calls them.
+        read: Reads one item; reports its faults in what it returns.
+        items: What to read.
+        title: Beside the progress bar.
+
+    Returns:
+        The results in the order of ``items``.
     """
     limit, level = Image.MAX_IMAGE_PIXELS, cv2.getLogLevel()
     Image.MAX_IMAGE_PIXELS = 1 << 30  # OpenCV's, with which training reads
     cv2.setLogLevel(0)  # faults are reported below
     try:
         with ThreadPool(os.cpu_count()) as pool:
-            scans = pool.imap(_scan, paths, chunksize=8)
             screen = Console(stderr=True)
             shown = track(
-                scans,
-                f'reading images of {name}',
-                total=len(paths),
+                pool.imap(read, items, chunksize=8),
+                title,
+                total=len(items),
                 console=screen,
                 transient=True,
                 disable=not screen.is_terminal,
@@ -100,14 +121,21 @@ def _scan(path: Path) -> ImageScan:
     try:
         image = Image.open(io.BytesIO(data))
         stored = image.size
-        turned = image.getexif().get(_ORIENTATION, 1) >= 5
         thumbnail = _thumbnail(image)
+        turned = is_turned(image)
     except Exception as error:  # decoders raise whatever the damage leads them to
         return _scan_as_training(data, f'{type(error).__name__}: {error}', digest)
     if not cv2.haveImageReader(str(path)):
         return _scan_as_training(data, f'OpenCV cannot read {image.format}', digest)
     upright = stored[::-1] if turned else stored
     return ImageScan(None, stored, upright, digest, thumbnail)
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Return whether EXIF exchanges width and height, as OpenCV does when training reads."""
+    if image.format == 'PNG' and 'exif' not in image.info:
+        return False  # asking on would decode the whole file
+    return image.getexif().get(_ORIENTATION, 1) >= 5
 
 
 def _scan_as_training(data: bytes, fault: str, digest: bytes) -> ImageScan:

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from casvit_mm.datasets.coco import CocoSummary, check_content
+from casvit_mm.datasets.defects import first_of
 from casvit_mm.datasets.description import OwnData
 from casvit_mm.datasets.sources import LoadedSplit, load_split
 from casvit_mm.errors import InputError
@@ -21,6 +22,7 @@ __all__ = [
     'apply_own_data',
     'check_reads_coco',
     'describe_shared',
+    'dicts_in',
     'empty_class',
     'innermost_dataset',
     'list_open_classes',
@@ -77,7 +79,7 @@ def prepare_own_data(
     loaded = {name: load_split(data, name) for name in dict.fromkeys(map(data.used_split, splits))}
     for split in loaded.values():
         if split.problems:
-            raise InputError(_first_of(split.problems))
+            raise InputError(first_of([message for _, message in split.problems]))
     summaries = {
         name: check_content(split.content, split.images, split.where, with_masks)
         for name, split in loaded.items()
@@ -98,11 +100,6 @@ def prepare_own_data(
         summary = replace(summaries[name], classes=names) if split.open_classes else summaries[name]
         prepared[name] = PreparedSplit(annotations, split.images, summary, split.dropped)
     return {name: prepared[data.used_split(name)] for name in splits}
-
-
-def _first_of(problems: list[tuple[str, str]]) -> str:
-    more = f' {len(problems) - 1} more like it: python tools/check_data.py lists them all.'
-    return problems[0][1] + (more if len(problems) > 1 else '')
 
 
 def _agree_on_classes(
@@ -236,14 +233,14 @@ def apply_own_data(
 
 def set_num_classes(cfg: Config, num_classes: int) -> None:
     """Set the number of classes in every head of ``cfg.model``, in place."""
-    for node in _dicts(cfg.model):
+    for node in dicts_in(cfg.model):
         if 'num_classes' in node:
             node.num_classes = num_classes
 
 
 def raise_max_dets(cfg: Config, max_dets: int) -> None:
     """Let every stage of ``cfg.model`` keep at least ``max_dets`` objects per image, in place."""
-    for node in _dicts(cfg.model):
+    for node in dicts_in(cfg.model):
         if node.get('max_per_img', max_dets) < max_dets:
             node.max_per_img = max_dets
 
@@ -277,11 +274,11 @@ def innermost_dataset(loader: ConfigDict) -> ConfigDict:
     return dataset
 
 
-def _dicts(node: Any) -> Iterator[ConfigDict]:
+def dicts_in(node: Any) -> Iterator[ConfigDict]:
     """Yield every dictionary inside ``node``, itself included."""
     if isinstance(node, dict):
         yield node
         node = list(node.values())
     if isinstance(node, (list, tuple)):
         for child in node:
-            yield from _dicts(child)
+            yield from dicts_in(child)

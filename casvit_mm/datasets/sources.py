@@ -14,7 +14,7 @@ from casvit_mm.datasets.splitting import split_names
 from casvit_mm.datasets.voc import IMAGE_SUFFIXES, read_voc
 from casvit_mm.errors import InputError
 
-__all__ = ['LoadedSplit', 'load_split']
+__all__ = ['LoadedSplit', 'load_split', 'read_list', 'stem']
 
 
 @dataclass
@@ -68,7 +68,9 @@ def load_split(data: OwnData, name: str) -> LoadedSplit:
 def _load_source(source: Source, name: str, data: OwnData) -> LoadedSplit:
     kind = 'folder' if source.annotations.is_dir() else 'file'
     where = f'annotation {kind} {source.annotations} ({name} of {data.path})'
-    names = None if source.image_list is None else _read_list(source.image_list, name, data)
+    names = None
+    if source.image_list is not None:
+        names = list(read_list(source.image_list, f'{name} of {data.path}'))
     if not source.annotations.is_dir():
         content = read_annotations(source.annotations, where)
         part = LoadedSplit(content, source.images, where, False, file=source.annotations)
@@ -77,31 +79,41 @@ def _load_source(source: Source, name: str, data: OwnData) -> LoadedSplit:
         return part
     if not source.images.is_dir():
         raise InputError(f'{where}: its image folder {source.images} does not exist')
-    stems = None if names is None else [_stem(name) for name in names]
+    stems = None if names is None else [stem(name) for name in names]
     content, problems = read_voc(source.annotations, source.images, stems)
     if source.image_list is not None:
         problems = [(place, f'{p} (listed in {source.image_list})') for place, p in problems]
     return LoadedSplit(content, source.images, where, True, problems=problems)
 
 
-def _read_list(path: Path, name: str, data: OwnData) -> list[str]:
+def read_list(path: Path, where: str) -> dict[str, int]:
+    """Read a text file with one name per line.
+
+    Args:
+        path: The file.
+        where: What names it, for messages.
+
+    Returns:
+        The number of the line, counted from 1, by name; in the order of the file.
+
+    Raises:
+        InputError: If the file is missing, empty, or names something twice.
+    """
     if not path.is_file():
-        raise InputError(f'list {path} ({name} of {data.path}) does not exist')
+        raise InputError(f'list {path} ({where}) does not exist')
     lines = [line.strip() for line in path.read_text().splitlines()]
     names = [line for line in lines if line]
     twice = [line for line, count in Counter(names).items() if count > 1]
     if not names or twice:
         fault = f'names {twice[0]!r} twice' if twice else 'is empty'
-        raise InputError(
-            f'list {path} ({name} of {data.path}) {fault}; it needs one image per line'
-        )
-    return names
+        raise InputError(f'list {path} ({where}) {fault}; it needs one image per line')
+    return {line: number for number, line in enumerate(lines, 1) if line}
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
     """Return a name without the suffix of an image or annotation file, whose dots may be many."""
-    stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in {*IMAGE_SUFFIXES, '.xml'} else name
+    start, suffix = os.path.splitext(name)
+    return start if suffix.lower() in {*IMAGE_SUFFIXES, '.xml'} else name
 
 
 def _require_tables(part: LoadedSplit) -> None:
@@ -141,7 +153,7 @@ def _keep_listed(part: LoadedSplit, names: list[str], source: Source) -> None:
     by_name: dict[str, list] = {}
     for image in part.content['images']:
         file_name = str(image['file_name'])
-        for key in {file_name, _stem(file_name), Path(file_name).name, _stem(Path(file_name).name)}:
+        for key in {file_name, stem(file_name), Path(file_name).name, stem(Path(file_name).name)}:
             by_name.setdefault(key, []).append(image['id'])
     kept = set()
     for name in names:

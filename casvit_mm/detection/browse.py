@@ -26,7 +26,7 @@ from casvit_mm.datasets import apply_own_data, prepare_own_data, read_own_data
 from casvit_mm.datasets.browse import Colour, View, draw_overview, draw_row, undo_preprocessing
 from casvit_mm.datasets.own_data import needs_masks
 from casvit_mm.detection.trace import TINY, Trace, boxes_of, nested
-from casvit_mm.engine.preflight import check_datasets, read_config
+from casvit_mm.engine.preflight import check_datasets, check_is_detector, read_config
 from casvit_mm.errors import InputError
 
 __all__ = ['BrowseReport', 'ObjectsView', 'browse']
@@ -191,6 +191,7 @@ def browse(
     if min(count, copies) < 1:
         raise InputError(f'--count and --copies must be 1 or more, got {count} and {copies}')
     cfg = read_config(config)
+    check_is_detector(cfg)
     if cfg.get(f'{split}_dataloader') is None:
         raise InputError(f'{config} has no {split}_dataloader; choose another --split')
     folder = Path(out or f'work_dirs/{Path(config).stem}/browse')

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as rle
+
+from casvit_mm.datasets.colours import distinct_colours
+from casvit_mm.drawing import load_font
 
 __all__ = ['draw_detections']
 
@@ -41,7 +40,7 @@ def draw_detections(
     height, width = image.shape[:2]
     factor = -(-_LEAST_SIDE // max(height, width))
     canvas = cv2.resize(image, (width * factor, height * factor), interpolation=cv2.INTER_CUBIC)
-    colours = {name: _colour(number) for number, name in enumerate(classes)}
+    colours = dict(zip(classes, distinct_colours(len(classes)), strict=True))
     objects = sorted(objects, key=lambda found: found['score'])
     for found in objects:
         if 'segmentation' in found:
@@ -51,28 +50,13 @@ def draw_detections(
     for found, (x1, y1, x2, y2) in zip(objects, boxes.round().astype(int).tolist(), strict=True):
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colours[found['class']][::-1], _thickness(canvas))
     picture = Image.fromarray(canvas[..., ::-1])
-    font = _font(max(14, round(max(canvas.shape) / 55)))
+    font = load_font(max(14, round(max(canvas.shape) / 55)))
     _draw_labels(ImageDraw.Draw(picture), picture.size, objects, boxes, colours, font)
     return np.asarray(_with_counts(picture, objects, colours, font))[..., ::-1]
 
 
 def _thickness(canvas: np.ndarray) -> int:
     return max(1, round(max(canvas.shape) / 400))
-
-
-@lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    # Comes with matplotlib, and knows Latin, Greek and Cyrillic.
-    return ImageFont.truetype(
-        str(Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')), size
-    )
-
-
-def _colour(number: int) -> tuple[int, int, int]:
-    """Return a bright RGB colour, far in hue from those of neighbouring numbers."""
-    hue = (0.33 + number * 0.618034) % 1
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.8, 1.0 - 0.25 * (number // 8 % 2))
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _text_colour(colour: tuple[int, int, int]) -> str:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from casvit_mm.reporting import replacing
+from casvit_mm.drawing import matrix_figure, save_figure
 
 if TYPE_CHECKING:
     from casvit_mm.detection.analysis import ImageComparison
@@ -33,11 +32,6 @@ _TRUTH, _CROWD = 'white', '#999999'
 _MAX_LINES = 8  # classes drawn one by one; of more, the best and the worst
 _MAX_CLASSES = 80  # rows of a confusion matrix that a reader can still tell apart
 _MAX_LABELS = 40  # boxes per image whose class is written
-
-
-def _save(figure: Figure, out: Path, dpi: int) -> None:
-    with replacing(out, 'wb') as file:
-        figure.savefig(file, dpi=dpi, format='png')
 
 
 def draw_curves(precision: np.ndarray, classes: list[str], out: Path, title: str) -> None:
@@ -61,7 +55,7 @@ def draw_curves(precision: np.ndarray, classes: list[str], out: Path, title: str
     ap = precision.mean(axis=(0, 1))
     ranked = known[np.argsort(-ap[known], kind='stable')]
     named = ranked if len(ranked) <= _MAX_LINES else np.concatenate([ranked[:3], ranked[-3:]])
-    figure = Figure(figsize=(12, 4.6), layout='constrained')
+    figure = Figure(figsize=(12, 4.6), dpi=100, layout='constrained')
     figure.suptitle(title)
     panels = figure.subplots(1, 3, sharey=True)
     parts = {'IoU 0.5': precision[0], 'IoU 0.75': precision[5], 'mean of IoU 0.5 to 0.95': None}
@@ -88,7 +82,7 @@ def draw_curves(precision: np.ndarray, classes: list[str], out: Path, title: str
     figure.legend(
         lines, labels, loc='outside right upper', title='AP of class, IoU 0.5 to 0.95', fontsize=9
     )
-    _save(figure, out, dpi=100)
+    save_figure(figure, out)
 
 
 def draw_confusion_matrix(matrix: np.ndarray, classes: list[str], out: Path, title: str) -> None:
@@ -113,58 +107,17 @@ def draw_confusion_matrix(matrix: np.ndarray, classes: list[str], out: Path, tit
         names = [names[k] for k in (*kept, -1)]
         kept = np.append(kept, len(classes))
         matrix = matrix[np.ix_(kept, kept)]
-    few = len(names) <= 20
-    cell, font = (0.75, 10) if few else (0.24, 7)
-    side = max(len(names) * cell, 3)
-    heading = max(11, side)
-    figure = Figure(figsize=(side + 2.6, side + 1.6), layout='constrained')
-    axis = figure.add_subplot()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    # A square root makes rare confusions visible beside a full diagonal.
-    shown = axis.imshow(share, cmap='Blues', norm=PowerNorm(0.5, vmin=0, vmax=1))
-    for row, column in zip(*np.nonzero(matrix), strict=True):
-        axis.text(
-            column,
-            row,
-            _short(matrix[row, column]),
-            ha='center',
-            va='center',
-            fontsize=font,
-            color='white' if share[row, column] > 0.33 else 'black',
-        )
-    _label_cells(axis, names, few)
-    axis.set_xlabel('found as (background: not found)', fontsize=heading)
-    axis.set_ylabel('truth (background: false alarm)', fontsize=heading)
-    axis.set_title(title, fontsize=heading)
-    bar = figure.colorbar(
-        shown, ax=axis, shrink=0.7, aspect=30, pad=0.01, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 1]
-    )
-    bar.ax.set_yticklabels(['0%', '1%', '5%', '10%', '25%', '50%', '100%'], fontsize=0.8 * heading)
-    bar.set_label('share of the row', fontsize=heading)
-    _save(figure, out, dpi=110 if few else 160)
-
-
-def _label_cells(axis: Axes, names: list[str], few: bool) -> None:
-    """Name rows and columns, part the cells, and set the background's row and column apart."""
-    ticks = np.arange(len(names))
-    axis.set_xticks(
-        ticks,
-        names,
-        rotation=45 if few else 90,
-        ha='right' if few else 'center',
-        rotation_mode='anchor' if few else 'default',
-    )
-    axis.set_yticks(ticks, names)
-    axis.tick_params(labelsize=10 if few else 9, length=0)
-    axis.set_xticks(ticks[1:] - 0.5, minor=True)
-    axis.set_yticks(ticks[1:] - 0.5, minor=True)
-    axis.tick_params(which='minor', length=0)
-    axis.grid(which='minor', color='0.9', linewidth=0.5)
+    texts = np.array([[_short(count) if count else '' for count in row] for row in matrix])
+    figure, axis = matrix_figure(share, texts, names, title)
+    axis.set_xlabel('found as (background: not found)')
+    axis.set_ylabel('truth (background: false alarm)')
     edge = len(names) - 1.5
     axis.axhline(edge, color='0.4', linewidth=1)
     axis.axvline(edge, color='0.4', linewidth=1)
     # Background taken for background counts nothing.
     axis.add_patch(Rectangle((edge, edge), 1, 1, facecolor='0.9', hatch='//', edgecolor='0.6'))
+    save_figure(figure, out)
 
 
 def _short(count: int) -> str:
@@ -193,7 +146,9 @@ def draw_comparison(
     height, width = pixels.shape[:2]
     panel = 6.0
     figure = Figure(
-        figsize=(2 * panel, min(max(panel * height / width, 2.5), 12) + 1.3), layout='constrained'
+        figsize=(2 * panel, min(max(panel * height / width, 2.5), 12) + 1.3),
+        dpi=100,
+        layout='constrained',
     )
     figure.suptitle(f'{title}: {image.errors.total()} errors, F1 {image.f1:.2f}', fontsize=12)
     left, right = figure.subplots(1, 2)
@@ -230,7 +185,7 @@ def draw_comparison(
         ncols=len(_COLOURS),
         frameon=False,
     )
-    _save(figure, out, dpi=100)
+    save_figure(figure, out)
 
 
 def _box(

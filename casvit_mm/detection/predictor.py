@@ -17,7 +17,7 @@ from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 
 from casvit_mm.datasets.own_data import innermost_dataset, raise_max_dets, set_num_classes
-from casvit_mm.engine.preflight import check_backbone, read_config
+from casvit_mm.engine.preflight import check_backbone, check_is_detector, read_config
 from casvit_mm.errors import InputError
 from casvit_mm.weights import check_fit, class_names, read_checkpoint
 
@@ -201,6 +201,7 @@ def _load_config(path: str | Path, cfg_options: dict[str, Any] | None) -> Config
     cfg.merge_from_dict(cfg_options or {})
     if 'model' not in cfg or 'test_dataloader' not in cfg:
         raise InputError(f'{path} has no model or no test_dataloader; is it a detection config?')
+    check_is_detector(cfg)
     check_backbone(cfg)
     if 'backbone' in cfg.model:
         cfg.model.backbone.init_cfg = None

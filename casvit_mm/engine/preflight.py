@@ -15,7 +15,13 @@ from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT
 from casvit_mm.weights import MODEL_ZOO
 
-__all__ = ['check_backbone', 'check_datasets', 'check_pretrained', 'read_config']
+__all__ = [
+    'check_backbone',
+    'check_datasets',
+    'check_is_detector',
+    'check_pretrained',
+    'read_config',
+]
 
 
 def read_config(path: str | Path) -> Config:
@@ -27,6 +33,19 @@ def read_config(path: str | Path) -> Config:
     if not Path(path).is_file():
         raise InputError(f'config {path} does not exist; configs/ holds ours')
     return Config.fromfile(path)
+
+
+def check_is_detector(cfg: Config) -> None:
+    """Refuse a segmentation config where only detectors are known.
+
+    Raises:
+        InputError: Saying so.
+    """
+    if cfg.get('default_scope') == 'mmseg':
+        raise InputError(
+            f'{cfg.filename} is a segmentation config, and this command knows detectors only. '
+            'Train and evaluate it by tools/train.py and tools/test.py (--show-dir draws).'
+        )
 
 
 def check_backbone(cfg: Config) -> None:

@@ -8,13 +8,10 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader, Runner
 
 import casvit_mm.engine.hooks  # noqa: F401  registers the hooks
-from casvit_mm.datasets import apply_own_data, prepare_own_data, read_own_data
-from casvit_mm.datasets.own_data import PreparedSplit, check_reads_coco, needs_masks
-from casvit_mm.engine.distributed import on_first_rank
 from casvit_mm.engine.preflight import read_config
 from casvit_mm.weights import read_checkpoint
 
-__all__ = ['add_hook', 'build_runner', 'load_config', 'put_own_data']
+__all__ = ['add_hook', 'build_runner', 'load_config']
 
 # Modules that register what training puts into a config.
 _REGISTERING = ('casvit_mm.engine.hooks', 'casvit_mm.engine.resume', 'casvit_mm.engine.finetune')
@@ -28,8 +25,9 @@ def load_config(path: str, cfg_options: dict | None, launcher: str, work_dir: st
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
     # Named in the config, so that its copy in the work dir also runs in mmdet's own tools.
-    imports = cfg.setdefault('custom_imports', dict(imports=[]))
-    imports.imports = list(dict.fromkeys([*imports.imports, *_REGISTERING]))
+    imports = cfg.get('custom_imports', {})
+    modules = list(dict.fromkeys([*imports.get('imports', []), *_REGISTERING]))
+    cfg.custom_imports = {**imports, 'imports': modules}
     for hook in ('PlainCheckpointHook', 'HostStatsHook'):
         add_hook(cfg, hook)
     return cfg
@@ -40,21 +38,6 @@ def add_hook(cfg: Config, hook_type: str) -> None:
     hooks = cfg.get('custom_hooks', [])
     if all(hook.get('type') != hook_type for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type=hook_type)]
-
-
-def put_own_data(
-    cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
-) -> dict[str, PreparedSplit]:
-    """Check splits of own data on one rank, and put them into the config on every rank."""
-    check_reads_coco(cfg)
-    described = read_own_data(data)
-    prepared = on_first_rank(
-        lambda: prepare_own_data(
-            described, splits, Path(cfg.work_dir, 'annotations'), needs_masks(cfg), classes
-        )
-    )
-    apply_own_data(cfg, described, prepared, classes)
-    return prepared
 
 
 def build_runner(cfg: Config, notes: list[str]) -> Runner:

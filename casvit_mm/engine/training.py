@@ -13,14 +13,15 @@ from mmengine.runner import Runner
 from casvit_mm.datasets.description import SPLITS
 from casvit_mm.engine.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.finetune import finetune_from
-from casvit_mm.engine.preflight import check_backbone, check_datasets, check_pretrained
+from casvit_mm.engine.preflight import check_backbone, check_pretrained
 from casvit_mm.engine.resume import (
     find_checkpoint,
     make_deterministic,
     make_resumable,
     resume_from,
 )
-from casvit_mm.engine.setup import add_hook, build_runner, load_config, put_own_data
+from casvit_mm.engine.setup import add_hook, build_runner, load_config
+from casvit_mm.engine.tasks import task_of
 from casvit_mm.errors import InputError
 
 __all__ = ['train']
@@ -89,8 +90,9 @@ def train(
     if tensorboard:
         cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
 
+    _fit_iterations(cfg, notes)
     init_distributed(cfg)
-    if cfg.launcher != 'none' and not cfg.model.get('backbone', {}).get('norm_eval', False):
+    if cfg.launcher != 'none':
         # Each process keeps running statistics of its own images; evaluate their mean.
         add_hook(cfg, 'AverageBuffersHook')
     on_first_rank(lambda: check_backbone(cfg))
@@ -159,28 +161,40 @@ def _use_amp(cfg: Config) -> None:
 
 def _prepare_data(cfg: Config, data: str | None, notes: list[str]) -> None:
     """Check the data to train on and put own data, where given, into the config."""
+    task = task_of(cfg)
     if data is None:
-        on_first_rank(lambda: check_datasets(cfg, ('train', 'val')))
+        on_first_rank(lambda: task.check_datasets(cfg, ('train', 'val')))
         return
-    prepared = put_own_data(cfg, data, SPLITS)
-    _fit_schedule(cfg, prepared['train'].summary.num_images, notes)
-    counts = '; '.join(
-        f'{split.summary.num_images} {name} images, {split.summary.num_objects} objects'
-        for name, split in prepared.items()
-        if name != 'test' or split is not prepared['val']
-    )
-    classes = ', '.join(prepared['train'].summary.classes)
-    notes.append(f'own data {data}: {counts}; classes {classes}')
-    if dropped := prepared['train'].dropped:
-        left_out = ', '.join(f'{count} {name}' for name, count in dropped.items())
-        notes.append(f'left out of train by classes: {left_out}')
+    num_images, described = task.put_own_data(cfg, data, SPLITS)
+    _fit_schedule(cfg, num_images, notes)
+    notes += described
+
+
+def _fit_iterations(cfg: Config, notes: list[str]) -> None:
+    """Stretch the schedule of a run by iterations to its length, which an option may have changed.
+
+    Otherwise the rate of a shorter run would hardly fall, and that of a longer one stay at its end.
+    """
+    schedulers = [s for s in cfg.param_scheduler if not s.get('by_epoch', True)]
+    planned = max((s.get('end', 0) for s in schedulers), default=0)
+    total = cfg.train_cfg.get('max_iters', planned)
+    if planned in (0, total):
+        return
+    for scheduler in schedulers:
+        for key in ('begin', 'end'):
+            if scheduler.get(key):
+                # A ramp of one step would stay at its start for good.
+                scheduler[key] = max(2, round(scheduler[key] * total / planned))
+    notes.append(f'learning rate: the schedule of {planned} iterations is brought to {total}')
 
 
 def _fit_schedule(cfg: Config, num_images: int, notes: list[str]) -> None:
     """Shorten warm-up and log interval where a small set has few iterations."""
+    if 'max_epochs' not in cfg.train_cfg:
+        return
     world_size = dist.get_world_size() if dist.is_initialized() else 1
     per_epoch = math.ceil(num_images / (cfg.train_dataloader.batch_size * world_size))
-    total = per_epoch * cfg.train_cfg.get('max_epochs', 1)
+    total = per_epoch * cfg.train_cfg.max_epochs
     for scheduler in cfg.param_scheduler:
         if not scheduler.get('by_epoch', True) and scheduler.get('begin', 0) == 0:
             # A ramp of one step would stay at its start for good.

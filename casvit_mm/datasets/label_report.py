@@ -1,0 +1,188 @@
+"""The whole check of a segmentation set: inspect, report and draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from casvit_mm.datasets.data_report import console, print_findings
+from casvit_mm.datasets.defects import Defect
+from casvit_mm.datasets.image_scan import duplicate_defects, scan_images
+from casvit_mm.datasets.label_checks import LABEL_KINDS, LabelInspection, inspect_labels
+from casvit_mm.datasets.label_data import LabelData, read_label_data
+from casvit_mm.datasets.label_pictures import draw_label_samples
+from casvit_mm.reporting import write_json
+
+__all__ = ['check_labels']
+
+_CLASSES_SHOWN = 40
+
+
+def check_labels(data: str | Path, out: str | Path, read_images: bool = True) -> bool:
+    """Check a segmentation set, print a report, and write pictures and ``report.json``.
+
+    Args:
+        data: ``dataset.yaml``; see :mod:`casvit_mm.datasets.label_data`.
+        out: Folder for what is written.
+        read_images: Whether image files are read as a whole, which finds damage and duplicates,
+            and drawn.
+
+    Returns:
+        Whether training would start.
+
+    Raises:
+        InputError: If the description cannot be read.
+    """
+    described = read_label_data(data)
+    inspection = inspect_labels(described, tuple(described.splits))
+    if read_images:
+        _add_image_defects(inspection)
+    figures = {name: _describe(inspection, name) for name in inspection.pairs}
+    screen = console()
+    colour = 'green' if inspection.trainable() else 'red'
+    verdict = _verdict(inspection)
+    screen.print(verdict, style=f'bold {colour}', soft_wrap=True, markup=False)
+    print_findings(screen, inspection.defects, LABEL_KINDS, lambda _, defect: defect.where)
+    screen.print(_split_table(figures))
+    screen.print(_class_table(described, figures))
+    out = Path(out)
+    pictures: list[Path | None] = []
+    if read_images:
+        pictures = [
+            draw_label_samples(inspection, name, out / f'samples_{name}.png')
+            for name in inspection.pairs
+        ]
+    report: dict[str, Any] = dict(
+        data=str(data),
+        verdict=verdict,
+        trainable=inspection.trainable(),
+        images_read=read_images,
+        splits=figures,
+        defects=[
+            dict(split=name, kind=d.kind, where=d.where, message=d.message, fatal=d.fatal)
+            for name, defects in inspection.defects.items()
+            for d in defects
+        ],
+        pictures=[path.name for path in pictures if path is not None],
+    )
+    write_json(out / 'report.json', report)
+    screen.print(f'Pictures and report.json (every place of every finding): {out}', soft_wrap=True)
+    return inspection.trainable()
+
+
+def _add_image_defects(inspection: LabelInspection) -> None:
+    """Read every image and add what is damaged, or occurs twice, in place."""
+    contents, scans = {}, {}
+    for name, pairs in inspection.pairs.items():
+        paths = [Path(pair.image) for pair in pairs]
+        contents[name] = dict(images=[dict(file_name=path.name) for path in paths])
+        scans[name] = dict(enumerate(scan_images(paths, name)))
+        for i, scan in scans[name].items():
+            if scan.error and inspection.scans[name][i].defect is None:
+                message = f'image {paths[i]} cannot be read: {scan.error}'
+                defect = Defect('unreadable image', paths[i].name, message, True)
+                inspection.defects[name].append(defect)
+    for name, found in duplicate_defects(contents, scans).items():
+        inspection.defects[name] += found
+
+
+def _verdict(inspection: LabelInspection) -> str:
+    """Say in one line whether training would start."""
+    defects = [d for found in inspection.defects.values() for d in found]
+    if fatal := sum(d.fatal for d in defects):
+        return (
+            f'NO: training would refuse this data; {fatal} '
+            f'{"place stops" if fatal == 1 else "places stop"} it.'
+        )
+    if not defects:
+        return 'YES: training can start; no defect was found.'
+    kinds = len({d.kind for d in defects})
+    return (
+        f'YES: training can start; look at {kinds} {"kind" if kinds == 1 else "kinds"} of findings '
+        'below.'
+    )
+
+
+def _describe(inspection: LabelInspection, split: str) -> dict[str, Any]:
+    """Return the figures of a split, as plain values."""
+    pixels = inspection.pixels(split)
+    counts = inspection.counts(split)
+    sizes = np.array([scan.size for scan in inspection.scans[split]]).reshape(-1, 2)
+    names = inspection.data.classes
+    return dict(
+        images=len(inspection.pairs[split]),
+        width=_three(sizes[:, 0]),
+        height=_three(sizes[:, 1]),
+        pixels=int(counts.sum()),
+        ignored_or_foreign_pixels=int(counts.sum() - pixels.sum()),
+        pixels_per_class=dict(zip(names, pixels.sum(axis=0).tolist(), strict=True)),
+        images_per_class=dict(zip(names, (pixels > 0).sum(axis=0).tolist(), strict=True)),
+    )
+
+
+def _three(values: np.ndarray) -> list[int]:
+    """Return least, median and most."""
+    if not len(values):
+        return []
+    return np.percentile(values, (0, 50, 100), method='nearest').astype(int).tolist()
+
+
+def _split_table(figures: dict[str, dict[str, Any]]) -> Table:
+    table = Table(title='Splits', title_justify='left', title_style='bold')
+    table.add_column('')
+    for name in figures:
+        table.add_column(name, justify='right')
+    rows = {
+        'images': lambda s: str(s['images']),
+        'width, least, median, most': lambda s: ', '.join(map(str, s['width'])) or '-',
+        'height, likewise': lambda s: ', '.join(map(str, s['height'])) or '-',
+        'pixels': lambda s: f'{s["pixels"]:,}',
+        'pixels ignored or of no class': lambda s: _share(
+            s['ignored_or_foreign_pixels'], s['pixels']
+        ),
+    }
+    for title, cell in rows.items():
+        table.add_row(title, *(cell(split) for split in figures.values()))
+    return table
+
+
+def _share(part: int, whole: int) -> str:
+    if not part:
+        return '-'
+    percent = 100 * part / whole
+    return f'{percent:.2f}%' if percent >= 0.005 else '< 0.01%'
+
+
+def _class_table(data: LabelData, figures: dict[str, dict[str, Any]]) -> Table:
+    """Return one row per class, by value; of very many the most and the least frequent."""
+    table = Table(
+        title='Classes: share of the learnt or scored pixels, and images that show them',
+        title_justify='left',
+        title_style='bold',
+    )
+    table.add_column('value', justify='right')
+    table.add_column('class', overflow='fold')
+    for name in figures:
+        table.add_column(f'{name} pixels', justify='right')
+        table.add_column('images', justify='right')
+    values = dict(zip(data.classes, range(data.first_value, 256), strict=False))
+    names: list[str | None] = [*data.classes]
+    if len(names) > _CLASSES_SHOWN:
+        first = next(iter(figures.values()))['pixels_per_class']
+        ordered = sorted(data.classes, key=lambda name: -first[name])
+        names = [*ordered[: _CLASSES_SHOWN // 2], None, *ordered[-_CLASSES_SHOWN // 2 :]]
+    for shown in names:
+        if shown is None:
+            table.add_row('', f'... {len(data.classes) - _CLASSES_SHOWN} more in report.json ...')
+            continue
+        cells = []
+        for split in figures.values():
+            learnt = sum(split['pixels_per_class'].values())
+            cells.append(_share(split['pixels_per_class'][shown], learnt))
+            cells.append(str(split['images_per_class'][shown] or '-'))
+        table.add_row(str(values[shown]), escape(shown), *cells)
+    return table

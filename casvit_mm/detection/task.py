@@ -1,0 +1,117 @@
+"""Detection as :class:`casvit_mm.engine.tasks.Task`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from casvit_mm.datasets import apply_own_data, prepare_own_data, read_own_data
+from casvit_mm.datasets.own_data import (
+    PreparedSplit,
+    check_reads_coco,
+    innermost_dataset,
+    needs_masks,
+)
+from casvit_mm.detection.analysis import analyse, summarise, write_analysis
+from casvit_mm.detection.metric import write_predictions
+from casvit_mm.engine import preflight
+from casvit_mm.engine.distributed import on_first_rank
+from casvit_mm.engine.tasks import Wanted
+from casvit_mm.errors import InputError
+from casvit_mm.reporting import print_errors, print_metrics, run_all, write_json
+
+PREDICTIONS_IN_ONE_FILE = True
+
+
+def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
+    """Check the COCO files that a config names itself."""
+    preflight.check_datasets(cfg, splits)
+
+
+def put_own_data(
+    cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
+) -> tuple[int, list[str]]:
+    """Check splits of own data on one rank, and put them into the config on every rank."""
+    check_reads_coco(cfg)
+    described = read_own_data(data)
+    prepared = on_first_rank(
+        lambda: prepare_own_data(
+            described, splits, Path(cfg.work_dir, 'annotations'), needs_masks(cfg), classes
+        )
+    )
+    apply_own_data(cfg, described, prepared, classes)
+    first = prepared[splits[0]]
+    return first.summary.num_images, _describe(data, prepared, first)
+
+
+def _describe(data: str, prepared: dict[str, PreparedSplit], first: PreparedSplit) -> list[str]:
+    counts = '; '.join(
+        f'{split.summary.num_images} {name} images, {split.summary.num_objects} objects'
+        for name, split in prepared.items()
+        if name != 'test' or split is not prepared.get('val')
+    )
+    notes = [f'own data {data}: {counts}; classes {", ".join(first.summary.classes)}']
+    if first.dropped:
+        left_out = ', '.join(f'{count} {name}' for name, count in first.dropped.items())
+        notes.append(f'left out of train by classes: {left_out}')
+    return notes
+
+
+def ask_for(cfg: Config, wanted: Wanted) -> None:
+    """Keep predictions in the metric, and draw truth and prediction on every rank."""
+    if wanted.slide is not None:
+        raise InputError(f'--slide is for segmentation; {cfg.filename} is a detector')
+    if wanted.show_dir is not None:
+        cfg.default_hooks.visualization.update(
+            type='AllRanksVisualizationHook',
+            draw=True,
+            test_out_dir=str(Path(wanted.show_dir).resolve()),
+        )
+        cfg.visualizer.vis_backends = []
+    if wanted.out_pred is None and wanted.analysis is None:
+        return
+    if cfg.test_evaluator.get('type') != 'CocoAP':
+        raise InputError(
+            f'--out-pred and --analysis need test_evaluator.type=CocoAP; {cfg.filename} has '
+            f'{cfg.test_evaluator.get("type")!r}'
+        )
+    cfg.test_evaluator.keep_predictions = True
+
+
+def report(
+    runner: Runner, metrics: dict[str, float], facts: dict[str, Any], wanted: Wanted
+) -> None:
+    """Print the figures, then write what was asked for, the rest also where one of it fails."""
+    # CocoAP keeps the figures of each class and size out of the log.
+    details = getattr(runner.test_evaluator.metrics[0], 'details', {})
+    figures = {**metrics, **{f'coco/{name}': value for name, value in details.items()}}
+    print_metrics(figures, f'{facts["checkpoint"]} on {runner.cfg.test_evaluator.ann_file}')
+    jobs: list[Callable[[], object]] = []
+    if wanted.out is not None:
+        jobs.append(partial(write_json, wanted.out, {**figures, **facts}))
+    if wanted.out_pred is not None:
+        jobs.append(partial(_write_predictions, runner, wanted.out_pred))
+    if wanted.analysis is not None:
+        jobs.append(partial(_write_analysis, runner, wanted.analysis))
+    run_all(jobs)
+
+
+def _write_predictions(runner: Runner, path: str) -> None:
+    files = write_predictions(path, runner.test_evaluator.metrics[0].predictions)
+    print('Predictions as COCO results:', ', '.join(map(str, files)))
+
+
+def _write_analysis(runner: Runner, folder: str) -> None:
+    metric = runner.test_evaluator.metrics[0]
+    detections = next(iter(metric.predictions.values()))  # masks have boxes, too
+    analysis = analyse(metric.ground_truth, detections, metric.categories)
+    print_errors(summarise(analysis))
+    dataset = innermost_dataset(runner.cfg.test_dataloader)
+    images = Path(dataset.get('data_root') or '', dataset.data_prefix.img)
+    write_analysis(folder, analysis, metric.ground_truth, metric.curves, images)
+    print('Curves, confusion matrix and the worst images:', folder)

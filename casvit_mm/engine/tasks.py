@@ -1,0 +1,102 @@
+"""What training and evaluation leave to the task of a config: its data, figures and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+__all__ = ['Task', 'Wanted', 'task_of']
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an evaluation is asked to do beside printing its figures.
+
+    Attributes:
+        out: JSON file for the figures.
+        out_pred: File or folder for the predictions.
+        analysis: Folder for a closer look at the errors.
+        show_dir: Folder for pictures of truth and prediction.
+        slide: Side in pixels of the window that large images are read by; None reads them whole.
+    """
+
+    out: str | None = None
+    out_pred: str | None = None
+    analysis: str | None = None
+    show_dir: str | None = None
+    slide: int | None = None
+
+
+class Task(Protocol):
+    """What each task has in its module ``task``.
+
+    Attributes:
+        PREDICTIONS_IN_ONE_FILE: Whether ``--out-pred`` names a file, and not a folder.
+    """
+
+    PREDICTIONS_IN_ONE_FILE: bool
+
+    def check_datasets(self, cfg: Config, splits: tuple[str, ...]) -> None:
+        """Check the data that a config names itself.
+
+        Raises:
+            InputError: If something is missing or malformed.
+        """
+
+    def put_own_data(
+        self,
+        cfg: Config,
+        data: str,
+        splits: tuple[str, ...],
+        classes: tuple[str, ...] | None = None,
+    ) -> tuple[int, list[str]]:
+        """Check splits of own data on one rank, and put them into the config on every rank.
+
+        Args:
+            cfg: The config, changed in place.
+            data: ``dataset.yaml``.
+            splits: Splits that will be read.
+            classes: Class names of the model to evaluate; None takes those of the data.
+
+        Returns:
+            Images in the first of ``splits``, and what the log should say.
+
+        Raises:
+            InputError: If the data cannot be used with this config.
+        """
+
+    def ask_for(self, cfg: Config, wanted: Wanted) -> None:
+        """Make an evaluation keep or draw what is wanted of it, by changing ``cfg``.
+
+        Raises:
+            InputError: If the config's metric or model cannot give it.
+        """
+
+    def report(
+        self, runner: Runner, metrics: dict[str, float], facts: dict[str, Any], wanted: Wanted
+    ) -> None:
+        """Print the figures of an evaluation, then write what is wanted of it.
+
+        Args:
+            runner: The Runner that evaluated.
+            metrics: Its figures.
+            facts: What else belongs into the file of figures: config, checkpoint, seconds.
+            wanted: Where to write what.
+
+        Raises:
+            InputError: If something cannot be written, after the rest is.
+        """
+
+
+def task_of(cfg: Config) -> Task:
+    """Return the task that a config is for."""
+    if cfg.get('default_scope') == 'mmseg':
+        from casvit_mm.segmentation import task as segmentation
+
+        return segmentation
+    from casvit_mm.detection import task as detection
+
+    return detection

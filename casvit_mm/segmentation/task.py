@@ -1,0 +1,167 @@
+"""Semantic segmentation as :class:`casvit_mm.engine.tasks.Task`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS
+
+from casvit_mm.datasets import prepare_label_data, read_label_data
+from casvit_mm.datasets.label_checks import PreparedLabels
+from casvit_mm.datasets.label_data import LabelData
+from casvit_mm.datasets.layouts import LAYOUTS, check_layout
+from casvit_mm.datasets.own_data import innermost_dataset
+from casvit_mm.engine.distributed import on_first_rank
+from casvit_mm.engine.tasks import Wanted
+from casvit_mm.errors import InputError
+from casvit_mm.reporting import print_segmentation_metrics, run_all, write_json
+from casvit_mm.segmentation.analysis import write_analysis
+from casvit_mm.segmentation.hooks import SegmentationPicturesHook
+from casvit_mm.segmentation.metric import SegmentationIoU
+from casvit_mm.segmentation.own_data import apply_label_data, check_reads_labels
+
+PREDICTIONS_IN_ONE_FILE = False
+_NAMED = 3  # files that a message names
+_STRIDE = 32  # of the backbone's last stage
+
+
+def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
+    """Check that the folders which a config names itself hold images with a label map each."""
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        dataset = innermost_dataset(loader) if loader else ConfigDict()
+        if {'img_path', 'seg_map_path'} <= set(dataset.get('data_prefix', {})):
+            _check_folders(dataset, f'{split}_dataloader.dataset of {cfg.filename}')
+
+
+def _check_folders(dataset: ConfigDict, where: str) -> None:
+    root = Path(dataset.get('data_root') or '')
+    images, labels = root / dataset.data_prefix.img_path, root / dataset.data_prefix.seg_map_path
+    for folder in (images, labels):
+        if not folder.is_dir():
+            raise InputError(
+                f'folder {folder} ({where}) does not exist.\n{_official_cure(dataset, root)}'
+                'To use your own data: --data dataset.yaml (docs/own_data.md)'
+            )
+    defaults = inspect.signature(DATASETS.get(dataset.type)).parameters
+    image_end, label_end = (
+        dataset.get(name, defaults[name].default) for name in ('img_suffix', 'seg_map_suffix')
+    )
+    found = sorted(path.relative_to(images) for path in images.rglob(f'*{image_end}'))
+    if not found:
+        raise InputError(f'image folder {images} ({where}) holds no *{image_end}')
+    known = {path.relative_to(labels) for path in labels.rglob(f'*{label_end}')}
+    lonely = [
+        str(path)
+        for path in found
+        if Path(str(path).removesuffix(image_end) + label_end) not in known
+    ]
+    if lonely:
+        raise InputError(
+            f'{len(lonely)} of {len(found)} images in {images} ({where}) have no label map in '
+            f'{labels}: {", ".join(lonely[:_NAMED])}{", ..." if len(lonely) > _NAMED else ""}'
+        )
+
+
+def _official_cure(dataset: ConfigDict, root: Path) -> str:
+    """Return what ADE20K lacks under ``root``, if that is the data set."""
+    if dataset.type != 'ADE20KDataset':
+        return ''
+    problems = ''.join(f'- {problem}\n' for problem in check_layout('ade20k', root))
+    return f'ADE20K ({LAYOUTS["ade20k"].page}) is not complete there:\n{problems}'
+
+
+def put_own_data(
+    cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
+) -> tuple[int, list[str]]:
+    """Check splits of own data on one rank, and put them into the config on every rank."""
+    check_reads_labels(cfg)
+    described = read_label_data(data)
+    prepared = on_first_rank(
+        lambda: prepare_label_data(described, splits, Path(cfg.work_dir, 'annotations'))
+    )
+    apply_label_data(cfg, described, prepared, classes)
+    return len(prepared[splits[0]].pairs), _describe(described, prepared)
+
+
+def _describe(data: LabelData, prepared: dict[str, PreparedLabels]) -> list[str]:
+    counts = ', '.join(
+        f'{len(split.pairs)} {name} images'
+        for name, split in prepared.items()
+        if name != 'test' or split is not prepared.get('val')
+    )
+    notes = [f'own data {data.path}: {counts}; classes {", ".join(data.classes)}']
+    remarks = [f'{name}: {text}' for name, split in prepared.items() for text in split.remarks]
+    return notes + list(dict.fromkeys(remarks))
+
+
+def ask_for(cfg: Config, wanted: Wanted) -> None:
+    """Write label maps and pictures on every rank, and read large images by windows."""
+    if wanted.slide is not None:
+        if wanted.slide < 2 * _STRIDE or wanted.slide % _STRIDE:
+            raise InputError(
+                f'--slide {wanted.slide}: the side of the window must be a multiple of {_STRIDE}, '
+                f'from {2 * _STRIDE}; the crop size of the training is a good choice'
+            )
+        # Windows overlap by a third, as in mmseg's own configs.
+        step = wanted.slide * 2 // 3
+        cfg.model.test_cfg = dict(
+            mode='slide', crop_size=(wanted.slide, wanted.slide), stride=(step, step)
+        )
+    if wanted.out_pred is not None or wanted.analysis is not None:
+        if cfg.test_evaluator.get('type') != 'SegmentationIoU':
+            raise InputError(
+                f'--out-pred and --analysis need test_evaluator.type=SegmentationIoU; '
+                f'{cfg.filename} has {cfg.test_evaluator.get("type")!r}'
+            )
+        cfg.test_evaluator.update(out_dir=wanted.out_pred, root=_image_root(cfg))
+    if wanted.show_dir is not None:
+        hook = dict(type='SegmentationPicturesHook', out_dir=wanted.show_dir, root=_image_root(cfg))
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+
+
+def _image_root(cfg: Config) -> str:
+    """Return the folder that test images count from; what is written for one is named so."""
+    dataset = innermost_dataset(cfg.test_dataloader)
+    prefix = dataset.get('data_prefix', {}).get('img_path', '')
+    return str(Path(dataset.get('data_root') or '', prefix))
+
+
+def report(
+    runner: Runner, metrics: dict[str, float], facts: dict[str, Any], wanted: Wanted
+) -> None:
+    """Print the figures, then write what was asked for, the rest also where one of it fails."""
+    metric = runner.test_evaluator.metrics[0]
+    # SegmentationIoU keeps the figures of each class out of the log.
+    figures = {**metrics, **getattr(metric, 'details', {})}
+    images = len(runner.test_dataloader.dataset)
+    print_segmentation_metrics(figures, f'{facts["checkpoint"]} on {images} images')
+    jobs: list[Callable[[], object]] = []
+    if wanted.out is not None:
+        jobs.append(partial(write_json, wanted.out, {**figures, **facts}))
+    if wanted.out_pred is not None:
+        jobs.append(partial(_tell_label_maps, metric, wanted.out_pred))
+    if wanted.show_dir is not None:
+        jobs += [h.check_written for h in runner.hooks if isinstance(h, SegmentationPicturesHook)]
+    if wanted.analysis is not None:
+        jobs.append(partial(_write_analysis, runner, wanted.analysis))
+    run_all(jobs)
+
+
+def _tell_label_maps(metric: SegmentationIoU, folder: str) -> None:
+    metric.check_written()
+    print('Predicted label maps, one PNG per image:', folder)
+
+
+def _write_analysis(runner: Runner, folder: str) -> None:
+    model = getattr(runner.model, 'module', runner.model)
+    dataset = runner.test_dataloader.dataset
+    summary = write_analysis(folder, runner.test_evaluator.metrics[0], model, dataset)
+    print('\n' + '\n'.join(summary['remarks']))
+    print('Confusion matrix and the worst images:', folder)
