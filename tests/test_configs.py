@@ -12,11 +12,9 @@ pytest.importorskip('mmdet')
 from mmdet.registry import MODELS
 
 COCO = sorted((ROOT / 'configs').glob('*_coco.py'))
-ALL = [
-    *COCO,
-    *sorted((ROOT / 'configs').glob('*_light.py')),
-    *(ROOT / 'configs').glob('*_shapes.py'),
-]
+ALL = sorted(
+    path for kind in ('maskrcnn', 'retinanet') for path in (ROOT / 'configs').glob(f'{kind}_*.py')
+)
 PEERS = sorted(set(ALL) - set((ROOT / 'configs').glob('*_casvit_*')))
 
 
