@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -89,8 +90,7 @@ def on_first_rank(work: Callable[[], T]) -> T:
 def cli(main: Callable[[], object]) -> None:
     """Run a command line; an InputError ends it with one message and status 2.
 
-    Under several processes rank 0 speaks and the others wait for the launcher to end them. The
-    process group is closed first: a process that ends with gloo's threads at work may be aborted.
+    Under several processes rank 0 speaks and the others wait for the launcher to end them.
     """
     status: Any = 0
     try:
@@ -104,6 +104,19 @@ def cli(main: Callable[[], object]) -> None:
         else:
             time.sleep(20)
     if dist.is_initialized():
-        dist.destroy_process_group()
+        _leave(int(status or 0))
     if status:
         sys.exit(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """End a process of a group without the destructors of C++.
+
+    A process that ends with gloo's threads at work is aborted by chance (status -6), and models
+    keep the group alive after it was destroyed.
+    """
+    dist.destroy_process_group()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
