@@ -27,14 +27,15 @@ def load_font(size: int) -> ImageFont.FreeTypeFont:
     )
 
 
-def save_figure(figure: Figure, out: Path) -> None:
-    """Write a figure as PNG, whole or not at all.
+def save_figure(figure: Figure, out: Path) -> Path:
+    """Write a figure as PNG, whole or not at all, and return its path; the folder is made.
 
     Raises:
         InputError: If the file cannot be written.
     """
     with replacing(out, 'wb') as file:
         figure.savefig(file, dpi='figure', format='png')
+    return out
 
 
 def matrix_figure(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Polygon, Rectangle
 from PIL import Image, ImageOps
 
 from casvit_mm.datasets.anchors import AnchorSetup
@@ -15,10 +18,7 @@ from casvit_mm.datasets.coco import is_polygon
 from casvit_mm.datasets.colours import distinct_colours
 from casvit_mm.datasets.objects import Objects
 from casvit_mm.datasets.sources import LoadedSplit
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from casvit_mm.drawing import save_figure
 
 __all__ = [
     'TILES',
@@ -28,7 +28,6 @@ __all__ = [
     'draw_samples',
     'draw_sizes',
     'read_picture',
-    'save_figure',
     'shorten',
 ]
 
@@ -56,14 +55,12 @@ class Findings:
 
 def draw_classes(objects: dict[str, Objects], out: Path) -> Path:
     """Draw how many objects of each class every split holds, crowds left out."""
-    from matplotlib.figure import Figure
-
     names = list(dict.fromkeys(name for split in objects.values() for name in split.classes))
     counts = {split: _counts(found, names) for split, found in objects.items()}
     order = np.argsort(-next(iter(counts.values())), kind='stable')
     panels = np.array_split(order, -(-len(names) // _PANEL))
     height = 1.5 + max(0.28, 0.15 * len(counts)) * max(len(panels[0]), 2)
-    figure = Figure(figsize=(8 if len(panels) == 1 else 5 * len(panels), height))
+    figure = Figure(figsize=(8 if len(panels) == 1 else 5 * len(panels), height), dpi=110)
     figure.set_layout_engine('constrained')
     figure.suptitle('Objects per class')
     largest = max(int(count.max(initial=1)) for count in counts.values())
@@ -123,9 +120,7 @@ def draw_sizes(
         scale: Limits that images are scaled into, for the title.
         out: PNG file.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 7), layout='constrained')
+    figure = Figure(figsize=(8, 7), dpi=110, layout='constrained')
     axis = figure.add_subplot()
     rng = np.random.default_rng(0)
     for split, found in boxes.items():
@@ -189,8 +184,6 @@ def draw_samples(
     Returns:
         ``out``, or None if no image can be drawn.
     """
-    from matplotlib.figure import Figure
-
     tiles = []
     for i in _choose(objects) if findings is None else findings.texts:
         picture = read_picture(split.images / split.content['images'][i]['file_name'])
@@ -202,7 +195,7 @@ def draw_samples(
         return None
     columns = min(4, len(tiles))
     rows = -(-len(tiles) // columns)
-    figure = Figure(figsize=(max(6, 3.4 * columns), 3.3 * rows + 1), layout='constrained')
+    figure = Figure(figsize=(max(6, 3.4 * columns), 3.3 * rows + 1), dpi=110, layout='constrained')
     figure.suptitle(title)
     colours = np.array(distinct_colours(len(objects.classes))) / 255
     shown: Counter[int] = Counter()
@@ -255,8 +248,6 @@ def read_picture(path: Path) -> np.ndarray | None:
 
 
 def _draw_others(axis: Axes, boxes: np.ndarray) -> None:
-    from matplotlib.patches import Rectangle
-
     for x, y, w, h in boxes:
         axis.add_patch(Rectangle((x, y), w, h, fill=False, color='0.6', linewidth=0.6))
 
@@ -265,8 +256,6 @@ def _draw_objects(
     axis: Axes, rows: np.ndarray, content: dict[str, Any], objects: Objects, colours: np.ndarray
 ) -> None:
     """Draw objects in the colour of their class, with its name where there are many classes."""
-    from matplotlib.patches import Polygon, Rectangle
-
     for row in rows:
         colour = colours[objects.label[row]]
         x, y, w, h = objects.box[row]
@@ -307,8 +296,6 @@ def add_legend(
     figure: Figure, classes: tuple[str, ...], colours: np.ndarray, shown: Counter[int]
 ) -> None:
     """Add the classes that are shown to the foot of a figure, the most frequent first."""
-    from matplotlib.patches import Patch
-
     frequent = sorted(shown, key=lambda label: -shown[label])
     handles = [Patch(color=colours[i], label=shorten(classes[i])) for i in frequent[:_LEGEND]]
     if len(frequent) > _LEGEND:
@@ -316,10 +303,3 @@ def add_legend(
     if handles:
         columns = min(len(handles), max(1, int(figure.get_figwidth() / 1.6)))
         figure.legend(handles=handles, loc='outside lower center', ncols=columns, fontsize=8)
-
-
-def save_figure(figure: Figure, out: Path) -> Path:
-    """Write a figure and return its path; the folder is made."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=110)
-    return out

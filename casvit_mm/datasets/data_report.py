@@ -14,7 +14,14 @@ from rich.table import Table
 from casvit_mm.datasets.defects import KINDS, Defect, Kind
 from casvit_mm.datasets.inspect import Inspection
 
-__all__ = ['console', 'defect_figures', 'print_findings', 'print_report', 'verdict']
+__all__ = [
+    'console',
+    'defect_figures',
+    'findings_in_short',
+    'print_findings',
+    'print_report',
+    'verdict',
+]
 
 _FIRST_PLACES = 3
 _CLASSES_SHOWN = 20
@@ -36,10 +43,15 @@ def verdict(inspection: Inspection) -> str:
     if inspection.with_masks is None:
         complete = inspection.masks_complete()
         text += ', with boxes and masks' if complete else ', with boxes but not with masks'
+    return f'{text}; {findings_in_short(defects)}'
+
+
+def findings_in_short(defects: list[Defect]) -> str:
+    """Return the end of a verdict on data that can be trained on."""
     if not defects:
-        return f'{text}; no defect was found.'
+        return 'no defect was found.'
     kinds = len({d.kind for d in defects})
-    return f'{text}; look at {kinds} {"kind" if kinds == 1 else "kinds"} of findings below.'
+    return f'look at {kinds} {"kind" if kinds == 1 else "kinds"} of findings below.'
 
 
 def defect_figures(inspection: Inspection) -> list[dict[str, Any]]:

@@ -6,16 +6,17 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 from casvit_mm.datasets.data_pictures import (
     TILES,
     add_legend,
     read_picture,
-    save_figure,
     shorten,
 )
 from casvit_mm.datasets.label_checks import LabelInspection
+from casvit_mm.drawing import save_figure
 
 __all__ = ['draw_label_samples']
 
@@ -37,8 +38,6 @@ def draw_label_samples(inspection: LabelInspection, split: str, out: Path) -> Pa
     Returns:
         ``out``, or None if no image can be drawn.
     """
-    from matplotlib.figure import Figure
-
     data = inspection.data
     colours = np.array(data.palette) / 255
     tiles = []
@@ -55,7 +54,7 @@ def draw_label_samples(inspection: LabelInspection, split: str, out: Path) -> Pa
     rows = -(-len(tiles) // columns)
     ratio = np.median([picture.shape[0] / picture.shape[1] for _, picture, _ in tiles])
     height = (3.4 * float(np.clip(ratio, 0.4, 1.6)) + 0.3) * rows + 1.2
-    figure = Figure(figsize=(max(6, 3.4 * columns), height), layout='constrained')
+    figure = Figure(figsize=(max(6, 3.4 * columns), height), dpi=110, layout='constrained')
     total = len(inspection.pairs[split])
     figure.suptitle(f'{split}: {len(tiles)} of {total} images; what has no colour is ignored')
     shown: Counter[int] = Counter()

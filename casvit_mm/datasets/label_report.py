@@ -9,7 +9,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from casvit_mm.datasets.data_report import console, print_findings
+from casvit_mm.datasets.data_report import console, findings_in_short, print_findings
 from casvit_mm.datasets.defects import Defect
 from casvit_mm.datasets.image_scan import duplicate_defects, scan_images
 from casvit_mm.datasets.label_checks import LABEL_KINDS, LabelInspection, inspect_labels
@@ -98,13 +98,7 @@ def _verdict(inspection: LabelInspection) -> str:
             f'NO: training would refuse this data; {fatal} '
             f'{"place stops" if fatal == 1 else "places stop"} it.'
         )
-    if not defects:
-        return 'YES: training can start; no defect was found.'
-    kinds = len({d.kind for d in defects})
-    return (
-        f'YES: training can start; look at {kinds} {"kind" if kinds == 1 else "kinds"} of findings '
-        'below.'
-    )
+    return f'YES: training can start; {findings_in_short(defects)}'
 
 
 def _describe(inspection: LabelInspection, split: str) -> dict[str, Any]:

@@ -20,7 +20,15 @@ from pathlib import Path
 
 from casvit_mm.errors import InputError
 
-__all__ = ['LAYOUTS', 'Archive', 'Layout', 'Part', 'check_layout', 'print_layout']
+__all__ = [
+    'LAYOUTS',
+    'Archive',
+    'Layout',
+    'Part',
+    'check_layout',
+    'describe_missing',
+    'print_layout',
+]
 
 _EXTENSIONS = ('.jpg', '.jpeg', '.png')
 _DEPTH = 3  # folders below the root in which misplaced parts are looked for
@@ -136,6 +144,12 @@ LAYOUTS = {
         ),
     ),
 }
+
+
+def describe_missing(name: str, root: str | Path) -> str:
+    """Return what a data set lacks under ``root``, as lines of a message."""
+    problems = ''.join(f'- {problem}\n' for problem in check_layout(name, root))
+    return f'{name.upper()} ({LAYOUTS[name].page}) is not complete there:\n{problems}'
 
 
 def check_layout(name: str, root: str | Path | None = None) -> list[str]:

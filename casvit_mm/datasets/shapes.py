@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 __all__ = ['CLASSES', 'generate_shape_labels', 'generate_shapes']
+
+LabelledPolygons = list[tuple[int, np.ndarray]]  # class index and (N, 2) polygon of each
 
 CLASSES = ('circle', 'square', 'triangle')
 _CORNERS = {'circle': 32, 'square': 4, 'triangle': 3}
@@ -60,15 +63,10 @@ def generate_shapes(
     description = folder / 'dataset.yaml'
     if description.is_file():
         return description
-    rng = np.random.default_rng(seed)
-    for split, count in zip(('train', 'val', 'test'), sizes, strict=True):
-        (folder / split).mkdir(parents=True, exist_ok=True)
+    for split, drawn in _draw_splits(folder, sizes, side, seed):
         images: list[dict] = []
         annotations: list[dict] = []
-        for image_id in range(1, count + 1):
-            image, polygons = _draw(rng, side)
-            name = f'{image_id:04d}.png'
-            image.save(folder / split / name)
+        for image_id, (name, polygons) in enumerate(drawn, 1):
             images.append(dict(id=image_id, file_name=name, width=side, height=side))
             for label, polygon in polygons:
                 annotations.append(_annotation(len(annotations) + 1, image_id, label, polygon))
@@ -104,26 +102,38 @@ def generate_shape_labels(
     if description.is_file():
         return description
     palette = [*_GROUND, *(part for name in CLASSES for part in _COLOURS[name])]
-    rng = np.random.default_rng(seed)
-    for split, count in zip(('train', 'val', 'test'), sizes, strict=True):
-        images, labels = folder / split, folder / f'{split}_labels'
-        for made in (images, labels):
-            made.mkdir(parents=True, exist_ok=True)
-        for number in range(1, count + 1):
-            image, polygons = _draw(rng, side)
-            image.save(images / f'{number:04d}.png')
+    for split, drawn in _draw_splits(folder, sizes, side, seed):
+        labels = folder / f'{split}_labels'
+        labels.mkdir(exist_ok=True)
+        for name, polygons in drawn:
             label_map = Image.new('P', (side, side))
             label_map.putpalette([*palette, *[255] * (768 - len(palette))])
             pen = ImageDraw.Draw(label_map)
             for label, polygon in polygons:
                 pen.polygon([tuple(point) for point in polygon], fill=label + 1, outline=255)
-            label_map.save(labels / f'{number:04d}.png')
+            label_map.save(labels / name)
     description.write_text(_LABEL_DESCRIPTION)
     return description
 
 
-def _draw(rng: np.random.Generator, side: int) -> tuple[Image.Image, list[tuple[int, np.ndarray]]]:
-    """Return an image and its objects as (class index, (N, 2) polygon in pixels)."""
+def _draw_splits(
+    folder: Path, sizes: tuple[int, int, int], side: int, seed: int
+) -> Iterator[tuple[str, list[tuple[str, LabelledPolygons]]]]:
+    """Write the images of each split; yield its name, and name and objects of its images."""
+    rng = np.random.default_rng(seed)
+    for split, count in zip(('train', 'val', 'test'), sizes, strict=True):
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        drawn = []
+        for number in range(1, count + 1):
+            image, polygons = _draw(rng, side)
+            name = f'{number:04d}.png'
+            image.save(folder / split / name)
+            drawn.append((name, polygons))
+        yield split, drawn
+
+
+def _draw(rng: np.random.Generator, side: int) -> tuple[Image.Image, LabelledPolygons]:
+    """Return an image and its objects, in pixels."""
     ground = rng.uniform(60, 200) + rng.normal(0, 12, (side // 8, side // 8, 3))
     image = Image.fromarray(ground.clip(0, 255).astype(np.uint8)).resize((side, side))
     pen = ImageDraw.Draw(image)

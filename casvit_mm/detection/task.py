@@ -19,18 +19,21 @@ from casvit_mm.datasets.own_data import (
 )
 from casvit_mm.detection.analysis import analyse, summarise, write_analysis
 from casvit_mm.detection.metric import write_predictions
-from casvit_mm.engine import preflight
 from casvit_mm.engine.distributed import on_first_rank
-from casvit_mm.engine.tasks import Wanted
+from casvit_mm.engine.preflight import check_datasets
+from casvit_mm.engine.tasks import Wanted, require_metric
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import print_errors, print_metrics, run_all, write_json
 
+__all__ = [
+    'PREDICTIONS_IN_ONE_FILE',
+    'ask_for',
+    'check_datasets',
+    'put_own_data',
+    'report',
+]
+
 PREDICTIONS_IN_ONE_FILE = True
-
-
-def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Check the COCO files that a config names itself."""
-    preflight.check_datasets(cfg, splits)
 
 
 def put_own_data(
@@ -75,11 +78,7 @@ def ask_for(cfg: Config, wanted: Wanted) -> None:
         cfg.visualizer.vis_backends = []
     if wanted.out_pred is None and wanted.analysis is None:
         return
-    if cfg.test_evaluator.get('type') != 'CocoAP':
-        raise InputError(
-            f'--out-pred and --analysis need test_evaluator.type=CocoAP; {cfg.filename} has '
-            f'{cfg.test_evaluator.get("type")!r}'
-        )
+    require_metric(cfg, 'CocoAP')
     cfg.test_evaluator.keep_predictions = True
 
 

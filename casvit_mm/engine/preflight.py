@@ -9,7 +9,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 
 from casvit_mm.datasets.coco import CocoSummary, check_coco
-from casvit_mm.datasets.layouts import LAYOUTS, check_layout
+from casvit_mm.datasets.layouts import LAYOUTS, describe_missing
 from casvit_mm.datasets.own_data import innermost_dataset, needs_masks
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT
@@ -120,5 +120,4 @@ def _official_cure(ann_file: str, root: Path) -> str:
     """Return what COCO lacks under ``root``, where ``ann_file`` is one of COCO's own."""
     if ann_file not in (part.path for part in LAYOUTS['coco'].parts):
         return ''
-    problems = ''.join(f'- {problem}\n' for problem in check_layout('coco', root))
-    return f'COCO ({LAYOUTS["coco"].page}) is not complete there:\n{problems}'
+    return describe_missing('coco', root)

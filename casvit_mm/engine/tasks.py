@@ -8,7 +8,9 @@ from typing import Any, Protocol
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-__all__ = ['Task', 'Wanted', 'task_of']
+from casvit_mm.errors import InputError
+
+__all__ = ['Task', 'Wanted', 'require_metric', 'task_of']
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Task(Protocol):
 
     PREDICTIONS_IN_ONE_FILE: bool
 
-    def check_datasets(self, cfg: Config, splits: tuple[str, ...]) -> None:
+    def check_datasets(self, cfg: Config, splits: tuple[str, ...]) -> object:
         """Check the data that a config names itself.
 
         Raises:
@@ -89,6 +91,20 @@ class Task(Protocol):
         Raises:
             InputError: If something cannot be written, after the rest is.
         """
+
+
+def require_metric(cfg: Config, kind: str) -> None:
+    """Refuse a config whose test metric is not the one that keeps predictions.
+
+    Raises:
+        InputError: Naming both.
+    """
+    found = cfg.test_evaluator.get('type')
+    if found != kind:
+        raise InputError(
+            f'--out-pred and --analysis need test_evaluator.type={kind}; {cfg.filename} has '
+            f'{found!r}'
+        )
 
 
 def task_of(cfg: Config) -> Task:

@@ -15,16 +15,24 @@ from mmseg.registry import DATASETS
 from casvit_mm.datasets import prepare_label_data, read_label_data
 from casvit_mm.datasets.label_checks import PreparedLabels
 from casvit_mm.datasets.label_data import LabelData
-from casvit_mm.datasets.layouts import LAYOUTS, check_layout
+from casvit_mm.datasets.layouts import describe_missing
 from casvit_mm.datasets.own_data import innermost_dataset
 from casvit_mm.engine.distributed import on_first_rank
-from casvit_mm.engine.tasks import Wanted
+from casvit_mm.engine.tasks import Wanted, require_metric
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import print_segmentation_metrics, run_all, write_json
 from casvit_mm.segmentation.analysis import write_analysis
 from casvit_mm.segmentation.hooks import SegmentationPicturesHook
 from casvit_mm.segmentation.metric import SegmentationIoU
 from casvit_mm.segmentation.own_data import apply_label_data, check_reads_labels
+
+__all__ = [
+    'PREDICTIONS_IN_ONE_FILE',
+    'ask_for',
+    'check_datasets',
+    'put_own_data',
+    'report',
+]
 
 PREDICTIONS_IN_ONE_FILE = False
 _NAMED = 3  # files that a message names
@@ -45,8 +53,10 @@ def _check_folders(dataset: ConfigDict, where: str) -> None:
     images, labels = root / dataset.data_prefix.img_path, root / dataset.data_prefix.seg_map_path
     for folder in (images, labels):
         if not folder.is_dir():
+            official = dataset.type == 'ADE20KDataset'
             raise InputError(
-                f'folder {folder} ({where}) does not exist.\n{_official_cure(dataset, root)}'
+                f'folder {folder} ({where}) does not exist.\n'
+                f'{describe_missing("ade20k", root) if official else ""}'
                 'To use your own data: --data dataset.yaml (docs/own_data.md)'
             )
     defaults = inspect.signature(DATASETS.get(dataset.type)).parameters
@@ -67,14 +77,6 @@ def _check_folders(dataset: ConfigDict, where: str) -> None:
             f'{len(lonely)} of {len(found)} images in {images} ({where}) have no label map in '
             f'{labels}: {", ".join(lonely[:_NAMED])}{", ..." if len(lonely) > _NAMED else ""}'
         )
-
-
-def _official_cure(dataset: ConfigDict, root: Path) -> str:
-    """Return what ADE20K lacks under ``root``, if that is the data set."""
-    if dataset.type != 'ADE20KDataset':
-        return ''
-    problems = ''.join(f'- {problem}\n' for problem in check_layout('ade20k', root))
-    return f'ADE20K ({LAYOUTS["ade20k"].page}) is not complete there:\n{problems}'
 
 
 def put_own_data(
@@ -115,11 +117,7 @@ def ask_for(cfg: Config, wanted: Wanted) -> None:
             mode='slide', crop_size=(wanted.slide, wanted.slide), stride=(step, step)
         )
     if wanted.out_pred is not None or wanted.analysis is not None:
-        if cfg.test_evaluator.get('type') != 'SegmentationIoU':
-            raise InputError(
-                f'--out-pred and --analysis need test_evaluator.type=SegmentationIoU; '
-                f'{cfg.filename} has {cfg.test_evaluator.get("type")!r}'
-            )
+        require_metric(cfg, 'SegmentationIoU')
         cfg.test_evaluator.update(out_dir=wanted.out_pred, root=_image_root(cfg))
     if wanted.show_dir is not None:
         hook = dict(type='SegmentationPicturesHook', out_dir=wanted.show_dir, root=_image_root(cfg))
