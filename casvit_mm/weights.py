@@ -3,6 +3,10 @@
 The authors publish two forms. The classification form holds the trunk, one ``norm`` and up to two
 heads; the dense form (detection, segmentation) holds the trunk under ``backbone.`` with one norm
 per stage output. :data:`KEY_RULES` is the only place that knows their names.
+
+A training file may hold two sets of weights, those of the last step (raw) and their moving average
+(EMA): official files under ``model`` and ``model_ema``, MMEngine's under ``ema_state_dict`` and
+``state_dict``.
 """
 
 from __future__ import annotations
@@ -26,7 +30,9 @@ from casvit_mm.errors import InputError
 
 __all__ = [
     'KEY_RULES',
+    'WEIGHT_SETS',
     'LoadReport',
+    'as_classifier',
     'check_fit',
     'class_names',
     'load_file',
@@ -54,6 +60,14 @@ _OFFICIAL_KEY = re.compile(r'^(?:backbone\.)?(?:patch_embed|network)\.')
 # A bare backbone may keep its own output norms; a whole model's file must hold all of them.
 _OUTPUT_NORM = re.compile(r'^norm\d\.')
 _OPTIONAL = re.compile(r'^(?:norm\d?|head|dist_head)\.')
+# Official classification form, after KEY_RULES -> a classifier of ours with the last stage's norm.
+_CLASSIFIER_RULES = (
+    (r'^head\.', 'head.fc.'),
+    (r'^dist_head\.', 'head.fc_dist.'),
+    (r'^norm\.', 'backbone.norm{last}.'),
+    (r'^(?!head\.|backbone\.)', 'backbone.'),
+)
+WEIGHT_SETS = ('ema', 'raw')
 
 # Harmless classes found in training files beside the weights. Nothing here can call a function
 # named in the file; ``getattr`` and its kind never stand in this list.
@@ -167,16 +181,33 @@ def _damaged(path: Path, error: Exception) -> InputError:
     )
 
 
-def _state_dict_of(content: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
-    """Return the weights inside a training file, or the file itself if it is a state dict."""
-    for key in ('state_dict', 'model', 'model_ema'):
-        if isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
+def _state_dict_of(
+    content: Mapping[str, Any], path: str | Path, weights: str | None = None
+) -> dict[str, Tensor]:
+    """Return one set of weights of a training file, or the file itself if it is a state dict.
+
+    Raises:
+        InputError: If the file holds none, or not the set that is asked for.
+    """
+    averaged = isinstance(content.get('ema_state_dict'), Mapping)
+    # MMEngine exchanges the two sets when it saves, so that the averaged one is found first.
+    places = {
+        None: ('state_dict', 'model', 'model_ema'),
+        'ema': ('state_dict', 'model_ema') if averaged else ('model_ema',),
+        'raw': ('ema_state_dict',) if averaged else ('state_dict', 'model'),
+    }
+    if weights not in places:
+        raise InputError(f'weights must be one of {WEIGHT_SETS}, got {weights!r}')
+    found = [key for key in places[weights] if isinstance(content.get(key), Mapping)]
+    if not found and weights == 'ema':
+        raise InputError(
+            f'{str(path)!r} holds no averaged (EMA) weights; its training kept none, or they were '
+            'left out when it was published. Ask for the raw ones, or name another file.'
+        )
     state = {
         key.removeprefix('module.'): value
-        for key, value in content.items()
-        if isinstance(value, Tensor)
+        for key, value in (content[found[0]] if found else content).items()
+        if isinstance(value, Tensor) and key != 'steps'  # counts the updates of an average
     }
     if not state:
         raise InputError(f'{str(path)!r} holds no weights; its keys are {sorted(content)[:8]}')
@@ -206,7 +237,7 @@ def _fit_backbone(state: dict[str, Tensor], keys: set[str]) -> tuple[dict[str, T
     - Stages and norms after the last output that the backbone was asked for are dropped.
     - The classifier's ``norm.*`` goes to the norm of the last stage where that is the only output,
       as in a classifier; with several outputs it is dropped, as the published detection and
-      segmentation code does.
+      segmentation code does. So is the only output norm of a file of ours.
     """
     if any(key.startswith('backbone.') for key in state):
         inside, dropped = {}, []
@@ -218,6 +249,11 @@ def _fit_backbone(state: dict[str, Tensor], keys: set[str]) -> tuple[dict[str, T
     else:
         inside, dropped = dict(state), []
     norms = {key.partition('.')[0] for key in keys if _OUTPUT_NORM.match(key)}
+    held = {key.partition('.')[0] for key in inside if _OUTPUT_NORM.match(key)}
+    if len(held) == 1 < len(norms):
+        alone = f'{held.pop()}.'
+        dropped += [key for key in inside if key.startswith(alone)]
+        inside = {key: value for key, value in inside.items() if not key.startswith(alone)}
     built = {part for key in keys if (part := _part(key))}
     last = max((part.removeprefix('stages.') for part in built if part[0] == 's'), default='')
     if norms == {f'norm{last}'}:
@@ -298,22 +334,50 @@ def class_names(checkpoint: dict[str, Any]) -> tuple[str, ...] | None:
     return tuple(names) if names else None
 
 
-def read_checkpoint(path: str | Path, map_location: object = None) -> dict[str, Any]:
+def read_checkpoint(
+    path: str | Path, map_location: object = None, weights: str | None = None
+) -> dict[str, Any]:
     """Read a checkpoint for MMEngine's Runner, with the weights under ``state_dict`` in our names.
 
     Args:
         path: Local file in any layout that :func:`load_weights` knows.
         map_location: Ignored, since the Runner moves what it loads; part of MMEngine's signature.
+        weights: Which set to put there; see :func:`load_weights`.
 
     Raises:
-        InputError: As :func:`load_file`.
+        InputError: As :func:`load_file`, or if the file does not hold ``weights``.
     """
     content = dict(load_file(path))
-    state = _state_dict_of(content, path)
+    state = _state_dict_of(content, path, weights)
     if any(_OFFICIAL_KEY.match(key) for key in state):
         state = rename_official_keys(state)
     content['state_dict'] = state
     return content
+
+
+def as_classifier(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Return ``state`` in the form of a classifier, if ``model`` is one; else as it is.
+
+    - An official classification file gets the classifier's prefixes.
+    - Two heads become one where the model has one: their mean, whose logits are the mean of both.
+    """
+    head = getattr(model, 'head', None)
+    if getattr(head, 'fc', None) is None or not hasattr(model, 'backbone'):
+        return state
+    if 'head.weight' in state:
+        last = max(k[4] for k in model.get_submodule('backbone').state_dict() if k[:4] == 'norm')
+        renamed = {}
+        for key, value in state.items():
+            for pattern, replacement in _CLASSIFIER_RULES:
+                key = re.sub(pattern, replacement.format(last=last), key)
+            renamed[key] = value
+        state = renamed
+    if 'head.fc_dist.weight' in state and not hasattr(head, 'fc_dist'):
+        state = dict(state)
+        for part in ('weight', 'bias'):
+            second = state.pop(f'head.fc_dist.{part}')
+            state[f'head.fc.{part}'] = (state[f'head.fc.{part}'] + second) / 2
+    return state
 
 
 def check_fit(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
@@ -322,22 +386,24 @@ def check_fit(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> d
     Raises:
         InputError: If a key is missing, unexpected or of another shape.
     """
-    new, dropped = _fit_whole(state, model)
+    new, dropped = _fit_whole(as_classifier(state, model), model)
     _report_fit(model.state_dict(), new, dropped, path)
     return new
 
 
-def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
+def load_weights(model: nn.Module, path: str | Path, weights: str | None = None) -> LoadReport:
     """Load a file of weights into a CAS-ViT, or into a model that has one as ``backbone``.
 
     Official files (classification or dense form), checkpoints of our own training runs and
-    safetensors are recognised by their keys. A classification file goes into ``model.backbone``;
-    a file of a whole detector or segmentor fills the whole model, or only the backbone where
-    ``model`` is one.
+    safetensors are recognised by their keys. A classification file goes into ``model.backbone``,
+    and into the head of a classifier; a file of a whole detector, segmentor or classifier fills
+    the whole model, or only the backbone where ``model`` is one.
 
     Args:
         model: A :class:`~casvit_mm.CASViT`, or a module with a CAS-ViT as ``backbone``.
         path: The file.
+        weights: ``'ema'`` for the moving average, ``'raw'`` for the weights of the last step; None
+            takes the average of a training run of ours, and ``model`` of an official file.
 
     Returns:
         The keys matched, kept and dropped. Only output norms can be kept: the classification form
@@ -347,7 +413,7 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
         InputError: If the file cannot be read, a key of the model is missing, or a shape differs;
             the message counts the matched keys. The model is left untouched then.
     """
-    state = read_checkpoint(path)['state_dict']
+    state = as_classifier(read_checkpoint(path, weights=weights)['state_dict'], model)
     backbone = getattr(model, 'backbone', None)
     if backbone is not None and any(key.startswith('backbone.') for key in state):
         target = model

@@ -29,6 +29,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--auto-scale-lr', action='store_true', help='LR in step with total batch')
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
     parser.add_argument(
+        '--pretrained', metavar='CKPT', help='weights of the backbone, e.g. of our own pretraining'
+    )
+    parser.add_argument(
         '--finetune', metavar='CKPT', help='start from a trained model, whatever its classes'
     )
     parser.add_argument('--data', metavar='YAML', help='own data, see docs/own_data.md')

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from mmengine.dist import barrier, gather_object, get_world_size, is_main_process, master_only
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from casvit_mm.engine.interrupt import EXIT_STATUS, sigterm_agreed, sigterm_received
 from casvit_mm.reporting import replacing
 
-__all__ = ['INTERRUPTED', 'AtomicBackend', 'SafeCheckpointHook']
+__all__ = ['INTERRUPTED', 'AtomicBackend', 'SafeCheckpointHook', 'buffers_of_process']
 
 INTERRUPTED = 'interrupted.pth'
 
@@ -39,6 +39,15 @@ class AtomicBackend(LocalBackend):
         self.put(obj.encode(encoding), filepath)
 
 
+def buffers_of_process(runner: Runner) -> dict[str, torch.Tensor]:
+    """Return the buffers of the model and of its moving averages, which each process has."""
+    buffers = dict(getattr(runner.model, 'module', runner.model).named_buffers())
+    averages = [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
+    for i, average in enumerate(averages):
+        buffers.update(average.module.named_buffers(prefix=f'average{i}'))
+    return buffers
+
+
 def _differing_buffers(runner: Runner) -> dict[str, dict[str, torch.Tensor]]:
     """Return, by rank, the buffers of the other processes that differ from those of rank 0.
 
@@ -47,8 +56,7 @@ def _differing_buffers(runner: Runner) -> dict[str, dict[str, torch.Tensor]]:
     """
     if get_world_size() == 1:
         return {}
-    model = getattr(runner.model, 'module', runner.model)
-    own = {name: buffer.detach().cpu() for name, buffer in model.named_buffers()}
+    own = {name: buffer.detach().cpu() for name, buffer in buffers_of_process(runner).items()}
     first, *others = gather_object(own) or [own]
     return {
         str(rank): {name: b for name, b in buffers.items() if not torch.equal(b, first[name])}

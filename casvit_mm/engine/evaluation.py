@@ -59,6 +59,8 @@ def evaluate(
     if cfg.model.get('backbone', {}).get('init_cfg'):
         cfg.model.backbone.init_cfg = None
     cfg.load_from, cfg.resume = checkpoint, False
+    # A checkpoint holds the average in the place of the weights; the hook would exchange the two.
+    cfg.custom_hooks = [h for h in cfg.custom_hooks if not str(h.get('type')).endswith('EMAHook')]
     task = task_of(cfg)
     wanted = Wanted(out, out_pred, analysis, show_dir, slide)
 

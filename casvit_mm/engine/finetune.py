@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from casvit_mm.datasets.own_data import innermost_dataset
 from casvit_mm.errors import InputError
-from casvit_mm.weights import check_fit, class_names, read_checkpoint
+from casvit_mm.weights import as_classifier, check_fit, class_names, read_checkpoint
 
 __all__ = ['FinetuneHook', 'class_layers', 'finetune_from']
 
@@ -72,11 +72,13 @@ class FinetuneHook(Hook):
         if training and class_names(checkpoint) != self.classes:
             model = getattr(runner.model, 'module', runner.model)
             checkpoint['state_dict'] = _remake(checkpoint['state_dict'], model, self.layers)
+            checkpoint.pop('ema_state_dict', None)  # of the old classes
 
 
 def _remake(state: dict[str, Tensor], model: nn.Module, layers: list[str]) -> dict[str, Tensor]:
     """Return ``state`` with the entries ``layers``, where it has them, taken from ``model``."""
     own = model.state_dict()
+    state = as_classifier(state, model)
     return {**state, **{key: own[key] for key in layers if key in state}}
 
 
@@ -93,8 +95,9 @@ def finetune_from(cfg: Config, path: str, notes: list[str]) -> None:
             class layers.
     """
     checkpoint = read_checkpoint(path)
-    state, old, new = checkpoint['state_dict'], class_names(checkpoint), _classes_of(cfg)
+    old, new = class_names(checkpoint), _classes_of(cfg)
     model, layers = class_layers(cfg)
+    state = as_classifier(checkpoint['state_dict'], model)
     if not layers:
         raise InputError(f'--finetune: nothing in the model of {cfg.filename} depends on classes')
     kept = check_fit(model, state if old == new else _remake(state, model, layers), path)

@@ -38,6 +38,8 @@ class PlainCheckpointHook(Hook):
     ``torch.load(weights_only=True)`` reads the file, and a misfit ends the run.
     """
 
+    priority = 'ABOVE_NORMAL'  # weights are in the model's form before a moving average takes them
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Replace history objects by lists and leave out what is no plain value."""
         hub = checkpoint['message_hub']

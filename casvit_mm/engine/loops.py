@@ -14,6 +14,7 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, R
 from mmengine.runner.utils import calc_dynamic_intervals
 from torch import nn
 
+from casvit_mm.engine.checkpoints import buffers_of_process
 from casvit_mm.engine.interrupt import sigterm_deferred
 from casvit_mm.engine.seeding import SeededBatchSampler, seed_generators
 
@@ -37,9 +38,9 @@ def _restore_buffers(runner: Runner) -> None:
     """Give this process its own buffers back where those of the processes differed."""
     by_rank = runner.message_hub.get_info('rank_buffers') or {}
     if len(by_rank) + 1 == get_world_size():
-        model = getattr(runner.model, 'module', runner.model)
+        buffers = buffers_of_process(runner)
         for name, value in by_rank.get(str(get_rank()), {}).items():
-            model.get_buffer(name).copy_(value)
+            buffers[name].copy_(value)
     runner.message_hub.update_info('rank_buffers', {})
 
 

@@ -36,15 +36,19 @@ def read_config(path: str | Path) -> Config:
 
 
 def check_is_detector(cfg: Config) -> None:
-    """Refuse a segmentation config where only detectors are known.
+    """Refuse a config of another task where only detectors are known.
 
     Raises:
         InputError: Saying so.
     """
-    if cfg.get('default_scope') == 'mmseg':
+    other = {
+        'mmseg': ('segmentation', '--show-dir draws'),
+        'mmpretrain': ('classification', '--analysis draws'),
+    }.get(cfg.get('default_scope'))
+    if other is not None:
         raise InputError(
-            f'{cfg.filename} is a segmentation config, and this command knows detectors only. '
-            'Train and evaluate it by tools/train.py and tools/test.py (--show-dir draws).'
+            f'{cfg.filename} is a {other[0]} config, and this command knows detectors only. '
+            f'Train and evaluate it by tools/train.py and tools/test.py ({other[1]}).'
         )
 
 

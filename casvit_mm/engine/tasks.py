@@ -113,6 +113,10 @@ def task_of(cfg: Config) -> Task:
         from casvit_mm.segmentation import task as segmentation
 
         return segmentation
+    if cfg.get('default_scope') == 'mmpretrain':
+        from casvit_mm.classification import task as classification
+
+        return classification
     from casvit_mm.detection import task as detection
 
     return detection

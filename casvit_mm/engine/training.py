@@ -20,6 +20,7 @@ from casvit_mm.engine.resume import (
     make_resumable,
     resume_from,
 )
+from casvit_mm.engine.scaling import scale_learning_rate
 from casvit_mm.engine.setup import add_hook, build_runner, load_config
 from casvit_mm.engine.tasks import task_of
 from casvit_mm.errors import InputError
@@ -35,6 +36,7 @@ def train(
     amp: bool = False,
     auto_scale_lr: bool = False,
     from_scratch: bool = False,
+    pretrained: str | None = None,
     finetune: str | None = None,
     data: str | None = None,
     seed: int | None = None,
@@ -50,8 +52,11 @@ def train(
         work_dir: Folder for logs and checkpoints; ``work_dirs/<config>`` if None.
         resume: Checkpoint to go on from, or ``'auto'`` for the last one in ``work_dir``, if any.
         amp: Mixed precision (GPU only).
-        auto_scale_lr: Scale the learning rate linearly with the total batch size.
+        auto_scale_lr: Scale the learning rate linearly with the total batch size, also where the
+            config does not ask for it.
         from_scratch: Train without pretrained weights, with the backbone's norms learning.
+        pretrained: File of weights for the backbone, e.g. of our own pretraining, instead of the
+            one that the config names.
         finetune: Trained model to start from, whatever its classes; see
             :mod:`casvit_mm.engine.finetune`. Where ``resume`` finds a checkpoint, that goes first.
         data: ``dataset.yaml`` of own data; see :mod:`casvit_mm.datasets.description`.
@@ -69,9 +74,7 @@ def train(
             checkpoint cannot be written.
         SystemExit: With status 143 after SIGTERM, when the state of the run is saved.
     """
-    if finetune and (from_scratch or resume not in (None, 'auto')):
-        other = '--from-scratch' if from_scratch else f'--resume {resume}'
-        raise InputError(f'--finetune {finetune} and {other} name two places to start from')
+    _refuse_two_starts(resume, from_scratch, pretrained, finetune)
     cfg = load_config(config, cfg_options, launcher, work_dir)
     cfg.randomness = dict(seed=seed, deterministic=deterministic)
     if deterministic:
@@ -79,19 +82,20 @@ def train(
     notes: list[str] = []
     if from_scratch:
         _train_from_scratch(cfg, notes)
+    if pretrained is not None:
+        cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=pretrained)
+        cfg.load_from = None
     checkpoint = _start(cfg, resume, notes)
     make_resumable(cfg)
     if amp:
         _use_amp(cfg)
-    if auto_scale_lr:
-        cfg.setdefault('auto_scale_lr', dict()).enable = True
-        if 'base_batch_size' not in cfg.auto_scale_lr:
-            raise InputError(f'--auto-scale-lr: {config} has no auto_scale_lr.base_batch_size')
+    _use_amp_where_possible(cfg, notes)
     if tensorboard:
         cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
 
     _fit_iterations(cfg, notes)
     init_distributed(cfg)
+    scale_learning_rate(cfg, auto_scale_lr, cfg_options, notes)
     if cfg.launcher != 'none':
         # Each process keeps running statistics of its own images; evaluate their mean.
         add_hook(cfg, 'AverageBuffersHook')
@@ -105,6 +109,20 @@ def train(
     _run(runner)
     _log_result(runner, config)
     return runner
+
+
+def _refuse_two_starts(
+    resume: str | None, from_scratch: bool, pretrained: str | None, finetune: str | None
+) -> None:
+    starts = {
+        f'--resume {resume}': resume not in (None, 'auto'),
+        '--from-scratch': from_scratch,
+        f'--pretrained {pretrained}': pretrained is not None,
+        f'--finetune {finetune}': finetune is not None,
+    }
+    given = [option for option, is_given in starts.items() if is_given]
+    if len(given) > 1:
+        raise InputError(f'{" and ".join(given)} name two places to start from')
 
 
 def _start(cfg: Config, resume: str | None, notes: list[str]) -> str | None:
@@ -157,6 +175,18 @@ def _use_amp(cfg: Config) -> None:
         raise InputError('--amp needs a GPU, and torch finds none here; leave it out')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.loss_scale = 'dynamic'
+
+
+def _use_amp_where_possible(cfg: Config, notes: list[str]) -> None:
+    """Leave out the mixed precision that a recipe asks for where there is no GPU."""
+    half = cfg.optim_wrapper.get('dtype', 'float16') == 'float16'
+    if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper' and half:
+        if torch.cuda.is_available():
+            return
+        cfg.optim_wrapper.type = 'OptimWrapper'
+        for key in ('loss_scale', 'dtype'):
+            cfg.optim_wrapper.pop(key, None)
+        notes.append('no GPU here: trained in float32, not in the mixed precision of the recipe')
 
 
 def _prepare_data(cfg: Config, data: str | None, notes: list[str]) -> None:

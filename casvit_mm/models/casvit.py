@@ -159,7 +159,8 @@ class CASViT(BaseModule):
         with_cp: Gradient checkpointing: recompute blocks in the backward pass to save memory. Same
             gradients and running statistics.
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH)`` loads PATH strictly, by
-            :func:`casvit_mm.load_weights`; None keeps PyTorch's initialisation.
+            :func:`casvit_mm.load_weights`; with ``weights='ema'`` or ``'raw'`` that set of them.
+            None keeps PyTorch's initialisation.
 
     Attributes:
         out_channels: Channels of each output.
@@ -239,7 +240,8 @@ class CASViT(BaseModule):
         """
         if not self._is_init and self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
             path = self.init_cfg['checkpoint']
-            print_log(f'backbone weights of {path}: {load_weights(self, path)}', logger='current')
+            report = load_weights(self, path, self.init_cfg.get('weights'))
+            print_log(f'backbone weights of {path}: {report}', logger='current')
             self._is_init = True
         else:
             super().init_weights()

@@ -1,0 +1,114 @@
+"""Image classification as :class:`casvit_mm.engine.tasks.Task`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.runner import Runner
+
+from casvit_mm.classification.analysis import write_analysis, write_predictions
+from casvit_mm.classification.own_data import apply_class_data, check_classifies
+from casvit_mm.datasets.class_checks import PreparedClasses, prepare_class_data
+from casvit_mm.datasets.class_data import ClassData, read_class_data
+from casvit_mm.datasets.layouts import describe_missing
+from casvit_mm.datasets.own_data import innermost_dataset
+from casvit_mm.engine.distributed import on_first_rank
+from casvit_mm.engine.tasks import Wanted, require_metric
+from casvit_mm.errors import InputError
+from casvit_mm.reporting import print_classification_metrics, run_all, write_json
+
+__all__ = [
+    'PREDICTIONS_IN_ONE_FILE',
+    'ask_for',
+    'check_datasets',
+    'put_own_data',
+    'report',
+]
+
+PREDICTIONS_IN_ONE_FILE = True
+_LISTED = 20  # classes that the log lists
+
+
+def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
+    """Check that the folders of ImageNet are where a config looks for them."""
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        dataset = innermost_dataset(loader) if loader else ConfigDict()
+        if dataset.get('type') != 'ImageNet':
+            continue
+        root = Path(dataset.get('data_root') or '')
+        folder = root / (dataset.get('data_prefix') or dataset.get('split') or '')
+        if not folder.is_dir():
+            raise InputError(
+                f'folder {folder} ({split}_dataloader.dataset of {cfg.filename}) does not exist.\n'
+                f'{describe_missing("imagenet", root)}'
+                'To use your own data: --data dataset.yaml (docs/own_data.md)'
+            )
+
+
+def put_own_data(
+    cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
+) -> tuple[int, list[str]]:
+    """Check splits of own data on one rank, and put them into the config on every rank."""
+    check_classifies(cfg)
+    described = read_class_data(data)
+    prepared = on_first_rank(
+        lambda: prepare_class_data(described, splits, Path(cfg.work_dir, 'annotations'))
+    )
+    apply_class_data(cfg, described, prepared, classes)
+    return len(prepared[splits[0]].images), _describe(described, prepared)
+
+
+def _describe(data: ClassData, prepared: dict[str, PreparedClasses]) -> list[str]:
+    counts = ', '.join(
+        f'{len(split.images)} {name} images'
+        for name, split in prepared.items()
+        if name != 'test' or split is not prepared.get('val')
+    )
+    names = next(iter(prepared.values())).classes
+    shown = ', '.join(names[:_LISTED]) + (', ...' if len(names) > _LISTED else '')
+    notes = [f'own data {data.path}: {counts}; {len(names)} classes: {shown}']
+    remarks = [f'{name}: {text}' for name, split in prepared.items() for text in split.remarks]
+    return notes + list(dict.fromkeys(remarks))
+
+
+def ask_for(cfg: Config, wanted: Wanted) -> None:
+    """Refuse what classification does not have."""
+    if wanted.slide is not None:
+        raise InputError('--slide is for segmentation; a classifier sees an image as a whole')
+    if wanted.show_dir is not None:
+        raise InputError(
+            '--show-dir draws boxes, masks and label maps; for a classifier, --analysis DIR draws '
+            'the confusion matrix and the worst images, and --out-pred FILE has every prediction'
+        )
+    if wanted.out_pred is not None or wanted.analysis is not None:
+        require_metric(cfg, 'ClassificationAccuracy')
+
+
+def report(
+    runner: Runner, metrics: dict[str, float], facts: dict[str, Any], wanted: Wanted
+) -> None:
+    """Print the figures, then write what was asked for, the rest also where one of it fails."""
+    metric = runner.test_evaluator.metrics[0]
+    # ClassificationAccuracy keeps the figures of each class out of the log.
+    figures = {**metrics, **getattr(metric, 'details', {})}
+    images = len(runner.test_dataloader.dataset)
+    print_classification_metrics(figures, f'{facts["checkpoint"]} on {images} images')
+    jobs: list[Callable[[], object]] = []
+    if wanted.out is not None:
+        jobs.append(partial(write_json, wanted.out, {**figures, **facts}))
+    if wanted.out_pred is not None:
+        jobs.append(partial(write_predictions, wanted.out_pred, metric))
+    if wanted.analysis is not None:
+        jobs.append(partial(_write_analysis, wanted.analysis, metric))
+    run_all(jobs)
+
+
+def _write_analysis(folder: str, metric: Any) -> None:
+    summary = write_analysis(folder, metric)
+    print('\n' + '\n'.join(summary['remarks']))
+    print('Confusion matrix and the worst images:', folder)

@@ -1,0 +1,6 @@
+"""CAS-ViT-S on ImageNet-1k, fine-tuned at 384 px as published."""
+
+_base_ = './casvit_xs_imagenet_ft384.py'
+
+model = dict(backbone=dict(arch='s'), head=dict(in_channels=256))
+load_from = 'checkpoints/cas-vit-s.pth'
