@@ -3,10 +3,11 @@
 # make test         install what is missing, then lint, types and tests
 #
 # PYTHON=python3.12 picks the interpreter of .venv. TORCH_INDEX=https://download.pytorch.org/whl/cpu
-# takes torch without CUDA, a tenth of the download.
+# takes torch without CUDA, a tenth of the download. JOBS=8 tests in so many processes.
 
 PYTHON ?= python3
 TASK ?= detection
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
@@ -30,7 +31,8 @@ quickstart: $(VENV)/installed
 	$(BIN)/python tools/quickstart.py --task $(TASK)
 
 test: lint types
-	$(BIN)/python -m pytest
+	@# Files are spread over the processes; each process computes with one thread.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -50,6 +50,6 @@ setup(
             'regex',
             *COMMON,
         ],
-        'test': ['pytest', 'pytest-timeout', 'ruff', 'mypy', 'types-PyYAML'],
+        'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', 'mypy', 'types-PyYAML'],
     },
 )
