@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
+from casvit_mm.drawing import save_figure
 from casvit_mm.errors import InputError
 
 __all__ = ['draw_loss_curve', 'read_scalars']
 
-_SCORES = {'box AP': 'coco/bbox_mAP', 'mask AP': 'coco/segm_mAP', 'mIoU': 'mIoU'}
+# What is drawn, and the axis that it belongs to.
+_SCORES = {
+    'box AP': ('coco/bbox_mAP', 'AP'),
+    'mask AP': ('coco/segm_mAP', 'AP'),
+    'mIoU': ('mIoU', 'mIoU'),
+    'top-1': ('accuracy/top1', 'accuracy'),
+}
 
 
 def read_scalars(work_dir: str | Path) -> list[dict[str, float]]:
@@ -25,7 +34,7 @@ def read_scalars(work_dir: str | Path) -> list[dict[str, float]]:
 
 
 def draw_loss_curve(work_dir: str | Path, out: str | Path) -> Path:
-    """Draw total loss over iterations, and AP or mIoU on the validation set where measured.
+    """Draw total loss over iterations, and what was measured on the validation set.
 
     Args:
         work_dir: Folder of the run.
@@ -35,10 +44,8 @@ def draw_loss_curve(work_dir: str | Path, out: str | Path) -> Path:
         ``out``.
 
     Raises:
-        InputError: If no run has logged there.
+        InputError: If no run has logged there, or the file cannot be written.
     """
-    from matplotlib.figure import Figure
-
     entries = read_scalars(work_dir)
     losses = [(e['iter'], e['loss']) for e in entries if 'loss' in e]
     # A validation entry carries its epoch as step; it follows the training entry it belongs to.
@@ -46,11 +53,11 @@ def draw_loss_curve(work_dir: str | Path, out: str | Path) -> Path:
     iteration = 0.0
     for entry in entries:
         iteration = entry.get('iter', iteration) if 'loss' in entry else iteration
-        for name, key in _SCORES.items():
+        for name, (key, _) in _SCORES.items():
             if key in entry:
                 scores[name].append((iteration, entry[key]))
 
-    figure = Figure(figsize=(8, 4.5), layout='constrained')
+    figure = Figure(figsize=(8, 4.5), dpi=120, layout='constrained')
     axis = figure.add_subplot()
     axis.plot(*zip(*losses, strict=True), color='tab:blue')
     axis.set(xlabel='iteration', ylabel='training loss', ylim=(0, None))
@@ -58,15 +65,13 @@ def draw_loss_curve(work_dir: str | Path, out: str | Path) -> Path:
     axis.grid(alpha=0.3)
     if any(scores.values()):
         right = axis.twinx()
-        for (name, points), marker in zip(scores.items(), 'oso', strict=True):
+        for (name, points), marker in zip(scores.items(), 'osoo', strict=True):
             if points:
                 right.plot(
                     *zip(*points, strict=True), marker=marker, label=name, color='tab:orange'
                 )
-        right.set(ylabel=f'validation {"mIoU" if scores["mIoU"] else "AP"}', ylim=(0, 1))
+        measured = next(_SCORES[name][1] for name, points in scores.items() if points)
+        right.set(ylabel=f'validation {measured}', ylim=(0, 1))
         right.yaxis.label.set_color('tab:orange')
         right.legend(loc='center right')
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=120)
-    return out
+    return save_figure(figure, Path(out))
