@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size
 
 from casvit_mm.errors import InputError
@@ -29,7 +29,7 @@ def scale_learning_rate(
         InputError: If the config does not say what its rate belongs to; or if a rate given by
             option would be scaled though it may be meant for this batch.
     """
-    scaling = cfg.get('auto_scale_lr') or {}
+    scaling = cfg.get('auto_scale_lr') or ConfigDict()
     if not (asked or scaling.get('enable')):
         return
     base = scaling.get('base_batch_size')
