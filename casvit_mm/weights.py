@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -33,7 +34,11 @@ __all__ = [
     'load_weights',
     'read_checkpoint',
     'rename_official_keys',
+    'state_dict_of',
 ]
+
+# Entry of a safetensors file's metadata that holds what ``meta`` holds in a training file, as JSON.
+SAFETENSORS_META = 'casvit_mm.meta'
 
 MODEL_ZOO = 'https://github.com/Tianfang-Zhang/CAS-ViT/blob/main/MODEL_ZOO.md'
 
@@ -136,9 +141,7 @@ def load_file(path: str | Path) -> dict[str, Any]:
         )
     try:
         if path.suffix == '.safetensors':
-            from safetensors.torch import load_file as load_safetensors
-
-            return load_safetensors(path)
+            return _load_safetensors(path)
         with _allowing_harmless_classes():
             content = torch.load(path, map_location='cpu', weights_only=True)
     except UnpicklingError as error:
@@ -159,6 +162,16 @@ def load_file(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    """Return a file's tensors, as a training file with ``meta`` where it has ours."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework='pt') as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        meta = (file.metadata() or {}).get(SAFETENSORS_META)
+    return tensors if meta is None else dict(state_dict=tensors, meta=json.loads(meta))
+
+
 def _damaged(path: Path, error: Exception) -> InputError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return InputError(
@@ -167,8 +180,16 @@ def _damaged(path: Path, error: Exception) -> InputError:
     )
 
 
-def _state_dict_of(content: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
-    """Return the weights inside a training file, or the file itself if it is a state dict."""
+def state_dict_of(content: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
+    """Return the weights inside a training file, or the file itself if it is a state dict.
+
+    Args:
+        content: What :func:`load_file` returned.
+        path: The file, for the message.
+
+    Raises:
+        InputError: If it holds no tensors.
+    """
     for key in ('state_dict', 'model', 'model_ema'):
         if isinstance(content.get(key), Mapping):
             content = content[key]
@@ -309,7 +330,7 @@ def read_checkpoint(path: str | Path, map_location: object = None) -> dict[str, 
         InputError: As :func:`load_file`.
     """
     content = dict(load_file(path))
-    state = _state_dict_of(content, path)
+    state = state_dict_of(content, path)
     if any(_OFFICIAL_KEY.match(key) for key in state):
         state = rename_official_keys(state)
     content['state_dict'] = state
