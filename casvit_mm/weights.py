@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -39,7 +40,11 @@ __all__ = [
     'load_weights',
     'read_checkpoint',
     'rename_official_keys',
+    'state_dict_of',
 ]
+
+# Entry of a safetensors file's metadata that holds what ``meta`` holds in a training file, as JSON.
+SAFETENSORS_META = 'casvit_mm.meta'
 
 MODEL_ZOO = 'https://github.com/Tianfang-Zhang/CAS-ViT/blob/main/MODEL_ZOO.md'
 
@@ -67,7 +72,7 @@ _CLASSIFIER_RULES = (
     (r'^norm\.', 'backbone.norm{last}.'),
     (r'^(?!head\.|backbone\.)', 'backbone.'),
 )
-WEIGHT_SETS = ('ema', 'raw')
+WEIGHT_SETS = {'ema': 'averaged (EMA)', 'raw': 'raw'}
 
 # Harmless classes found in training files beside the weights. Nothing here can call a function
 # named in the file; ``getattr`` and its kind never stand in this list.
@@ -150,9 +155,7 @@ def load_file(path: str | Path) -> dict[str, Any]:
         )
     try:
         if path.suffix == '.safetensors':
-            from safetensors.torch import load_file as load_safetensors
-
-            return load_safetensors(path)
+            return _load_safetensors(path)
         with _allowing_harmless_classes():
             content = torch.load(path, map_location='cpu', weights_only=True)
     except UnpicklingError as error:
@@ -173,6 +176,16 @@ def load_file(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    """Return a file's tensors, as a training file with ``meta`` where it has ours."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework='pt') as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        meta = (file.metadata() or {}).get(SAFETENSORS_META)
+    return tensors if meta is None else dict(state_dict=tensors, meta=json.loads(meta))
+
+
 def _damaged(path: Path, error: Exception) -> InputError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return InputError(
@@ -181,13 +194,18 @@ def _damaged(path: Path, error: Exception) -> InputError:
     )
 
 
-def _state_dict_of(
+def state_dict_of(
     content: Mapping[str, Any], path: str | Path, weights: str | None = None
 ) -> dict[str, Tensor]:
     """Return one set of weights of a training file, or the file itself if it is a state dict.
 
+    Args:
+        content: What :func:`load_file` returned.
+        path: The file, for the message.
+        weights: Which set; see :func:`load_weights`.
+
     Raises:
-        InputError: If the file holds none, or not the set that is asked for.
+        InputError: If the file holds no tensors, or not the set that is asked for.
     """
     averaged = isinstance(content.get('ema_state_dict'), Mapping)
     # MMEngine exchanges the two sets when it saves, so that the averaged one is found first.
@@ -197,7 +215,7 @@ def _state_dict_of(
         'raw': ('ema_state_dict',) if averaged else ('state_dict', 'model'),
     }
     if weights not in places:
-        raise InputError(f'weights must be one of {WEIGHT_SETS}, got {weights!r}')
+        raise InputError(f'weights must be one of {list(WEIGHT_SETS)}, got {weights!r}')
     found = [key for key in places[weights] if isinstance(content.get(key), Mapping)]
     if not found and weights == 'ema':
         raise InputError(
@@ -348,7 +366,7 @@ def read_checkpoint(
         InputError: As :func:`load_file`, or if the file does not hold ``weights``.
     """
     content = dict(load_file(path))
-    state = _state_dict_of(content, path, weights)
+    state = state_dict_of(content, path, weights)
     if any(_OFFICIAL_KEY.match(key) for key in state):
         state = rename_official_keys(state)
     content['state_dict'] = state

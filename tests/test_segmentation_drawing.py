@@ -15,9 +15,10 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from casvit_mm import InputError
+from casvit_mm.confusion import draw_confusion_matrix
 from casvit_mm.datasets.colours import distinct_colours
 from casvit_mm.segmentation import drawing
-from casvit_mm.segmentation.analysis import draw_confusion_matrix, summarise, write_analysis
+from casvit_mm.segmentation.analysis import summarise, write_analysis
 from casvit_mm.segmentation.drawing import draw_segmentation
 
 CLASSES = ('road', 'tree', 'car')
@@ -121,7 +122,8 @@ def test_label_maps_of_different_sizes_are_refused():
 @pytest.mark.parametrize('number', [1, 3, 150])
 def test_a_confusion_matrix_of_any_number_of_classes_can_be_drawn(number, tmp_path):
     out = tmp_path / 'm.png'
-    draw_confusion_matrix(np.eye(number, dtype=int), [f'class {i}' for i in range(number)], out)
+    names = [f'class {i}' for i in range(number)]
+    draw_confusion_matrix(np.eye(number, dtype=int), names, out, unit='pixel')
     assert 300 < max(Image.open(out).size) < 4000
 
 

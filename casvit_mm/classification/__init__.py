@@ -1,7 +1,14 @@
 """What classification configs use beside the backbone. Needs mmpretrain."""
 
 import casvit_mm.models  # noqa: F401  registers CASViT for configs that import only this
+from casvit_mm.classification.distillation import DistilledClassifier
 from casvit_mm.classification.ema import OptimizerStepEMAHook
 from casvit_mm.classification.heads import CASViTClsHead
+from casvit_mm.classification.metric import ClassificationAccuracy
 
-__all__ = ['CASViTClsHead', 'OptimizerStepEMAHook']
+__all__ = [
+    'CASViTClsHead',
+    'ClassificationAccuracy',
+    'DistilledClassifier',
+    'OptimizerStepEMAHook',
+]

@@ -95,9 +95,10 @@ def report(
     """Print the figures, then write what was asked for, the rest also where one of it fails."""
     metric = runner.test_evaluator.metrics[0]
     # ClassificationAccuracy keeps the figures of each class out of the log.
-    figures = {**metrics, **getattr(metric, 'details', {})}
+    figures = {**metrics, **metric.details}
     images = len(runner.test_dataloader.dataset)
-    print_classification_metrics(figures, f'{facts["checkpoint"]} on {images} images')
+    title = f'{facts["checkpoint"]} on {images} images'
+    print_classification_metrics(figures, title, metric.taken_for())
     jobs: list[Callable[[], object]] = []
     if wanted.out is not None:
         jobs.append(partial(write_json, wanted.out, {**figures, **facts}))

@@ -10,15 +10,12 @@ import numpy as np
 from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
 
-from casvit_mm.drawing import matrix_figure, save_figure
+from casvit_mm.confusion import describe_confusions, draw_confusion_matrix
 from casvit_mm.reporting import replacing, write_json
 from casvit_mm.segmentation.hooks import draw_sample
 from casvit_mm.segmentation.metric import SegmentationIoU, class_figures, mean_known
 
-__all__ = ['draw_confusion_matrix', 'summarise', 'worst_images', 'write_analysis']
-
-_MAX_CLASSES = 80  # rows of a confusion matrix that a reader can still tell apart
-_MAX_REMARKS = 5
+__all__ = ['summarise', 'worst_images', 'write_analysis']
 
 
 def worst_images(metric: SegmentationIoU, number: int) -> list[tuple[int, float]]:
@@ -41,52 +38,15 @@ def summarise(metric: SegmentationIoU) -> dict[str, Any]:
     nothing to divide by.
     """
     names, matrix = list(metric.dataset_meta['classes']), metric.confusion_matrix
-    wrong = matrix * ~np.eye(len(names), dtype=bool)
-    remarks = []
-    for flat in np.argsort(-wrong, axis=None, kind='stable')[:_MAX_REMARKS]:
-        row, column = divmod(int(flat), len(names))
-        if wrong[row, column]:
-            remarks.append(
-                f'{names[row]} taken for {names[column]}: '
-                f'{wrong[row, column] / matrix[row].sum():.1%} of the pixels of {names[row]}, '
-                f'{wrong[row, column] / wrong.sum():.1%} of all wrong pixels.'
-            )
     classes = {
         name: {key: metric.details[f'{key}/{name}'] for key in ('IoU', 'Acc', 'pixels')}
         for name in names
     }
     return dict(
-        remarks=remarks or ['No pixel is wrong.'],
+        remarks=describe_confusions(matrix, names, 'pixel'),
         classes=classes,
         confusion_matrix=dict(labels=names, counts=matrix.tolist()),
     )
-
-
-def draw_confusion_matrix(matrix: np.ndarray, classes: list[str], out: Path) -> None:
-    """Draw what became of a class's pixels, in percent of the row.
-
-    Of more than 80 classes the 80 with the most pixels in truth and prediction are drawn.
-
-    Args:
-        matrix: Pixels, ``(C, C)``, row truth, column prediction.
-        classes: Names.
-        out: PNG file to write.
-
-    Raises:
-        InputError: If the file cannot be written.
-    """
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    title = 'Pixels of a class, in percent of its row'
-    if len(classes) > _MAX_CLASSES:
-        weight = matrix.sum(0) + matrix.sum(1)
-        kept = np.sort(np.argsort(-weight, kind='stable')[:_MAX_CLASSES])
-        title += f'\n{_MAX_CLASSES} of {len(classes)} classes, those with the most pixels'
-        share, classes = share[np.ix_(kept, kept)], [classes[k] for k in kept]
-    texts = np.array([[f'{100 * s:.0f}' if s >= 0.005 else '' for s in row] for row in share])
-    figure, axis = matrix_figure(share, texts, classes, title)
-    axis.set_xlabel('predicted as')
-    axis.set_ylabel('truth')
-    save_figure(figure, out)
 
 
 def write_analysis(
@@ -125,8 +85,12 @@ def write_analysis(
         for rank, (index, score) in enumerate(worst, 1)
     ]
     write_json(folder / 'analysis.json', summary)
-    classes = list(metric.dataset_meta['classes'])
-    draw_confusion_matrix(metric.confusion_matrix, classes, folder / 'confusion_matrix.png')
+    draw_confusion_matrix(
+        metric.confusion_matrix,
+        metric.dataset_meta['classes'],
+        folder / 'confusion_matrix.png',
+        unit='pixel',
+    )
     for (index, _), entry in zip(worst, summary['worst_images'], strict=True):
         (sample,) = model.test_step(pseudo_collate([dataset[index]]))
         title = Path(entry['img_path']).name
