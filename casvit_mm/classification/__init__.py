@@ -1,0 +1,6 @@
+"""What classification configs use beside the backbone. Needs mmpretrain."""
+
+import casvit_mm.models  # noqa: F401  registers CASViT for configs that import only this
+from casvit_mm.classification.dataset import ClassDataset
+
+__all__ = ['ClassDataset']
