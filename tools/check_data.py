@@ -6,8 +6,9 @@ python tools/check_data.py dataset.yaml --config configs/maskrcnn_casvit_s_coco.
 python tools/check_data.py dataset.yaml --fix clean
 python tools/check_data.py --layout coco              # COCO, ADE20K, ImageNet as downloaded
 
-Boxes, masks and label maps: what dataset.yaml describes is recognised. --config and --fix are for
-detection. Ends with status 0 if training would start, and 2 if not, as tools/train.py would.
+Boxes, masks, label maps and images in classes: what dataset.yaml describes is recognised. --config
+and --fix are for detection. Ends with status 0 if training would start, and 2 if not, as
+tools/train.py would.
 """
 
 import argparse

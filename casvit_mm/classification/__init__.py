@@ -1,6 +1,7 @@
 """What classification configs use beside the backbone. Needs mmpretrain."""
 
 import casvit_mm.models  # noqa: F401  registers CASViT for configs that import only this
+from casvit_mm.classification.dataset import ClassDataset
 from casvit_mm.classification.distillation import DistilledClassifier
 from casvit_mm.classification.ema import OptimizerStepEMAHook
 from casvit_mm.classification.heads import CASViTClsHead
@@ -8,6 +9,7 @@ from casvit_mm.classification.metric import ClassificationAccuracy
 
 __all__ = [
     'CASViTClsHead',
+    'ClassDataset',
     'ClassificationAccuracy',
     'DistilledClassifier',
     'OptimizerStepEMAHook',

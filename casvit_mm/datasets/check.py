@@ -13,6 +13,7 @@ from mmengine.config import Config
 from rich.table import Table
 
 from casvit_mm.datasets.anchors import read_anchors, read_scale
+from casvit_mm.datasets.class_report import check_classes
 from casvit_mm.datasets.data_pictures import Findings, draw_classes, draw_samples, draw_sizes
 from casvit_mm.datasets.data_report import console, defect_figures, print_report, verdict
 from casvit_mm.datasets.defects import KINDS, Defect
@@ -28,6 +29,10 @@ from casvit_mm.reporting import write_json
 
 __all__ = ['check_data']
 
+_OTHERS = {
+    'segmentation': ('label maps', check_labels),
+    'classification': ('images in classes', check_classes),
+}
 _CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
@@ -42,8 +47,9 @@ def check_data(
     """Check a data set, print a report, and write pictures and ``report.json``.
 
     Args:
-        data: ``dataset.yaml``; see :mod:`casvit_mm.datasets.description`, and for label maps
-            :mod:`casvit_mm.datasets.label_data`.
+        data: ``dataset.yaml``; see :mod:`casvit_mm.datasets.description`, for label maps
+            :mod:`casvit_mm.datasets.label_data`, and for images in classes
+            :mod:`casvit_mm.datasets.class_data`.
         out: Folder for what is written.
         config: Detection config to judge by. None takes a published one that fits the data, and
             lets objects be without masks.
@@ -55,16 +61,18 @@ def check_data(
 
     Raises:
         InputError: If the description or the config cannot be read, the copy not be made, or
-            ``config`` or ``fix`` is given for label maps.
+            ``config`` or ``fix`` is given for data of another task.
     """
-    if described_task(data) == 'segmentation':
+    task = described_task(data)
+    if task in _OTHERS:
+        what, check = _OTHERS[task]
         for option, value in (('--fix', fix), ('--config', config)):
             if value is not None:
                 raise InputError(
-                    f'{option} is for detection data, and {data} describes label maps; leave it '
-                    'out. The report says for each defect how to mend it.'
+                    f'{option} is for detection data, and {data} describes {what}; leave it out. '
+                    'The report says for each defect how to mend it.'
                 )
-        return check_labels(data, out, read_images)
+        return check(data, out, read_images)
     if fix is not None and not read_images:
         raise InputError('--fix must know which images can be read; leave --fast out')
     cfg = None if config is None else _load_config(config)

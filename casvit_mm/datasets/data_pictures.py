@@ -25,6 +25,7 @@ __all__ = [
     'Findings',
     'add_legend',
     'draw_classes',
+    'draw_counts',
     'draw_samples',
     'draw_sizes',
     'read_picture',
@@ -57,17 +58,30 @@ def draw_classes(objects: dict[str, Objects], out: Path) -> Path:
     """Draw how many objects of each class every split holds, crowds left out."""
     names = list(dict.fromkeys(name for split in objects.values() for name in split.classes))
     counts = {split: _counts(found, names) for split, found in objects.items()}
+    return draw_counts(counts, names, 'objects', out)
+
+
+def draw_counts(counts: dict[str, np.ndarray], names: list[str], what: str, out: Path) -> Path:
+    """Draw bars of how many there are of each class in every split.
+
+    Args:
+        counts: Integers ``(classes,)`` by split; those of the first decide the order.
+        names: Of the classes.
+        what: What is counted, in the plural.
+        out: PNG file.
+    """
     order = np.argsort(-next(iter(counts.values())), kind='stable')
     panels = np.array_split(order, -(-len(names) // _PANEL))
     height = 1.5 + max(0.28, 0.15 * len(counts)) * max(len(panels[0]), 2)
     figure = Figure(figsize=(8 if len(panels) == 1 else 5 * len(panels), height), dpi=110)
     figure.set_layout_engine('constrained')
-    figure.suptitle('Objects per class')
+    figure.suptitle(f'{what.capitalize()} per class')
     largest = max(int(count.max(initial=1)) for count in counts.values())
     least = min(int(count.min(initial=largest)) for count in counts.values())
     for position, panel in enumerate(panels, 1):
         axis = figure.add_subplot(1, len(panels), position)
         _draw_bars(axis, panel, names, counts)
+        axis.set_xlabel(what)
         if largest > 50 * max(1, least):
             axis.set_xscale('symlog')
             axis.xaxis.set_major_formatter('{x:g}')
@@ -90,7 +104,6 @@ def _draw_bars(
         axis.bar_label(bars, padding=2, fontsize=7)
     axis.set_yticks(-np.arange(len(panel)), [shorten(names[i]) for i in panel])
     axis.set_ylim(-len(panel) + 0.4, 0.6)
-    axis.set_xlabel('objects')
     axis.grid(axis='x', alpha=0.3)
 
 

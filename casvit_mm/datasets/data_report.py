@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from casvit_mm.datasets.defects import KINDS, Defect, Kind
 from casvit_mm.datasets.inspect import Inspection
+from casvit_mm.reporting import write_json
 
 __all__ = [
     'console',
@@ -20,7 +22,10 @@ __all__ = [
     'findings_in_short',
     'print_findings',
     'print_report',
+    'spread',
     'verdict',
+    'verdict_on',
+    'write_report',
 ]
 
 _FIRST_PLACES = 3
@@ -46,6 +51,17 @@ def verdict(inspection: Inspection) -> str:
     return f'{text}; {findings_in_short(defects)}'
 
 
+def verdict_on(found: dict[str, list[Defect]]) -> str:
+    """Say in one line whether training would start in spite of defects, given by split."""
+    defects = [defect for of_split in found.values() for defect in of_split]
+    if fatal := sum(defect.fatal for defect in defects):
+        return (
+            f'NO: training would refuse this data; {fatal} '
+            f'{"place stops" if fatal == 1 else "places stop"} it.'
+        )
+    return f'YES: training can start; {findings_in_short(defects)}'
+
+
 def findings_in_short(defects: list[Defect]) -> str:
     """Return the end of a verdict on data that can be trained on."""
     if not defects:
@@ -68,6 +84,49 @@ def defect_figures(inspection: Inspection) -> list[dict[str, Any]]:
         for split, defects in inspection.defects.items()
         for d in defects
     ]
+
+
+def write_report(
+    out: Path,
+    data: str | Path,
+    images_read: bool,
+    figures: dict[str, dict[str, Any]],
+    found: dict[str, list[Defect]],
+    pictures: list[Path | None],
+) -> None:
+    """Write ``report.json``, and print where it and the pictures are.
+
+    Args:
+        out: Folder to write to.
+        data: The description that was checked.
+        images_read: Whether image files were read.
+        figures: Figures by split.
+        found: Defects by split.
+        pictures: Files that were drawn; None for those that could not be.
+    """
+    report = dict(
+        data=str(data),
+        verdict=verdict_on(found),
+        trainable=not any(d.fatal for defects in found.values() for d in defects),
+        images_read=images_read,
+        splits=figures,
+        defects=[
+            dict(split=name, kind=d.kind, where=d.where, message=d.message, fatal=d.fatal)
+            for name, defects in found.items()
+            for d in defects
+        ],
+        pictures=[path.name for path in pictures if path is not None],
+    )
+    write_json(out / 'report.json', report)
+    text = f'Pictures and report.json (every place of every finding): {out}'
+    console().print(text, soft_wrap=True)
+
+
+def spread(values: np.ndarray) -> list[int]:
+    """Return least, median and most of ``(N,)`` values; nothing of none."""
+    if not len(values):
+        return []
+    return np.percentile(values, (0, 50, 100), method='nearest').astype(int).tolist()
 
 
 def _image_name(inspection: Inspection, split: str, defect: Defect) -> str | None:

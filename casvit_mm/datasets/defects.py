@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ['KINDS', 'Defect', 'Kind', 'first_of', 'name_annotation']
+__all__ = ['KINDS', 'Defect', 'Kind', 'first_of', 'name_annotation', 'remarks_of']
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,14 @@ def first_of(messages: Sequence[str]) -> str:
         return messages[0]
     more = f'{len(messages) - 1} more like it: python tools/check_data.py lists them all.'
     return f'{messages[0].removesuffix(".")}. {more}'
+
+
+def remarks_of(defects: Sequence[Defect]) -> tuple[str, ...]:
+    """Return one message per kind of defect."""
+    messages: dict[str, list[str]] = {}
+    for defect in defects:
+        messages.setdefault(defect.kind, []).append(defect.message)
+    return tuple(map(first_of, messages.values()))
 
 
 def name_annotation(annotation: dict[str, Any]) -> str:

@@ -18,9 +18,10 @@ takes one set apart.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -35,13 +36,18 @@ __all__ = [
     'described_task',
     'read_description',
     'read_entries',
+    'read_names',
     'read_own_data',
+    'read_splits',
     'refuse_other_task',
     'refuse_unknown',
 ]
 
+S = TypeVar('S')
+
 SPLITS = ('train', 'val', 'test')
 _TRUTH = {'detection': 'annotations', 'segmentation': 'labels'}  # the field that tells the task
+_NAMED = {task: f'{field}:' for task, field in _TRUTH.items()} | {'classification': 'images: alone'}
 
 
 @dataclass(frozen=True)
@@ -122,26 +128,53 @@ def read_own_data(path: str | Path) -> OwnData:
     refuse_unknown(content, known, str(path))
 
     root = (path.parent / str(content.get('root', '.'))).resolve()
-    split = None
-    if 'data' in content or 'split' in content:
-        split = _read_split(content, path)
-        sources = _read_sources(content['data'], 'data', root, path)
-        has_test = isinstance(split, RandomSplit) and split.test > 0
-        splits = dict.fromkeys(SPLITS if has_test else SPLITS[:2], sources)
-    else:
-        splits = {}
-        for name in SPLITS:
-            if name in content:
-                splits[name] = _read_sources(content[name], name, root, path)
-            elif name != 'test':
-                raise InputError(
-                    f'{path} lacks {name!r}, with fields annotations and images. To split one set '
-                    'by chance, name it under data: and add split: {val: 0.2}.'
-                )
+    splits, split = read_splits(
+        content,
+        path,
+        'fields annotations and images',
+        lambda value, name: _read_sources(value, name, root, path),
+    )
     max_dets = content.get('max_dets', 100)
     if not isinstance(max_dets, int) or isinstance(max_dets, bool) or max_dets < 1:
         raise InputError(f'{path}: max_dets must be a positive integer, got {max_dets!r}')
     return OwnData(path, root, splits, split, _read_classes(content, path), max_dets)
+
+
+def read_splits(
+    content: dict[str, Any],
+    path: Path,
+    needed: str,
+    read_sources: Callable[[Any, str], tuple[S, ...]],
+) -> tuple[dict[str, tuple[S, ...]], RandomSplit | FoldSplit | None]:
+    """Read the sources of each split, or of the one set that is taken apart.
+
+    Args:
+        content: Fields of the description.
+        path: The description.
+        needed: What a split has, for the message where one is missing.
+        read_sources: Reads what stands under the given name.
+
+    Returns:
+        Sources by split, as :class:`OwnData` has them, and how they are taken apart.
+
+    Raises:
+        InputError: If train or val is missing, or ``split`` is malformed.
+    """
+    if 'data' in content or 'split' in content:
+        split = _read_split(content, path)
+        sources = read_sources(content['data'], 'data')
+        has_test = isinstance(split, RandomSplit) and split.test > 0
+        return dict.fromkeys(SPLITS if has_test else SPLITS[:2], sources), split
+    splits = {}
+    for name in SPLITS:
+        if name in content:
+            splits[name] = read_sources(content[name], name)
+        elif name != 'test':
+            raise InputError(
+                f'{path} lacks {name!r}, with {needed}. To split one set by chance, name it under '
+                'data: and add split: {val: 0.2}.'
+            )
+    return splits, None
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
@@ -178,7 +211,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def described_task(path: str | Path) -> str | None:
-    """Return ``'detection'`` or ``'segmentation'``; None if no source says what it is for.
+    """Return ``'detection'``, ``'segmentation'`` or ``'classification'``; None without a source.
 
     Raises:
         InputError: If the file cannot be read, or has sources of both kinds.
@@ -193,27 +226,34 @@ def refuse_other_task(content: dict[str, Any], task: str, path: Path) -> None:
         InputError: Naming both tasks.
     """
     described = _task_of(content, path)
-    if described not in (None, task):
-        raise InputError(
-            f'{path} (--data) describes {described} data: its sources name '
-            f'{_TRUTH[str(described)]}:. {task.capitalize()} needs {_TRUTH[task]}:. Use a '
-            f'{described} config with this data, or describe other data.'
-        )
+    if described is None or described == task:
+        return
+    cure = f'Use a {described} config with this data, or describe other data.'
+    if described == 'classification':
+        cure = f'Add {_NAMED[task]} to every source, or use a classification config with this data.'
+    raise InputError(
+        f'{path} (--data) describes {described} data: its sources name {_NAMED[described]}. '
+        f'{task.capitalize()} needs {_NAMED[task]}. {cure}'
+    )
 
 
 def _task_of(content: dict[str, Any], path: Path) -> str | None:
     found = set()
+    with_images = False
     for name in ('data', *SPLITS):
         value = content.get(name)
         for entry in value if isinstance(value, list) else [value]:
             if isinstance(entry, dict):
                 found |= {task for task, field in _TRUTH.items() if field in entry}
+                with_images |= 'images' in entry
     if len(found) > 1:
         raise InputError(
             f'{path} (--data) has sources with annotations: (detection) and with labels: '
             '(segmentation); describe the two in files of their own'
         )
-    return found.pop() if found else None
+    if found:
+        return found.pop()
+    return 'classification' if with_images else None
 
 
 def refuse_unknown(content: dict, known: set[str], where: str) -> None:
@@ -250,6 +290,26 @@ def read_entries(
             raise InputError(f'{path}: {name!r} needs the fields {" and ".join(needed)}')
         refuse_unknown(entry, {*needed, *optional}, f'{path}, {name!r}')
     return [{field: str(written) for field, written in entry.items()} for entry in entries]
+
+
+def read_names(value: list | dict, path: Path) -> tuple[str, ...]:
+    """Return the names of classes that stand under ``classes``, without blanks around them.
+
+    Raises:
+        InputError: If one is no text to YAML, or stands twice.
+    """
+    for name in value:
+        if not isinstance(name, (str, int, float)) or isinstance(name, bool):
+            raise InputError(
+                f'{path}: YAML takes a name under classes for {name!r}; put it in quotation marks'
+            )
+    names = tuple(str(name).strip() for name in value)
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError(
+            f'{path}: classes names {twice[0]!r} twice; every class needs its own name'
+        )
+    return names
 
 
 def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[Source, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
@@ -21,10 +22,12 @@ from casvit_mm.datasets.coco import is_id, is_size
 from casvit_mm.datasets.defects import Defect
 
 __all__ = [
+    'END_BYTES',
     'ImageScan',
     'duplicate_defects',
     'file_defects',
     'is_turned',
+    'lacks_end',
     'read_in_threads',
     'scan_images',
     'scan_split',
@@ -37,6 +40,10 @@ _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 exchange width and height
 _HASH_SIDE = 16  # 256 bits: 64 confuse images that have much empty ground
 _HASH_DISTANCE = 16  # bits of 256
 _CORRELATION = 0.98
+_DECODED_BY_PILLOW = (b'\xff\xd8', b'\x89PNG')  # for sure, if whole
+_ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND\xaeB`\x82'}
+END_BYTES = 64
+_CUT = re.compile('truncated|broken|unrecognized data', re.IGNORECASE)  # words of its faults
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ class ImageScan:
         digest: SHA-256 of the file.
         thumbnail: Grey values in standard deviations from their mean, ``(16, 17)``; None where the
             image is uniform or cannot be read.
+        damage: What is wrong with a JPEG or PNG file that training would read all the same, with
+            grey in place of what is lost; None if nothing is.
     """
 
     error: str | None = None
@@ -57,6 +66,7 @@ class ImageScan:
     upright: tuple[int, int] = (0, 0)
     digest: bytes = b''
     thumbnail: np.ndarray | None = None
+    damage: str | None = None
 
 
 def scan_split(content: dict[str, Any], folder: Path, name: str) -> dict[int, ImageScan]:
@@ -127,8 +137,23 @@ def _scan(path: Path) -> ImageScan:
         return _scan_as_training(data, f'{type(error).__name__}: {error}', digest)
     if not cv2.haveImageReader(str(path)):
         return _scan_as_training(data, f'OpenCV cannot read {image.format}', digest)
+    if lacks_end(data[-END_BYTES:], image.format):
+        found = _scan_as_training(data, 'its end is missing', digest)
+        if found.error:
+            return found
     upright = stored[::-1] if turned else stored
     return ImageScan(None, stored, upright, digest, thumbnail)
+
+
+def lacks_end(tail: bytes, kind: str | None) -> bool:
+    """Return whether a file does not end as its format does.
+
+    Args:
+        tail: Its last :data:`END_BYTES` bytes; some cameras and programs write more behind the end.
+        kind: Its format, as Pillow names it; only of JPEG and PNG the end is known.
+    """
+    end = _ENDS.get(str(kind))
+    return end is not None and end not in tail
 
 
 def is_turned(image: Image.Image) -> bool:
@@ -144,7 +169,8 @@ def _scan_as_training(data: bytes, fault: str, digest: bytes) -> ImageScan:
     if pixels is None:
         return ImageScan(fault, digest=digest)
     height, width = pixels.shape[:2]
-    return ImageScan(None, (width, height), (width, height), digest)
+    damage = fault if data.startswith(_DECODED_BY_PILLOW) and _CUT.search(fault) else None
+    return ImageScan(None, (width, height), (width, height), digest, damage=damage)
 
 
 def _thumbnail(image: Image.Image) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from casvit_mm.datasets.defects import Defect, Kind, first_of
+from casvit_mm.datasets.defects import Defect, Kind, first_of, remarks_of
 from casvit_mm.datasets.image_scan import read_in_threads
 from casvit_mm.datasets.label_data import IGNORED, LabelData
 from casvit_mm.datasets.label_pairs import LabelPair, find_pairs
@@ -172,17 +172,9 @@ def prepare_label_data(
             pairs,
             pixels,
             int(inspection.counts(name).sum() - pixels.sum()),
-            _remarks(inspection.defects[name]),
+            remarks_of(inspection.defects[name]),
         )
     return {name: prepared[data.used_split(name)] for name in splits}
-
-
-def _remarks(defects: list[Defect]) -> tuple[str, ...]:
-    """Return one message per kind."""
-    messages: dict[str, list[str]] = {}
-    for defect in defects:
-        messages.setdefault(defect.kind, []).append(defect.message)
-    return tuple(map(first_of, messages.values()))
 
 
 def _foreign_values(inspection: LabelInspection, split: str) -> Iterator[Defect]:

@@ -26,6 +26,7 @@ from casvit_mm.datasets.description import (
     SPLITS,
     read_description,
     read_entries,
+    read_names,
     refuse_other_task,
     refuse_unknown,
 )
@@ -172,17 +173,7 @@ def _read_classes(
             f'{path}: classes must list the names in the order of the label values, like '
             '[sky, road], or with colours, like {sky: [70, 130, 180], road: [128, 64, 128]}'
         )
-    for name in value:
-        if not isinstance(name, (str, int, float)) or isinstance(name, bool):
-            raise InputError(
-                f'{path}: YAML takes a name under classes for {name!r}; put it in quotation marks'
-            )
-    names = tuple(str(name).strip() for name in value)
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise InputError(
-            f'{path}: classes names {twice[0]!r} twice; every value needs its own name'
-        )
+    names = read_names(value, path)
     first = int(reduce_zero_label)
     if len(names) < 2:
         raise InputError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from casvit_mm.datasets.label_data import (
     LabelData,
     LabelSource,
 )
-from casvit_mm.datasets.sources import read_list, stem
+from casvit_mm.datasets.sources import find_files, read_list, stem
 from casvit_mm.datasets.voc import IMAGE_SUFFIXES
 from casvit_mm.errors import InputError
 
@@ -85,30 +84,15 @@ def _pair(source: LabelSource, where: str) -> tuple[list[LabelPair], list[Defect
 
 
 def _list_files(source: LabelSource) -> _Files:
-    images = _walk(source.images, source.image_suffix, IMAGE_SUFFIXES)
-    labels = _walk(source.labels, source.label_suffix, LABEL_SUFFIXES)
-    jpeg = {} if source.label_suffix else _walk(source.labels, None, JPEG_SUFFIXES)
+    images = find_files(source.images, IMAGE_SUFFIXES, source.image_suffix)
+    labels = find_files(source.labels, LABEL_SUFFIXES, source.label_suffix)
+    jpeg = {} if source.label_suffix else find_files(source.labels, JPEG_SUFFIXES)
     # In one folder for both, the longer suffix tells which a file is.
     if len(source.label_suffix or '') > len(source.image_suffix or ''):
         images = _leave_out(images, labels)
     elif source.image_suffix:
         labels, jpeg = _leave_out(labels, images), _leave_out(jpeg, images)
     return _Files(images, labels, jpeg)
-
-
-def _walk(folder: Path, suffix: str | None, known: set[str]) -> dict[str, list[Path]]:
-    """Return the files below ``folder`` by their path from there without suffix, sorted."""
-    found: dict[str, list[Path]] = {}
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if name[0] != '.')
-        for name in sorted(name for name in names if name[0] != '.'):
-            path = Path(parent, name)
-            if path.suffix.lower() not in known or not name.endswith(suffix or ''):
-                continue
-            relative = path.relative_to(folder).as_posix()
-            key = relative.removesuffix(suffix) if suffix else os.path.splitext(relative)[0]
-            found.setdefault(key, []).append(path)
-    return found
 
 
 def _leave_out(

@@ -9,13 +9,18 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from casvit_mm.datasets.data_report import console, findings_in_short, print_findings
+from casvit_mm.datasets.data_report import (
+    console,
+    print_findings,
+    spread,
+    verdict_on,
+    write_report,
+)
 from casvit_mm.datasets.defects import Defect
 from casvit_mm.datasets.image_scan import duplicate_defects, scan_images
 from casvit_mm.datasets.label_checks import LABEL_KINDS, LabelInspection, inspect_labels
 from casvit_mm.datasets.label_data import LabelData, read_label_data
 from casvit_mm.datasets.label_pictures import draw_label_samples
-from casvit_mm.reporting import write_json
 
 __all__ = ['check_labels']
 
@@ -44,7 +49,7 @@ def check_labels(data: str | Path, out: str | Path, read_images: bool = True) ->
     figures = {name: _describe(inspection, name) for name in inspection.pairs}
     screen = console()
     colour = 'green' if inspection.trainable() else 'red'
-    verdict = _verdict(inspection)
+    verdict = verdict_on(inspection.defects)
     screen.print(verdict, style=f'bold {colour}', soft_wrap=True, markup=False)
     print_findings(screen, inspection.defects, LABEL_KINDS, lambda _, defect: defect.where)
     screen.print(_split_table(figures))
@@ -56,21 +61,7 @@ def check_labels(data: str | Path, out: str | Path, read_images: bool = True) ->
             draw_label_samples(inspection, name, out / f'samples_{name}.png')
             for name in inspection.pairs
         ]
-    report: dict[str, Any] = dict(
-        data=str(data),
-        verdict=verdict,
-        trainable=inspection.trainable(),
-        images_read=read_images,
-        splits=figures,
-        defects=[
-            dict(split=name, kind=d.kind, where=d.where, message=d.message, fatal=d.fatal)
-            for name, defects in inspection.defects.items()
-            for d in defects
-        ],
-        pictures=[path.name for path in pictures if path is not None],
-    )
-    write_json(out / 'report.json', report)
-    screen.print(f'Pictures and report.json (every place of every finding): {out}', soft_wrap=True)
+    write_report(out, data, read_images, figures, inspection.defects, pictures)
     return inspection.trainable()
 
 
@@ -90,17 +81,6 @@ def _add_image_defects(inspection: LabelInspection) -> None:
         inspection.defects[name] += found
 
 
-def _verdict(inspection: LabelInspection) -> str:
-    """Say in one line whether training would start."""
-    defects = [d for found in inspection.defects.values() for d in found]
-    if fatal := sum(d.fatal for d in defects):
-        return (
-            f'NO: training would refuse this data; {fatal} '
-            f'{"place stops" if fatal == 1 else "places stop"} it.'
-        )
-    return f'YES: training can start; {findings_in_short(defects)}'
-
-
 def _describe(inspection: LabelInspection, split: str) -> dict[str, Any]:
     """Return the figures of a split, as plain values."""
     pixels = inspection.pixels(split)
@@ -109,20 +89,13 @@ def _describe(inspection: LabelInspection, split: str) -> dict[str, Any]:
     names = inspection.data.classes
     return dict(
         images=len(inspection.pairs[split]),
-        width=_three(sizes[:, 0]),
-        height=_three(sizes[:, 1]),
+        width=spread(sizes[:, 0]),
+        height=spread(sizes[:, 1]),
         pixels=int(counts.sum()),
         ignored_or_foreign_pixels=int(counts.sum() - pixels.sum()),
         pixels_per_class=dict(zip(names, pixels.sum(axis=0).tolist(), strict=True)),
         images_per_class=dict(zip(names, (pixels > 0).sum(axis=0).tolist(), strict=True)),
     )
-
-
-def _three(values: np.ndarray) -> list[int]:
-    """Return least, median and most."""
-    if not len(values):
-        return []
-    return np.percentile(values, (0, 50, 100), method='nearest').astype(int).tolist()
 
 
 def _split_table(figures: dict[str, dict[str, Any]]) -> Table:

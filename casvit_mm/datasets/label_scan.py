@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from casvit_mm.datasets.defects import Defect
-from casvit_mm.datasets.image_scan import is_turned
+from casvit_mm.datasets.image_scan import END_BYTES, is_turned, lacks_end
 from casvit_mm.datasets.images import read_image
 from casvit_mm.datasets.label_pairs import LabelPair
 from casvit_mm.errors import InputError
@@ -20,9 +20,6 @@ __all__ = ['PairScan', 'scan_pair']
 
 _PNG = b'\x89PNG\r\n\x1a\n'
 _CURE = 'docs/own_data.md#label-maps shows how to convert.'
-# How a whole file ends; some cameras and programs write more behind it.
-_ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND'}
-_END_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -157,13 +154,9 @@ def _image_size(path: str) -> tuple[tuple[int, int], bool]:
 
 
 def _seems_cut(path: str, kind: str | None) -> bool:
-    """Return whether a file does not end as its format does."""
-    end = _ENDS.get(str(kind))
-    if end is None:
-        return False
     with open(path, 'rb') as file:
-        file.seek(max(0, os.path.getsize(path) - _END_BYTES))
-        return end not in file.read()
+        file.seek(max(0, os.path.getsize(path) - END_BYTES))
+        return lacks_end(file.read(), kind)
 
 
 def _size_by_opencv(path: str) -> tuple[int, int]:

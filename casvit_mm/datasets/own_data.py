@@ -19,8 +19,10 @@ from casvit_mm.reporting import write_json
 
 __all__ = [
     'PreparedSplit',
+    'add_import',
     'apply_own_data',
     'check_reads_coco',
+    'describe_other_classes',
     'describe_shared',
     'dicts_in',
     'empty_class',
@@ -30,6 +32,8 @@ __all__ = [
     'open_names',
     'prepare_own_data',
     'raise_max_dets',
+    'refuse_class_weights',
+    'require_pipelines',
     'set_num_classes',
     'shared_images',
 ]
@@ -264,6 +268,64 @@ def needs_masks(cfg: Config) -> bool:
     """Return whether the config's model learns and is scored by masks."""
     metric = cfg.val_evaluator.get('metric', [])
     return 'segm' in ([metric] if isinstance(metric, str) else metric)
+
+
+def require_pipelines(cfg: Config) -> None:
+    """Refuse a config without a dataset that ``--data`` could read through.
+
+    Raises:
+        InputError: If a dataloader is missing, or its dataset has no pipeline.
+    """
+    for name in ('train', 'val', 'test'):
+        loader = cfg.get(f'{name}_dataloader')
+        if loader is None or 'pipeline' not in innermost_dataset(loader):
+            raise InputError(
+                f'{cfg.filename}: {name}_dataloader holds no dataset with a pipeline, which --data '
+                'could read through'
+            )
+
+
+def refuse_class_weights(cfg: Config, num_classes: int) -> None:
+    """Refuse losses with a weight per class of other data.
+
+    Raises:
+        InputError: Naming the loss and both numbers.
+    """
+    for node in dicts_in(cfg.model):
+        weights = node.get('class_weight')
+        # Heads that classify queries weigh "no object" as well.
+        if isinstance(weights, (list, tuple)) and len(weights) - num_classes not in (0, 1):
+            raise InputError(
+                f'{cfg.filename}: a {node.get("type")} of the model has class_weight for '
+                f'{len(weights)} classes, and the data has {num_classes}. Give weights for these '
+                'by --cfg-options, or None.'
+            )
+
+
+def describe_other_classes(path: Path, data: tuple[str, ...], checkpoint: tuple[str, ...]) -> str:
+    """Return the message for a checkpoint that knows other classes than the data has.
+
+    Args:
+        path: The description.
+        data: Its classes.
+        checkpoint: Those of the checkpoint.
+    """
+    message = f'{path} and the checkpoint disagree on the classes: '
+    if sorted(checkpoint) == sorted(data):
+        return f'{message}the same names in another order. The checkpoint has {list(checkpoint)}.'
+    added = [name for name in data if name not in checkpoint]
+    missing = [name for name in checkpoint if name not in data]
+    return (
+        f'{message}{len(data)} and {len(checkpoint)} names; only the data has {added}, only '
+        f'the checkpoint {missing}. A trained model knows the classes that it was trained on.'
+    )
+
+
+def add_import(cfg: Config, module: str) -> None:
+    """Let a config import a module that registers what it names, in place."""
+    imports = cfg.get('custom_imports', dict(imports=[]))
+    names = dict.fromkeys([*imports['imports'], module])
+    cfg.custom_imports = dict(imports, imports=list(names))
 
 
 def innermost_dataset(loader: ConfigDict) -> ConfigDict:

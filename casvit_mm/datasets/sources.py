@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.coco import read_annotations
-from casvit_mm.datasets.description import OwnData, Source
+from casvit_mm.datasets.description import FoldSplit, OwnData, RandomSplit, Source
 from casvit_mm.datasets.splitting import split_names
 from casvit_mm.datasets.voc import IMAGE_SUFFIXES, read_voc
 from casvit_mm.errors import InputError
 
-__all__ = ['LoadedSplit', 'load_split', 'read_list', 'stem']
+__all__ = ['LoadedSplit', 'find_files', 'load_split', 'read_list', 'stem']
 
 
 @dataclass
@@ -58,7 +58,7 @@ def load_split(data: OwnData, name: str) -> LoadedSplit:
     sources = data.splits[name]
     parts = [_load_source(source, name, data) for source in sources]
     if data.split is not None:
-        _keep_split(parts, name, data)
+        _keep_split(parts, name, data, data.split)
     split = parts[0] if len(parts) == 1 else _join(parts, name, data)
     if data.classes is not None:
         _apply_classes(split, data.classes, data)
@@ -101,13 +101,40 @@ def read_list(path: Path, where: str) -> dict[str, int]:
     """
     if not path.is_file():
         raise InputError(f'list {path} ({where}) does not exist')
-    lines = [line.strip() for line in path.read_text().splitlines()]
+    try:
+        lines = [line.strip() for line in path.read_text('utf-8-sig').splitlines()]
+    except UnicodeDecodeError as error:
+        raise InputError(f'list {path} ({where}) is no text in UTF-8: {error}') from error
     names = [line for line in lines if line]
     twice = [line for line, count in Counter(names).items() if count > 1]
     if not names or twice:
         fault = f'names {twice[0]!r} twice' if twice else 'is empty'
         raise InputError(f'list {path} ({where}) {fault}; it needs one image per line')
     return {line: number for number, line in enumerate(lines, 1) if line}
+
+
+def find_files(folder: Path, known: set[str], suffix: str | None = None) -> dict[str, list[Path]]:
+    """Find the files in a folder and in those below it, without hidden ones, in order.
+
+    Args:
+        folder: Where to look; links are followed.
+        known: Suffixes of the files to take, in lower case, e.g. ``'.png'``.
+        suffix: How their names end beside that; None for no such condition.
+
+    Returns:
+        The files by their path from ``folder`` without suffix.
+    """
+    found: dict[str, list[Path]] = {}
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if name[0] != '.')
+        for name in sorted(name for name in names if name[0] != '.'):
+            path = Path(parent, name)
+            if path.suffix.lower() not in known or not name.endswith(suffix or ''):
+                continue
+            relative = path.relative_to(folder).as_posix()
+            key = relative.removesuffix(suffix) if suffix else os.path.splitext(relative)[0]
+            found.setdefault(key, []).append(path)
+    return found
 
 
 def stem(name: str) -> str:
@@ -167,7 +194,9 @@ def _keep_listed(part: LoadedSplit, names: list[str], source: Source) -> None:
     _keep_images(part, kept)
 
 
-def _keep_split(parts: list[LoadedSplit], name: str, data: OwnData) -> None:
+def _keep_split(
+    parts: list[LoadedSplit], name: str, data: OwnData, split: RandomSplit | FoldSplit
+) -> None:
     """Keep what belongs to split ``name`` of a set that is taken apart."""
     by_name: dict[str, tuple[LoadedSplit, Any]] = {}
     for part in parts:
@@ -177,7 +206,7 @@ def _keep_split(parts: list[LoadedSplit], name: str, data: OwnData) -> None:
             if key in by_name:
                 raise InputError(f'{part.where}: image {key} is listed twice; remove one entry')
             by_name[key] = (part, image['id'])
-    chosen = split_names(data, list(by_name))[name]
+    chosen = split_names(data.path, split, list(by_name))[name]
     for part in parts:
         _keep_images(part, {i for key, (p, i) in by_name.items() if p is part and key in chosen})
 

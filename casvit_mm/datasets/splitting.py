@@ -4,36 +4,44 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Collection
 from pathlib import Path
 
-from casvit_mm.datasets.description import FoldSplit, OwnData, RandomSplit
+from casvit_mm.datasets.description import FoldSplit, RandomSplit
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import write_json
 
 __all__ = ['split_names']
 
 
-def split_names(data: OwnData, names: list[str]) -> dict[str, set[str]]:
+def split_names(
+    path: Path, split: RandomSplit | FoldSplit, names: list[str], kept: Collection[str] = ()
+) -> dict[str, set[str]]:
     """Return which of ``names`` (images) belong to each split.
 
     A random split is drawn once and written to ``<description>.split.json``; every later command
     reads it there, so training and evaluation agree whatever happens to the set in between.
+
+    Args:
+        path: The description.
+        split: How it takes the images apart.
+        names: The images.
+        kept: Those of them that a random split leaves in train.
 
     Raises:
         InputError: If there are too few images, the written split does not fit the description or
             the images any more, or it cannot be written.
     """
     names = sorted(names)
-    if isinstance(data.split, FoldSplit):
-        return _fold(data, data.split, names)
-    assert data.split is not None
-    return _drawn(data, data.split, names)
+    if isinstance(split, FoldSplit):
+        return _fold(path, split, names)
+    return _drawn(path, split, names, kept)
 
 
-def _fold(data: OwnData, split: FoldSplit, names: list[str]) -> dict[str, set[str]]:
+def _fold(path: Path, split: FoldSplit, names: list[str]) -> dict[str, set[str]]:
     if len(names) < split.folds:
         raise InputError(
-            f'{data.path}: {split.folds} folds need as many images, and there are {len(names)}'
+            f'{path}: {split.folds} folds need as many images, and there are {len(names)}'
         )
     # Blocks of neighbours: pictures taken one after the other are alike, and should not lie on
     # both sides.
@@ -41,31 +49,33 @@ def _fold(data: OwnData, split: FoldSplit, names: list[str]) -> dict[str, set[st
     return {'train': set(names[:start] + names[end:]), 'val': set(names[start:end])}
 
 
-def _drawn(data: OwnData, split: RandomSplit, names: list[str]) -> dict[str, set[str]]:
-    record = data.path.with_suffix('.split.json')
+def _drawn(
+    path: Path, split: RandomSplit, names: list[str], kept: Collection[str]
+) -> dict[str, set[str]]:
+    record = path.with_suffix('.split.json')
     settings = dict(seed=split.seed, val=split.val, test=split.test)
     if record.is_file():
         return _read_record(record, settings, names)
-    drawn = list(names)
+    drawn = [name for name in names if name not in kept]
     random.Random(split.seed).shuffle(drawn)
     counts = {
         name: max(1, round(share * len(names))) if share else 0
         for name, share in (('val', split.val), ('test', split.test))
     }
-    if sum(counts.values()) >= len(names):
+    if sum(counts.values()) > len(names) - max(1, len(kept)):
         raise InputError(
-            f'{data.path}: {len(names)} image(s) are too few to be split; split needs one for '
-            'every part at least'
+            f'{path}: {len(names)} image(s) are too few to be split; split needs one for '
+            f'every part at least{", and for train one of every class" if kept else ""}'
         )
     parts: dict[str, set[str]] = {}
     for name, count in counts.items():
         parts[name], drawn = set(drawn[:count]), drawn[count:]
-    parts['train'] = set(drawn)
+    parts['train'] = {*drawn, *kept}
     try:
         write_json(record, dict(split=settings, **{k: sorted(v) for k, v in parts.items()}))
     except InputError as error:
         raise InputError(
-            f'the split is kept beside its description: {error} Or copy {data.path} to a folder '
+            f'the split is kept beside its description: {error} Or copy {path} to a folder '
             'where you may write, with root: naming the data.'
         ) from error
     return parts

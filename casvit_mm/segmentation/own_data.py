@@ -9,7 +9,15 @@ from mmengine.config import Config, ConfigDict
 
 from casvit_mm.datasets.label_checks import PreparedLabels
 from casvit_mm.datasets.label_data import IGNORED, LabelData
-from casvit_mm.datasets.own_data import dicts_in, innermost_dataset, set_num_classes
+from casvit_mm.datasets.own_data import (
+    add_import,
+    describe_other_classes,
+    dicts_in,
+    innermost_dataset,
+    refuse_class_weights,
+    require_pipelines,
+    set_num_classes,
+)
 from casvit_mm.errors import InputError
 
 __all__ = ['apply_label_data', 'check_reads_labels']
@@ -29,13 +37,7 @@ def check_reads_labels(cfg: Config) -> None:
             f'--data describes label maps, for segmentation configs (model EncoderDecoder); '
             f'{cfg.filename} has a model {model_type!r}. Use a segmentation config.'
         )
-    for name in ('train', 'val', 'test'):
-        loader = cfg.get(f'{name}_dataloader')
-        if loader is None or 'pipeline' not in innermost_dataset(loader):
-            raise InputError(
-                f'{cfg.filename}: {name}_dataloader holds no dataset with a pipeline, which --data '
-                'could read through'
-            )
+    require_pipelines(cfg)
 
 
 def apply_label_data(
@@ -57,8 +59,8 @@ def apply_label_data(
             other data.
     """
     if classes is not None and tuple(classes) != data.classes:
-        raise InputError(_other_classes(data, tuple(classes)))
-    _refuse_weights(cfg, len(data.classes))
+        raise InputError(describe_other_classes(data.path, data.classes, tuple(classes)))
+    refuse_class_weights(cfg, len(data.classes))
     for name, split in prepared.items():
         dataset = innermost_dataset(cfg[f'{name}_dataloader'])
         kept = {key: dataset[key] for key in _KEPT if key in dataset}
@@ -82,39 +84,12 @@ def apply_label_data(
     for node in dicts_in([cfg.model, cfg.get('val_evaluator'), cfg.get('test_evaluator')]):
         if 'ignore_index' in node:
             node.ignore_index = IGNORED
-    imports = cfg.get('custom_imports', dict(imports=[]))
-    names = dict.fromkeys([*imports['imports'], 'casvit_mm.segmentation'])
-    cfg.custom_imports = dict(imports, imports=list(names))
+    add_import(cfg, 'casvit_mm.segmentation')
 
 
 def _image_root(data: LabelData, split: str) -> str:
     """Return the folder that the images of a split have in common, as described."""
     return os.path.commonpath([source.images for source in data.splits[data.used_split(split)]])
-
-
-def _other_classes(data: LabelData, classes: tuple[str, ...]) -> str:
-    message = f'{data.path} and the checkpoint disagree on the classes: '
-    if sorted(classes) == sorted(data.classes):
-        return f'{message}the same names in another order. The checkpoint has {list(classes)}.'
-    added = [name for name in data.classes if name not in classes]
-    missing = [name for name in classes if name not in data.classes]
-    return (
-        f'{message}{len(data.classes)} and {len(classes)} names; only the data has {added}, only '
-        f'the checkpoint {missing}. A trained model knows the classes that it was trained on.'
-    )
-
-
-def _refuse_weights(cfg: Config, num_classes: int) -> None:
-    """Refuse losses with a weight per class of other data."""
-    for node in dicts_in(cfg.model):
-        weights = node.get('class_weight')
-        # Heads that classify queries weigh "no object" as well.
-        if isinstance(weights, (list, tuple)) and len(weights) - num_classes not in (0, 1):
-            raise InputError(
-                f'{cfg.filename}: a {node.get("type")} of the model has class_weight for '
-                f'{len(weights)} classes, and the data has {num_classes}. Give weights for these '
-                'by --cfg-options, or None.'
-            )
 
 
 def _loading_steps(dataset: ConfigDict) -> Iterator[ConfigDict]:

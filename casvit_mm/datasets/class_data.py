@@ -1,0 +1,146 @@
+"""The YAML file in which a user describes a set of images in classes.
+
+::
+
+    root: .                         # counts from this file; may be left out
+    train: {images: train}          # a folder with one folder of images for each class
+    val:   {images: val}
+    test:  {images: test}           # may be left out: val is used
+    classes: [cat, dog]             # may be left out: the names of the folders, sorted
+    skip_unreadable: false          # true: leaves unreadable images out instead of stopping
+
+``list`` beside ``images`` names a text file with the images to take, ``NAME`` or ``NAME LABEL`` in
+each line. The class is the first folder that NAME lies in below ``images``; of images that lie in
+none, and with ``class_from: list`` of all, it is LABEL: a name, or the position in ``classes``,
+counted from ``first_label`` (0). A list of such entries joins several sources. Instead of ``train``
+and ``val``, ``data`` with ``split: {val: 0.2, test: 0.1, seed: 0}`` takes one set apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from casvit_mm.datasets.description import (
+    SPLITS,
+    FoldSplit,
+    RandomSplit,
+    read_description,
+    read_entries,
+    read_names,
+    read_splits,
+    refuse_other_task,
+    refuse_unknown,
+)
+from casvit_mm.errors import InputError
+
+__all__ = ['ClassData', 'ClassSource', 'read_class_data']
+
+_CLASS_FROM = ('folders', 'list')
+
+
+@dataclass(frozen=True)
+class ClassSource:
+    """A folder of images whose classes are told by folders or by a list.
+
+    Attributes:
+        images: Folder of images; those in folders below count.
+        image_list: Text file with the images to take, and perhaps their labels; None takes all.
+        class_from_list: Whether labels of the list decide on the class of images in folders too.
+    """
+
+    images: Path
+    image_list: Path | None = None
+    class_from_list: bool = False
+
+
+@dataclass(frozen=True)
+class ClassData:
+    """A classification set as its YAML file describes it.
+
+    Attributes:
+        path: The YAML file.
+        root: Folder that relative paths count from.
+        splits: Sources by split; ``train`` and ``val`` always, ``test`` where given. With
+            ``split``, the same sources under every split that it makes.
+        split: How the sources are taken apart; None where the splits are given.
+        classes: Names in the order of the labels; None takes those that occur, sorted.
+        first_label: Number that lists give to the first of ``classes``.
+        skip_unreadable: Whether images that cannot be read are left out, instead of refused.
+    """
+
+    path: Path
+    root: Path
+    splits: dict[str, tuple[ClassSource, ...]]
+    split: RandomSplit | FoldSplit | None = None
+    classes: tuple[str, ...] | None = None
+    first_label: int = 0
+    skip_unreadable: bool = False
+
+    def used_split(self, name: str) -> str:
+        """Return ``name``, or ``'val'`` where there is no such split."""
+        return name if name in self.splits else 'val'
+
+
+def read_class_data(path: str | Path) -> ClassData:
+    """Read the ``dataset.yaml`` of a classification set.
+
+    Raises:
+        InputError: If it is missing, not YAML, describes another task, or has unknown, missing or
+            malformed fields.
+    """
+    path = Path(path)
+    content = read_description(path)
+    refuse_other_task(content, 'classification', path)
+    known = {'root', 'classes', 'first_label', 'skip_unreadable', 'data', 'split', *SPLITS}
+    refuse_unknown(content, known, f'{path} (--data)')
+    root = (path.parent / str(content.get('root', '.'))).resolve()
+    splits, split = read_splits(
+        content,
+        path,
+        'the field images: a folder with one folder for each class',
+        lambda value, name: _read_sources(value, name, root, path),
+    )
+    first_label = content.get('first_label', 0)
+    if not isinstance(first_label, int) or isinstance(first_label, bool) or first_label < 0:
+        raise InputError(
+            f'{path}: first_label must be the number that lists give to the first class, 0 or '
+            f'above, got {first_label!r}'
+        )
+    skip_unreadable = content.get('skip_unreadable', False)
+    if not isinstance(skip_unreadable, bool):
+        raise InputError(f'{path}: skip_unreadable must be true or false, got {skip_unreadable!r}')
+    classes = _read_classes(content.get('classes'), path)
+    return ClassData(path, root, splits, split, classes, first_label, skip_unreadable)
+
+
+def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[ClassSource, ...]:
+    sources = []
+    for entry in read_entries(value, name, path, ('images',), ('list', 'class_from')):
+        class_from = entry.get('class_from', _CLASS_FROM[0])
+        if class_from not in _CLASS_FROM:
+            raise InputError(
+                f'{path}, {name!r}: class_from must be one of {", ".join(_CLASS_FROM)}, got '
+                f'{class_from!r}'
+            )
+        if class_from == 'list' and 'list' not in entry:
+            raise InputError(f'{path}, {name!r}: class_from: list needs a text file under list:')
+        image_list = (root / entry['list']).resolve() if 'list' in entry else None
+        images = (root / entry['images']).resolve()
+        sources.append(ClassSource(images, image_list, class_from == 'list'))
+    return tuple(sources)
+
+
+def _read_classes(value: Any, path: Path) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not value:
+        raise InputError(f'{path}: classes must be a list of names, like [cat, dog]')
+    names = read_names(value, path)
+    if len(names) < 2:
+        raise InputError(
+            f'{path}: classes names {names[0]!r} alone, and with one class there is nothing to '
+            'tell apart'
+        )
+    return names
