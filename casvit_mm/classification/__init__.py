@@ -6,11 +6,16 @@ from casvit_mm.classification.distillation import DistilledClassifier
 from casvit_mm.classification.ema import OptimizerStepEMAHook
 from casvit_mm.classification.heads import CASViTClsHead
 from casvit_mm.classification.metric import ClassificationAccuracy
+from casvit_mm.classification.sampler import MultiScaleBatchSampler
+from casvit_mm.classification.transforms import MultiScaleRandomResizedCrop, TimmRandAugment
 
 __all__ = [
     'CASViTClsHead',
     'ClassDataset',
     'ClassificationAccuracy',
     'DistilledClassifier',
+    'MultiScaleBatchSampler',
+    'MultiScaleRandomResizedCrop',
     'OptimizerStepEMAHook',
+    'TimmRandAugment',
 ]

@@ -109,8 +109,8 @@ class HostStatsHook(Hook):
         """Add the two figures to the log."""
         hub = runner.message_hub
         seconds = hub.get_scalar('train/time').current()
-        images = runner.train_dataloader.batch_size or len(data_batch['inputs'])
-        hub.update_scalar('train/img_per_s', images * runner.world_size / max(seconds, 1e-9))
+        images = len(data_batch['inputs']) * runner.world_size
+        hub.update_scalar('train/img_per_s', images / max(seconds, 1e-9))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         hub.update_scalar(
             'train/host_memory_mb', peak / (2**20 if sys.platform == 'darwin' else 2**10)

@@ -93,17 +93,28 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         hub = self.runner.message_hub
         done = hub.get_info('batches_done', 0)
         hub.update_info('batches_done', 0)
-        before = hub.get_info('total_batch')
-        now = self.dataloader.batch_sampler.batch_size * get_world_size()
-        hub.update_info('total_batch', now)
-        if not done or before == now:
+        total, length = self._total_batch(), len(self.dataloader)
+        total_before = hub.get_info('total_batch')
+        length_before = hub.get_info('epoch_batches', length)
+        hub.update_info('total_batch', total)
+        hub.update_info('epoch_batches', length)
+        if not done or (total_before, length_before) == (total, length):
             return done
         self.runner.logger.warning(
-            f'the interrupted run had {before} images per iteration and this one has {now}: the '
-            'epoch goes on after about the same images, but the result will not equal that of an '
-            'unbroken run'
+            f'the interrupted run had {total_before} images per iteration and this one has '
+            f'{total}, {length_before} and {length} iterations per epoch: the epoch goes on after '
+            'about the same images, but the result will not equal that of an unbroken run'
         )
-        return done * before // now
+        # By the share of the epoch, since batches may have several sizes.
+        return done * length // length_before
+
+    def _total_batch(self) -> int | dict[int, int]:
+        """Return the images in a batch of all processes; by image size where batches differ."""
+        batches = self.dataloader.batch_sampler
+        by_size = getattr(batches.batches, 'batch_sizes', None)
+        if by_size is None:
+            return batches.batch_size * get_world_size()
+        return {size: number * get_world_size() for size, number in by_size.items()}
 
     def run_epoch(self) -> None:
         self.runner.call_hook('before_train_epoch')

@@ -83,8 +83,10 @@ def make_resumable(cfg: Config) -> None:
     if 'by_epoch' in loop:
         loop.type = 'EpochBasedTrainLoop' if loop.pop('by_epoch') else 'IterBasedTrainLoop'
     loop.type = _LOOPS.get(loop.type, loop.type)
-    checkpoint = cfg.default_hooks.setdefault('checkpoint', dict(type='CheckpointHook'))
-    if checkpoint.type == 'CheckpointHook':
+    if 'checkpoint' not in cfg.default_hooks:
+        cfg.default_hooks.checkpoint = dict(type='CheckpointHook')
+    checkpoint = cfg.default_hooks.checkpoint
+    if checkpoint is not None and checkpoint.type == 'CheckpointHook':
         checkpoint.type = 'SafeCheckpointHook'
     for name in ('train_dataloader', 'val_dataloader'):
         if cfg.get(name):

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
@@ -125,6 +126,9 @@ def _without_running_stats(module: nn.Module) -> Iterator[None]:
 
 def _checkpointed(block: nn.Module, x: Tensor) -> Tensor:
     """Run ``block`` and recompute it in the backward pass instead of storing its activations."""
+    if torch.compiler.is_compiling():
+        # A compiled backward pass recomputes what it needs and leaves the statistics alone.
+        return checkpoint(block, x, use_reentrant=False)
 
     def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
         # The second forward sees the same batch: counting it again would move the running
@@ -269,6 +273,36 @@ class CASViT(BaseModule):
             if i in self.out_indices:
                 outs[i] = self.get_submodule(f'norm{i}')(x)
         return tuple(outs[i] for i in self.out_indices)
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Return how deep a parameter lies, as mmpretrain's backbones do.
+
+        The stem is layer 0 and each block a layer of its own. A downsampling counts with the block
+        after it, an output norm with the last block of its stage, and what follows the backbone
+        (neck, heads) is the last layer.
+
+        Args:
+            param_name: Name of the parameter in the whole model.
+            prefix: What the names of this backbone's parameters begin with there.
+
+        Returns:
+            The depth, and the number of layers.
+        """
+        depths = [len(list(stage.children())) for stage in self.stages]
+        num_layers = sum(depths) + 2
+        if not param_name.startswith(prefix):
+            return num_layers - 1, num_layers
+        part, *numbers = param_name.removeprefix(prefix).split('.')
+        if part == 'stem':
+            return 0, num_layers
+        if part == 'stages':
+            stage, block = map(int, numbers[:2])
+        elif part == 'downsamples':
+            stage, block = int(numbers[0]) + 1, 0
+        else:
+            stage = int(part.removeprefix('norm'))
+            block = depths[stage] - 1
+        return sum(depths[:stage]) + block + 1, num_layers
 
 
 def _resolve_out_indices(out_indices: Sequence[int], num_stages: int) -> tuple[int, ...]:
