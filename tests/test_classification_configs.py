@@ -134,6 +134,6 @@ def test_a_rate_by_option_that_names_its_batch_is_taken():
 
 def test_scaling_without_a_known_batch_is_refused():
     cfg = recipe()
-    del cfg.auto_scale_lr
+    cfg.pop('auto_scale_lr')
     with pytest.raises(InputError, match='base_batch_size'):
         scale_learning_rate(cfg, True, None, [])

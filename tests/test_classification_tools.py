@@ -104,10 +104,10 @@ def evaluated(trained, folders, tmp_path_factory):
 
 def test_a_third_party_recomputes_the_accuracy_from_the_written_predictions(evaluated):
     metrics, out = evaluated
-    records = json.loads((out / 'predictions.json').read_text())['images']
+    records = json.loads((out / 'predictions.json').read_text())
     assert len(records) == 7
     for record in records:
-        assert Path(record['path']).parent.name == record['truth']
+        assert Path(record['img_path']).parent.name == record['truth']
     right = np.mean([record['truth'] == record['predicted'] for record in records])
     assert metrics['accuracy/top1'] == pytest.approx(right, abs=1e-12)
 
