@@ -207,8 +207,12 @@ def test_labels_of_a_test_split_are_those_of_train(folder):
 
 
 def test_a_test_split_can_be_read_where_train_is_not(folder):
+    shutil.rmtree(folder / 'train/circle')
+    (folder / 'train.txt').write_text('circle/0000.png\n0001.png')
+    text = SOURCES.replace('images: train', 'images: train, list: train.txt')
+    assert len(prepare(folder, text, ('val',))['val'].images) == 6
     shutil.rmtree(folder / 'train')
-    assert len(prepare(folder, splits=('val',))['val'].images) == 6
+    assert len(prepare(folder, text, ('val',))['val'].images) == 6
 
 
 def test_one_folder_is_split_by_chance_once(folder):
@@ -411,7 +415,7 @@ def test_a_class_without_images_in_val_is_a_remark(folder):
 def test_a_class_that_train_lacks_is_refused(folder):
     (folder / 'val/circle').rename(folder / 'val/Circle ')
     message = refusal(folder)
-    assert "class 'Circle ' of val (2 images, first " in message
+    assert "class 'Circle ' of val (2 image(s), first " in message
     assert 'has no image in train of' in message
     assert "(but 'circle': a difference in writing?), so it cannot be learnt" in message
 
@@ -428,7 +432,7 @@ def test_a_random_split_leaves_an_image_of_every_class_in_train(folder):
 
 def test_a_class_that_is_not_listed_is_refused(folder):
     message = refusal(folder, SOURCES + 'classes: [circle, square]')
-    assert "class 'triangle' of train (2 images, first " in message
+    assert "class 'triangle' of train (2 image(s), first " in message
     assert 'is not under classes: of' in message
     assert "which names 'circle', 'square'. Add it there, or take its images away" in message
 

@@ -159,8 +159,9 @@ def _names(
 ) -> tuple[str, ...]:
     if data.classes is not None:
         return data.classes
-    found = {image.class_name for image in listings['train'].images}
-    return tuple(sorted(found or {i.class_name for s in splits for i in listings[s].images}))
+    train = listings['train']
+    told = [train] if train.complete and train.images else [listings[name] for name in splits]
+    return tuple(sorted({image.class_name for listing in told for image in listing.images}))
 
 
 def prepare_class_data(
@@ -253,7 +254,7 @@ def _unlisted(inspection: ClassInspection, split: str) -> Iterator[Defect]:
     for name, paths in _by_class(inspection.listings[split].images).items():
         if name not in data.classes:
             message = (
-                f'class {name!r} of {split} ({len(paths)} images, first {paths[0]}) is not under '
+                f'class {name!r} of {split} ({len(paths)} image(s), first {paths[0]}) is not under '
                 f'classes: of {data.path}, which names {quote_some(list(data.classes))}'
                 f'{_written_like(name, data.classes)}. Add it there, or take its images away. '
                 'Names like 001, on or no need quotation marks in YAML.'
@@ -329,7 +330,7 @@ def _not_in_train(inspection: ClassInspection, split: str) -> Iterator[Defect]:
         if name in known or name not in (inspection.data.classes or (name,)):
             continue
         message = (
-            f'class {name!r} of {split} ({len(paths)} images, first {paths[0]}) has no image in '
+            f'class {name!r} of {split} ({len(paths)} image(s), first {paths[0]}) has no image in '
             f'train of {inspection.data.path}{_written_like(name, tuple(known))}, so it cannot be '
             f'learnt. Add images of it to train, or take it out of {split}.'
         )
