@@ -163,7 +163,7 @@ class Teacher:
                 for values in self._normalisation
             )
             if getattr(preprocessor, 'mean', None) is not None:
-                images = images * preprocessor.std + preprocessor.mean
+                images = images * preprocessor.get_buffer('std') + preprocessor.get_buffer('mean')
             images = (images - mean) / std
         return model(images)
 
@@ -270,7 +270,7 @@ class DistilledClassifier(ImageClassifier):
             raise ValueError('model.teacher needs checkpoint, the file of its weights')
         own = ('checkpoint', 'mean', 'std')
         model = {key: value for key, value in teacher.items() if key not in own}
-        self.teacher = Teacher(model, *(teacher.get(key) for key in own))
+        self.teacher = Teacher(model, **{key: teacher[key] for key in own if key in teacher})
         self.distillation = Distillation(**distillation)
 
     def init_weights(self) -> None:
