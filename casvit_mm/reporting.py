@@ -153,7 +153,7 @@ def print_classification_metrics(
         console.print(title, soft_wrap=True, highlight=False)
     tops = [key for key in metrics if key.startswith('accuracy/top')]
     means = {key.replace('accuracy/top', 'top-'): metrics[key] for key in tops}
-    means |= {name: metrics[name.lower()] for name in ('precision', 'recall', 'F1')}
+    means |= {f'mean {name}': metrics[name.lower()] for name in ('recall', 'precision', 'F1')}
     overall = Table(*means)
     overall.add_row(*map(_figure, means.values()))
     console.print(overall)

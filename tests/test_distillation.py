@@ -179,6 +179,18 @@ def test_the_teacher_gets_images_in_its_own_normalisation(teacher_file):
     torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_the_teacher_follows_the_model_to_a_gpu(teacher_file):
+    own = dict(mean=[0.0, 1.0, 2.0], std=[255.0, 254.0, 253.0])
+    model, (images, samples) = student(teacher_file, dict(TEACHER, **own), type='soft'), batch()
+    expected = model.loss(images, samples)
+    model.cuda()
+    found = model.loss(images.cuda(), [sample.cuda() for sample in samples])
+    for name, value in found.items():
+        torch.testing.assert_close(value.cpu(), expected[name], rtol=1e-2, atol=1e-2)
+
+
 def test_half_a_normalisation_is_refused():
     with pytest.raises(ValueError, match='both mean and std'):
         Teacher(TEACHER, 'a.pth', mean=[0, 0, 0])

@@ -81,6 +81,7 @@ def draw_worst(metric: ClassificationAccuracy, out: Path) -> Path | None:
     for position, (image, picture) in enumerate(tiles, 1):
         axis = figure.add_subplot(rows, columns, position)
         axis.imshow(picture)
+        axis.set_anchor('N')  # the titles of a row stand on one line
         axis.set_axis_off()
         truth, predicted = (
             shorten(metric.classes[label]) for label in (image.truth, image.predicted)

@@ -147,7 +147,7 @@ class Teacher:
     # The first call reads a file, which no compiler can follow.
     @torch.compiler.disable
     @torch.no_grad()
-    def __call__(self, images: Tensor, preprocessor: Any) -> Tensor:
+    def __call__(self, images: Tensor, preprocessor: nn.Module) -> Tensor:
         """Return the teacher's logits, ``(B, C)``.
 
         Args:
@@ -163,7 +163,7 @@ class Teacher:
                 for values in self._normalisation
             )
             if getattr(preprocessor, 'mean', None) is not None:
-                images = images * preprocessor.std + preprocessor.mean
+                images = images * preprocessor.get_buffer('std') + preprocessor.get_buffer('mean')
             images = (images - mean) / std
         return model(images)
 
@@ -270,9 +270,7 @@ class DistilledClassifier(ImageClassifier):
             raise ValueError('model.teacher needs checkpoint, the file of its weights')
         own = ('checkpoint', 'mean', 'std')
         model = {key: value for key, value in teacher.items() if key not in own}
-        self.teacher = Teacher(
-            model, teacher['checkpoint'], teacher.get('mean'), teacher.get('std')
-        )
+        self.teacher = Teacher(model, **{key: teacher[key] for key in own if key in teacher})
         self.distillation = Distillation(**distillation)
 
     def init_weights(self) -> None:
