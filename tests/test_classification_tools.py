@@ -184,7 +184,7 @@ def test_options_of_other_tasks_are_refused(trained, folders, tmp_path):
     with pytest.raises(InputError, match='--analysis DIR draws'):
         evaluate(**given, show_dir=str(tmp_path / 'pictures'))
     with pytest.raises(InputError, match='is a classification config'):
-        browse(str(ROOT / LIGHT), str(folders), str(tmp_path))
+        browse(str(ROOT / LIGHT), data=str(folders), out=str(tmp_path))
 
 
 def test_imagenet_that_is_not_there_is_described(tmp_path):
