@@ -4,6 +4,7 @@
 python tools/train.py configs/maskrcnn_casvit_xs_coco.py
 python tools/train.py configs/maskrcnn_casvit_xs_coco.py --from-scratch --data dataset.yaml
 python tools/train.py configs/maskrcnn_casvit_xs_coco.py --finetune CKPT --data dataset.yaml
+python tools/train.py configs/maskrcnn_casvit_xs_coco.py --profile-data
 tools/dist_train.sh configs/maskrcnn_casvit_s_coco.py 8 --amp
 """
 
@@ -26,6 +27,11 @@ def parse_args() -> argparse.Namespace:
         '--resume', nargs='?', const='auto', metavar='CKPT', help='go on; the last one if not named'
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision, on a GPU')
+    parser.add_argument('--bf16', action='store_true', help='mixed precision, GPU or CPU')
+    parser.add_argument('--channels-last', action='store_true', help='weights as convolutions read')
+    parser.add_argument(
+        '--compile', dest='compile_backbone', action='store_true', help='torch.compile the backbone'
+    )
     parser.add_argument('--auto-scale-lr', action='store_true', help='LR in step with total batch')
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
     parser.add_argument(
@@ -38,6 +44,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int)
     parser.add_argument('--deterministic', action='store_true')
     parser.add_argument('--tensorboard', action='store_true', help='write an event file as well')
+    parser.add_argument(
+        '--profile-data',
+        nargs='?',
+        type=int,
+        const=30,
+        metavar='N',
+        help='do not train: time N batches (30) of the data loader and of the model',
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     return parser.parse_args()

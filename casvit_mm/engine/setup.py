@@ -9,12 +9,19 @@ from mmengine.runner import CheckpointLoader, Runner
 
 import casvit_mm.engine.hooks  # noqa: F401  registers the hooks
 from casvit_mm.engine.preflight import read_config
+from casvit_mm.engine.speed import ChannelsLastRunner
 from casvit_mm.weights import read_checkpoint
 
 __all__ = ['add_hook', 'build_runner', 'load_config']
 
 # Modules that register what training puts into a config.
-_REGISTERING = ('casvit_mm.engine.hooks', 'casvit_mm.engine.resume', 'casvit_mm.engine.finetune')
+_REGISTERING = (
+    'casvit_mm.engine.hooks',
+    'casvit_mm.engine.resume',
+    'casvit_mm.engine.finetune',
+    'casvit_mm.engine.layer_decay',
+    'casvit_mm.engine.speed',
+)
 
 
 def load_config(path: str, cfg_options: dict | None, launcher: str, work_dir: str | None) -> Config:
@@ -43,7 +50,7 @@ def add_hook(cfg: Config, hook_type: str) -> None:
 def build_runner(cfg: Config, notes: list[str]) -> Runner:
     """Build the Runner, make it read checkpoints safely, and log what was changed for the user."""
     CheckpointLoader.register_scheme(prefixes='', loader=read_checkpoint, force=True)
-    runner = Runner.from_cfg(cfg)
+    runner = ChannelsLastRunner.from_cfg(cfg)
     for note in notes:
         runner.logger.info(note)
     return runner

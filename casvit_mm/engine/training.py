@@ -14,6 +14,7 @@ from casvit_mm.datasets.description import SPLITS
 from casvit_mm.engine.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.finetune import finetune_from
 from casvit_mm.engine.preflight import check_backbone, check_pretrained
+from casvit_mm.engine.profiling import profile_instead_of_training
 from casvit_mm.engine.resume import (
     find_checkpoint,
     make_deterministic,
@@ -22,6 +23,7 @@ from casvit_mm.engine.resume import (
 )
 from casvit_mm.engine.scaling import scale_learning_rate
 from casvit_mm.engine.setup import add_hook, build_runner, load_config
+from casvit_mm.engine.speed import check_compiler, speed_up
 from casvit_mm.engine.tasks import task_of
 from casvit_mm.errors import InputError
 
@@ -34,6 +36,9 @@ def train(
     work_dir: str | None = None,
     resume: str | None = None,
     amp: bool = False,
+    bf16: bool = False,
+    channels_last: bool = False,
+    compile_backbone: bool = False,
     auto_scale_lr: bool = False,
     from_scratch: bool = False,
     pretrained: str | None = None,
@@ -42,6 +47,7 @@ def train(
     seed: int | None = None,
     deterministic: bool = False,
     tensorboard: bool = False,
+    profile_data: int | None = None,
     cfg_options: dict | None = None,
     launcher: str = 'none',
 ) -> Runner:
@@ -52,6 +58,9 @@ def train(
         work_dir: Folder for logs and checkpoints; ``work_dirs/<config>`` if None.
         resume: Checkpoint to go on from, or ``'auto'`` for the last one in ``work_dir``, if any.
         amp: Mixed precision (GPU only).
+        bf16: Mixed precision with bfloat16, also on a CPU; see :mod:`casvit_mm.engine.speed`.
+        channels_last: Keep the weights in the order that convolutions read fastest.
+        compile_backbone: Compile the backbone with ``torch.compile``.
         auto_scale_lr: Scale the learning rate linearly with the total batch size, also where the
             config does not ask for it.
         from_scratch: Train without pretrained weights, with the backbone's norms learning.
@@ -63,11 +72,13 @@ def train(
         seed: Random seed; drawn and logged if None.
         deterministic: Only operators that give the same result every time.
         tensorboard: Also write a TensorBoard event file.
+        profile_data: Batches to time; instead of training, tells whether reading the data or
+            computing the model is the limit. See :mod:`casvit_mm.engine.profiling`.
         cfg_options: Config entries to set, by dotted name.
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
 
     Returns:
-        The Runner, after training.
+        The Runner, after training or profiling.
 
     Raises:
         InputError: If anything the user gave cannot work, before training starts; or if a
@@ -76,6 +87,8 @@ def train(
     """
     _refuse_two_starts(resume, from_scratch, pretrained, finetune)
     cfg = load_config(config, cfg_options, launcher, work_dir)
+    if profile_data is not None:
+        profile_instead_of_training(cfg, profile_data)
     cfg.randomness = dict(seed=seed, deterministic=deterministic)
     if deterministic:
         make_deterministic(cfg)
@@ -89,6 +102,9 @@ def train(
     make_resumable(cfg)
     if amp:
         _use_amp(cfg)
+    speed_up(
+        cfg, amp=amp, bf16=bf16, channels_last=channels_last, compile_backbone=compile_backbone
+    )
     _use_amp_where_possible(cfg, notes)
     if tensorboard:
         cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
@@ -100,6 +116,8 @@ def train(
         # Each process keeps running statistics of its own images; evaluate their mean.
         add_hook(cfg, 'AverageBuffersHook')
     on_first_rank(lambda: check_backbone(cfg))
+    if compile_backbone:
+        on_first_rank(check_compiler)
     if checkpoint is None and finetune is None:
         on_first_rank(lambda: check_pretrained(cfg))
     _prepare_data(cfg, data, notes)
@@ -107,7 +125,8 @@ def train(
         finetune_from(cfg, finetune, notes)
     runner = build_runner(cfg, notes)
     _run(runner)
-    _log_result(runner, config)
+    if profile_data is None:
+        _log_result(runner, config)
     return runner
 
 

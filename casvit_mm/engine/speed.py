@@ -1,0 +1,126 @@
+"""Options that make training faster on the same model: bfloat16, channels last, compilation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmengine.registry import HOOKS, OPTIM_WRAPPERS
+from mmengine.runner import Runner
+from torch import nn
+
+from casvit_mm.errors import InputError
+
+__all__ = [
+    'Bfloat16OptimWrapper',
+    'ChannelsLastRunner',
+    'CompileHook',
+    'check_compiler',
+    'speed_up',
+]
+
+
+def speed_up(
+    cfg: Config, *, amp: bool, bf16: bool, channels_last: bool, compile_backbone: bool
+) -> None:
+    """Put the options into a config, so that its copy in the work dir has them as well.
+
+    Args:
+        cfg: The config, changed in place.
+        amp: Whether float16 is asked for, which excludes ``bf16``.
+        bf16: Train in bfloat16 where that is safe, on GPU or CPU.
+        channels_last: Keep the weights in the order that convolutions read fastest.
+        compile_backbone: Compile the backbone before training begins.
+
+    Raises:
+        InputError: If both precisions are asked for, or the GPU has no bfloat16.
+    """
+    if amp and bf16:
+        raise InputError('--amp (float16) and --bf16 are two precisions: give one of them')
+    if bf16:
+        if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+            raise InputError('--bf16: this GPU does not have bfloat16; use --amp')
+        cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
+        for key in ('loss_scale', 'dtype', 'use_fsdp'):  # of AmpOptimWrapper
+            cfg.optim_wrapper.pop(key, None)
+    if channels_last:
+        cfg.channels_last = True
+    if compile_backbone:
+        others = [h for h in cfg.get('custom_hooks', []) if h.get('type') != 'CompileHook']
+        cfg.custom_hooks = [*others, dict(type='CompileHook')]
+
+
+@OPTIM_WRAPPERS.register_module()
+class Bfloat16OptimWrapper(OptimWrapper):
+    """Mixed precision with bfloat16, which has float32's range and so needs no loss scale.
+
+    MMEngine's ``AmpOptimWrapper`` refuses a host without GPU.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with super().optim_context(model), torch.autocast(get_device(), torch.bfloat16):
+            yield
+
+
+class ChannelsLastRunner(Runner):
+    """A Runner whose model is in channels-last order if its config says ``channels_last``.
+
+    Convolutions hand the order on, so the input may come in any. DistributedDataParallel lays out
+    its buffers by the weights it is given, hence before it wraps the model.
+    """
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> Any:
+        if self.cfg.get('channels_last'):
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return super().wrap_model(model_wrapper_cfg, model)
+
+
+@HOOKS.register_module()
+class CompileHook(Hook):
+    """Compile the backbone in place when training begins.
+
+    Names of weights stay as they are, and so do checkpoints; copies, such as a moving average made
+    before, are not compiled. Validation runs the compiled backbone as well.
+
+    Args:
+        backend: Compiler, by torch's name.
+    """
+
+    def __init__(self, backend: str = 'inductor') -> None:
+        self.backend = backend
+
+    def before_train(self, runner: Runner) -> None:
+        """Compile; torch does the work when the first batch of each kind comes."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model.backbone.compile(backend=self.backend)
+        runner.logger.info('the backbone is compiled: the first iterations take longer')
+
+
+def check_compiler() -> None:
+    """Compile a trifle, so that a host that cannot is known before training.
+
+    Raises:
+        InputError: Naming what is missing.
+    """
+    try:
+        torch.compile(_trifle)(torch.ones(4, device=get_device()))
+    except Exception as error:  # each version of torch has its own way to say so
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[0] if lines else type(error).__name__
+        raise InputError(
+            f'--compile: torch {torch.__version__} cannot compile on this host: {reason}\n'
+            'On a CPU it needs a C++ compiler (install g++, or name one in CXX), on a GPU triton. '
+            'Or leave --compile out.'
+        ) from error
+
+
+def _trifle(x: torch.Tensor) -> torch.Tensor:
+    return x.sin() + 1
