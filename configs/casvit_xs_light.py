@@ -29,7 +29,8 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,
-    batch_sampler=dict(sizes=(128, 160, 192), base_size=128),
+    pin_memory=False,
+    batch_sampler=dict(sizes=(96, 128, 160), base_size=128),
     dataset=dict(pipeline=train_pipeline),
 )
 val_dataloader = dict(
