@@ -40,6 +40,7 @@ optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.05, momentum=0.9))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=2, convert_to_iter_based=True)]
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=1), checkpoint=dict(type='CheckpointHook', interval=1))
+env_cfg = dict(dist_cfg=dict(backend='gloo'))
 custom_hooks = [dict(type='EMAHook', momentum=0.1, update_buffers=True)]
 """
 EAGER = dict(custom_hooks=[dict(type='EMAHook', momentum=0.1, update_buffers=True)])
