@@ -35,6 +35,7 @@ SHORT = {
     'test_dataloader.num_workers': 0,
     'test_dataloader.persistent_workers': False,
     'default_hooks.logger.interval': 1,
+    'custom_hooks.0.evaluate_on_origin': True,
 }
 
 
@@ -76,6 +77,12 @@ def test_the_loss_curve_shows_the_accuracy(trained, tmp_path):
     assert any('accuracy/top1' in entry for entry in read_scalars(trained[0]))
     picture = draw_loss_curve(trained[0], tmp_path / 'curve.png')
     assert Image.open(picture).width > 500
+
+
+def test_the_weights_as_they_are_are_validated_beside_their_average(trained):
+    validated = [entry for entry in read_scalars(trained[0]) if 'accuracy/top1' in entry]
+    assert len(validated) == 2
+    assert all('accuracy/top1_origin' in entry for entry in validated)
 
 
 def test_a_checkpoint_holds_plain_values_and_both_sets_of_weights(trained):
