@@ -5,6 +5,7 @@ from copy import deepcopy
 import pytest
 import torch
 from conftest import TINY_ARCH
+from mmengine.registry import init_default_scope
 from test_weights import Malicious
 from torch import nn
 
@@ -40,6 +41,12 @@ class Heads(ClsHead):
 
     def forward(self, feats):
         return torch.stack(self.logits(feats)).mean(0)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def scope():
+    """Build what mmpretrain has registered, whatever was built before."""
+    init_default_scope('mmpretrain')
 
 
 @pytest.fixture(scope='module')

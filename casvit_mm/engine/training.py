@@ -134,10 +134,11 @@ def _refuse_two_starts(
     resume: str | None, from_scratch: bool, pretrained: str | None, finetune: str | None
 ) -> None:
     starts = {
-        f'--resume {resume}': resume not in (None, 'auto'),
-        '--from-scratch': from_scratch,
         f'--pretrained {pretrained}': pretrained is not None,
         f'--finetune {finetune}': finetune is not None,
+        '--from-scratch': from_scratch,
+        # With the others, it is the same command once more.
+        f'--resume {resume}': finetune is not None and resume not in (None, 'auto'),
     }
     given = [option for option, is_given in starts.items() if is_given]
     if len(given) > 1:
