@@ -76,7 +76,9 @@ def start(config, tmp_path_factory):
 
     def run_training(work_dir=None, **options):
         work_dir = work_dir or tmp_path_factory.mktemp('run')
-        options['cfg_options'] = copy.deepcopy(options.get('cfg_options'))
+        # MMEngine names a run by the second, and runs of one name share their log.
+        named = dict(experiment_name=str(work_dir))
+        options['cfg_options'] = {**copy.deepcopy(options.get('cfg_options') or {}), **named}
         runner = train(config, work_dir=str(work_dir), seed=3, **options)
         checkpoint = load_file(work_dir / 'epoch_2.pth')
         checkpoint['losses'] = checkpoint['message_hub']['log_scalars']['train/loss']['values']
