@@ -15,7 +15,7 @@ from torch import Tensor
 
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import replacing
-from casvit_mm.weights import (
+from casvit_mm.weight_files import (
     SAFETENSORS_META,
     WEIGHT_SETS,
     class_names,

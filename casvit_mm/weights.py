@@ -1,52 +1,32 @@
-"""Files of weights: read without running code, renamed to our keys, loaded strictly.
+"""Weights: renamed to our keys, and loaded strictly.
 
 The authors publish two forms. The classification form holds the trunk, one ``norm`` and up to two
 heads; the dense form (detection, segmentation) holds the trunk under ``backbone.`` with one norm
 per stage output. :data:`KEY_RULES` is the only place that knows their names.
-
-A training file may hold two sets of weights, those of the last step (raw) and their moving average
-(EMA): official files under ``model`` and ``model_ema``, MMEngine's under ``ema_state_dict`` and
-``state_dict``.
 """
 
 from __future__ import annotations
 
-import argparse
-import codecs
-import json
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from casvit_mm.errors import InputError
+from casvit_mm.weight_files import load_file, state_dict_of
 
 __all__ = [
     'KEY_RULES',
-    'WEIGHT_SETS',
     'LoadReport',
     'as_classifier',
     'check_fit',
-    'class_names',
-    'load_file',
     'load_weights',
     'read_checkpoint',
     'rename_official_keys',
-    'state_dict_of',
 ]
-
-# Entry of a safetensors file's metadata that holds what ``meta`` holds in a training file, as JSON.
-SAFETENSORS_META = 'casvit_mm.meta'
-
-MODEL_ZOO = 'https://github.com/Tianfang-Zhang/CAS-ViT/blob/main/MODEL_ZOO.md'
 
 # Official name -> ours, applied in order to the part after ``backbone.``. In ``network`` the even
 # children are stages, the odd ones the downsampling after them; both are halved by _halve.
@@ -72,19 +52,6 @@ _CLASSIFIER_RULES = (
     (r'^norm\.', 'backbone.norm{last}.'),
     (r'^(?!head\.|backbone\.)', 'backbone.'),
 )
-WEIGHT_SETS = {'ema': 'averaged (EMA)', 'raw': 'raw'}
-
-# Harmless classes found in training files beside the weights. Nothing here can call a function
-# named in the file; ``getattr`` and its kind never stand in this list.
-_ALLOWED_CLASSES: list[Any] = [
-    argparse.Namespace,
-    Counter,
-    np.ndarray,
-    np.dtype,
-    *(type(np.dtype(name)) for name in ('bool', 'int32', 'int64', 'float32', 'float64')),
-]
-# What rebuilds a NumPy scalar and a NumPy array; their module was renamed in NumPy 2.
-_NUMPY_BUILDERS: tuple[Any, ...] = (np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0])
 
 
 @dataclass(frozen=True)
@@ -114,122 +81,6 @@ def _summary(keys: list[str], limit: int = 4) -> str:
     """Return the first few modules that ``keys`` belong to."""
     modules = list(dict.fromkeys(key.rpartition('.')[0] or key for key in keys))
     return ', '.join(modules[:limit]) + (', ...' if len(modules) > limit else '')
-
-
-@contextmanager
-def _allowing_harmless_classes() -> Iterator[None]:
-    """Let ``torch.load(weights_only=True)`` accept the classes above inside the block."""
-    if hasattr(torch.serialization, 'safe_globals'):
-        builders = [
-            (builder, f'numpy.{core}.multiarray.{builder.__name__}')
-            for builder in _NUMPY_BUILDERS
-            for core in ('core', '_core')
-        ]
-        with torch.serialization.safe_globals(_ALLOWED_CLASSES + builders):
-            yield
-    else:  # torch 2.4 can add classes, but not take them back
-        # Newer torch allows codecs.encode by itself: it turns text into the bytes of a scalar.
-        torch.serialization.add_safe_globals([*_ALLOWED_CLASSES, *_NUMPY_BUILDERS, codecs.encode])
-        yield
-
-
-def load_file(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU without executing anything it contains.
-
-    Args:
-        path: A ``.safetensors`` file, or one that ``torch.save`` wrote.
-
-    Returns:
-        The stored dictionary: a state dict, or a training file with one inside.
-
-    Raises:
-        InputError: If the file is missing, cut short, not a checkpoint, or holds a class that only
-            executing code could rebuild.
-    """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise InputError(
-            f'file of weights {str(path)!r} does not exist.\n'
-            f'Published weights: {MODEL_ZOO}; place the file at that path, give another path, or '
-            'train without it: --from-scratch'
-        )
-    try:
-        if path.suffix == '.safetensors':
-            return _load_safetensors(path)
-        with _allowing_harmless_classes():
-            content = torch.load(path, map_location='cpu', weights_only=True)
-    except UnpicklingError as error:
-        refused = re.search(
-            r'(?:GLOBAL|global|Unsupported class|Unsupported type) (\S+)', str(error)
-        )
-        if refused is None:
-            raise _damaged(path, error) from error
-        raise InputError(
-            f'{str(path)!r} was not loaded: rebuilding {refused.group(1)!r} from it could run '
-            'arbitrary code.\nSave its tensors alone, on a machine where you trust the file: '
-            "torch.save(checkpoint['state_dict'], 'weights.pth')"
-        ) from error
-    except Exception as error:  # each format has its own way to fail on damaged bytes
-        raise _damaged(path, error) from error
-    if not isinstance(content, dict):
-        raise InputError(f'{str(path)!r} holds a {type(content).__name__}, not a dictionary')
-    return content
-
-
-def _load_safetensors(path: Path) -> dict[str, Any]:
-    """Return a file's tensors, as a training file with ``meta`` where it has ours."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework='pt') as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        meta = (file.metadata() or {}).get(SAFETENSORS_META)
-    return tensors if meta is None else dict(state_dict=tensors, meta=json.loads(meta))
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return InputError(
-        f'{str(path)!r} ({path.stat().st_size} bytes) is cut short or not a checkpoint: {reason}\n'
-        'Copy or download it again, or name an older checkpoint.'
-    )
-
-
-def state_dict_of(
-    content: Mapping[str, Any], path: str | Path, weights: str | None = None
-) -> dict[str, Tensor]:
-    """Return one set of weights of a training file, or the file itself if it is a state dict.
-
-    Args:
-        content: What :func:`load_file` returned.
-        path: The file, for the message.
-        weights: Which set; see :func:`load_weights`.
-
-    Raises:
-        InputError: If the file holds no tensors, or not the set that is asked for.
-    """
-    averaged = isinstance(content.get('ema_state_dict'), Mapping)
-    # MMEngine exchanges the two sets when it saves, so that the averaged one is found first.
-    places = {
-        None: ('state_dict', 'model', 'model_ema'),
-        'ema': ('state_dict', 'model_ema') if averaged else ('model_ema',),
-        'raw': ('ema_state_dict',) if averaged else ('state_dict', 'model'),
-    }
-    if weights not in places:
-        raise InputError(f'weights must be one of {list(WEIGHT_SETS)}, got {weights!r}')
-    found = [key for key in places[weights] if isinstance(content.get(key), Mapping)]
-    if not found and weights == 'ema':
-        raise InputError(
-            f'{str(path)!r} holds no averaged (EMA) weights; its training kept none, or they were '
-            'left out when it was published. Ask for the raw ones, or name another file.'
-        )
-    state = {
-        key.removeprefix('module.'): value
-        for key, value in (content[found[0]] if found else content).items()
-        if isinstance(value, Tensor) and key != 'steps'  # counts the updates of an average
-    }
-    if not state:
-        raise InputError(f'{str(path)!r} holds no weights; its keys are {sorted(content)[:8]}')
-    return state
 
 
 def _halve(match: re.Match) -> str:
@@ -334,22 +185,6 @@ def _report_fit(
         )
         raise InputError('\n'.join(lines))
     return LoadReport(matched, kept, dropped)
-
-
-def class_names(checkpoint: dict[str, Any]) -> tuple[str, ...] | None:
-    """Return the class names that a checkpoint of mmdet 3, or of mmdet 2, was trained on.
-
-    Args:
-        checkpoint: Content of the file.
-
-    Returns:
-        The names in the order of the model's outputs; None if the file holds none.
-    """
-    meta = checkpoint.get('meta') or {}
-    names = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
-    if isinstance(names, str):  # mmdet 2 stored a single class so
-        return (names,)
-    return tuple(names) if names else None
 
 
 def read_checkpoint(

@@ -17,7 +17,7 @@ pytest.importorskip('mmdet')
 from casvit_mm import InputError
 from casvit_mm.engine import train
 from casvit_mm.engine.finetune import FinetuneHook, class_layers
-from casvit_mm.weights import load_file
+from casvit_mm.weight_files import load_file
 
 CONFIG = f"""
 _base_ = {str(ROOT / 'configs/maskrcnn_casvit_xs_shapes.py')!r}

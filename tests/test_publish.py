@@ -11,7 +11,8 @@ from torch import nn
 
 from casvit_mm import CASViT, InputError, load_weights
 from casvit_mm.publish import publish
-from casvit_mm.weights import class_names, load_file, read_checkpoint
+from casvit_mm.weight_files import class_names, load_file
+from casvit_mm.weights import read_checkpoint
 
 CLASSES = ('paper', 'glass')
 

@@ -13,7 +13,7 @@ import argparse
 
 from casvit_mm.engine.distributed import cli
 from casvit_mm.publish import FORMATS, publish
-from casvit_mm.weights import WEIGHT_SETS
+from casvit_mm.weight_files import WEIGHT_SETS
 
 
 def parse_args() -> argparse.Namespace:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from casvit_mm.engine.preflight import read_config
 from casvit_mm.errors import InputError
-from casvit_mm.weights import load_file, state_dict_of
+from casvit_mm.weight_files import load_file, state_dict_of
 
 __all__ = ['Distillation', 'DistilledClassifier', 'Teacher', 'hard_loss', 'soft_loss']
 

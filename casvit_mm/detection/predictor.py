@@ -19,7 +19,8 @@ from mmengine.registry import init_default_scope
 from casvit_mm.datasets.own_data import innermost_dataset, raise_max_dets, set_num_classes
 from casvit_mm.engine.preflight import check_backbone, check_is_detector, read_config
 from casvit_mm.errors import InputError
-from casvit_mm.weights import check_fit, class_names, read_checkpoint
+from casvit_mm.weight_files import class_names
+from casvit_mm.weights import check_fit, read_checkpoint
 
 __all__ = ['Predictor']
 

@@ -12,7 +12,7 @@ from casvit_mm.engine.preflight import check_backbone
 from casvit_mm.engine.setup import build_runner, load_config
 from casvit_mm.engine.tasks import Wanted, task_of
 from casvit_mm.reporting import check_writable
-from casvit_mm.weights import class_names, load_file
+from casvit_mm.weight_files import class_names, load_file
 
 __all__ = ['evaluate']
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from casvit_mm.datasets.own_data import innermost_dataset
 from casvit_mm.errors import InputError
-from casvit_mm.weights import as_classifier, check_fit, class_names, read_checkpoint
+from casvit_mm.weight_files import class_names
+from casvit_mm.weights import as_classifier, check_fit, read_checkpoint
 
 __all__ = ['FinetuneHook', 'class_layers', 'finetune_from']
 
@@ -71,14 +72,14 @@ class FinetuneHook(Hook):
         training = isinstance(runner.optim_wrapper, OptimWrapper)
         if training and class_names(checkpoint) != self.classes:
             model = getattr(runner.model, 'module', runner.model)
-            checkpoint['state_dict'] = _remake(checkpoint['state_dict'], model, self.layers)
+            state = as_classifier(checkpoint['state_dict'], model)
+            checkpoint['state_dict'] = _remake(state, model, self.layers)
             checkpoint.pop('ema_state_dict', None)  # of the old classes
 
 
 def _remake(state: dict[str, Tensor], model: nn.Module, layers: list[str]) -> dict[str, Tensor]:
     """Return ``state`` with the entries ``layers``, where it has them, taken from ``model``."""
     own = model.state_dict()
-    state = as_classifier(state, model)
     return {**state, **{key: own[key] for key in layers if key in state}}
 
 

@@ -13,7 +13,7 @@ from casvit_mm.datasets.layouts import LAYOUTS, describe_missing
 from casvit_mm.datasets.own_data import innermost_dataset, needs_masks
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT
-from casvit_mm.weights import MODEL_ZOO
+from casvit_mm.weight_files import MODEL_ZOO
 
 __all__ = [
     'check_backbone',
