@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TINY_ARCH, run_command
+from conftest import ROOT, TINY_ARCH, free_port, run_command
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS
 from torch import nn
@@ -19,7 +19,7 @@ from casvit_mm.engine import profiling, speed, train
 from casvit_mm.engine.profiling import Throughput, advise
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT
-from casvit_mm.weights import load_file
+from casvit_mm.weight_files import load_file
 
 # Two epochs of two iterations, without anything drawn by chance but the order of the images.
 CONFIG = f"""
@@ -205,7 +205,7 @@ def test_the_compiler_of_torch_trains_as_plain_training_does(start):
 
 def launch(config, work_dir, *options):
     launcher = ['-m', 'casvit_mm.launch', '--nproc-per-node=2']
-    launcher += ['--master-port', str(29000 + os.getpid() % 900)]
+    launcher += ['--master-port', free_port()]
     result = run_command(
         *[sys.executable, *launcher, 'tools/train.py', config, '--launcher', 'pytorch'],
         *['--work-dir', work_dir, '--seed', '3', *options],

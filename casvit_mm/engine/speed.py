@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -23,33 +23,58 @@ __all__ = [
     'ChannelsLastRunner',
     'CompileHook',
     'check_compiler',
+    'set_precision',
     'speed_up',
 ]
 
 
-def speed_up(
-    cfg: Config, *, amp: bool, bf16: bool, channels_last: bool, compile_backbone: bool
-) -> None:
+def set_precision(cfg: Config, notes: list[str], *, amp: bool, bf16: bool) -> None:
+    """Put the precision of a training into a config, in place.
+
+    Args:
+        cfg: The config; the float16 that its recipe asks for is left out where there is no GPU.
+        notes: Takes what the log should say.
+        amp: Train in float16 where that is safe, on a GPU.
+        bf16: Train in bfloat16 where that is safe, on GPU or CPU.
+
+    Raises:
+        InputError: If both are asked for, or the device does not have what is asked for.
+    """
+    if amp and bf16:
+        raise InputError('--amp (float16) and --bf16 are two precisions: give one of them')
+    wrapper, gpu = cfg.optim_wrapper, torch.cuda.is_available()
+    if amp:
+        if not gpu:
+            raise InputError('--amp needs a GPU, and torch finds none here; leave it out')
+        wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+    elif bf16:
+        if gpu and not torch.cuda.is_bf16_supported():
+            raise InputError('--bf16: this GPU does not have bfloat16; use --amp')
+        _exchange(wrapper, 'Bfloat16OptimWrapper')
+    elif _is_float16(wrapper) and not gpu:
+        _exchange(wrapper, 'OptimWrapper')
+        notes.append('no GPU here: trained in float32, not in the mixed precision of the recipe')
+
+
+def _is_float16(wrapper: ConfigDict) -> bool:
+    return wrapper.get('type') == 'AmpOptimWrapper' and wrapper.get('dtype', 'float16') == 'float16'
+
+
+def _exchange(wrapper: ConfigDict, kind: str) -> None:
+    """Set the type, and take away what only ``AmpOptimWrapper`` understands."""
+    wrapper.type = kind
+    for key in ('loss_scale', 'dtype', 'use_fsdp'):
+        wrapper.pop(key, None)
+
+
+def speed_up(cfg: Config, *, channels_last: bool, compile_backbone: bool) -> None:
     """Put the options into a config, so that its copy in the work dir has them as well.
 
     Args:
         cfg: The config, changed in place.
-        amp: Whether float16 is asked for, which excludes ``bf16``.
-        bf16: Train in bfloat16 where that is safe, on GPU or CPU.
         channels_last: Keep the weights in the order that convolutions read fastest.
         compile_backbone: Compile the backbone before training begins.
-
-    Raises:
-        InputError: If both precisions are asked for, or the GPU has no bfloat16.
     """
-    if amp and bf16:
-        raise InputError('--amp (float16) and --bf16 are two precisions: give one of them')
-    if bf16:
-        if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
-            raise InputError('--bf16: this GPU does not have bfloat16; use --amp')
-        cfg.optim_wrapper.type = 'Bfloat16OptimWrapper'
-        for key in ('loss_scale', 'dtype', 'use_fsdp'):  # of AmpOptimWrapper
-            cfg.optim_wrapper.pop(key, None)
     if channels_last:
         cfg.channels_last = True
     if compile_backbone:

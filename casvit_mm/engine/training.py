@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -23,7 +22,7 @@ from casvit_mm.engine.resume import (
 )
 from casvit_mm.engine.scaling import scale_learning_rate
 from casvit_mm.engine.setup import add_hook, build_runner, load_config
-from casvit_mm.engine.speed import check_compiler, speed_up
+from casvit_mm.engine.speed import check_compiler, set_precision, speed_up
 from casvit_mm.engine.tasks import task_of
 from casvit_mm.errors import InputError
 
@@ -100,12 +99,8 @@ def train(
         cfg.load_from = None
     checkpoint = _start(cfg, resume, notes)
     make_resumable(cfg)
-    if amp:
-        _use_amp(cfg)
-    speed_up(
-        cfg, amp=amp, bf16=bf16, channels_last=channels_last, compile_backbone=compile_backbone
-    )
-    _use_amp_where_possible(cfg, notes)
+    set_precision(cfg, notes, amp=amp, bf16=bf16)
+    speed_up(cfg, channels_last=channels_last, compile_backbone=compile_backbone)
     if tensorboard:
         cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
 
@@ -188,25 +183,6 @@ def _train_from_scratch(cfg: Config, notes: list[str]) -> None:
         '--from-scratch: no pretrained weights; the norms of the backbone learn their statistics '
         '(norm_eval=False), since frozen untrained ones would be the identity'
     )
-
-
-def _use_amp(cfg: Config) -> None:
-    if not torch.cuda.is_available():
-        raise InputError('--amp needs a GPU, and torch finds none here; leave it out')
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.loss_scale = 'dynamic'
-
-
-def _use_amp_where_possible(cfg: Config, notes: list[str]) -> None:
-    """Leave out the mixed precision that a recipe asks for where there is no GPU."""
-    half = cfg.optim_wrapper.get('dtype', 'float16') == 'float16'
-    if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper' and half:
-        if torch.cuda.is_available():
-            return
-        cfg.optim_wrapper.type = 'OptimWrapper'
-        for key in ('loss_scale', 'dtype'):
-            cfg.optim_wrapper.pop(key, None)
-        notes.append('no GPU here: trained in float32, not in the mixed precision of the recipe')
 
 
 def _prepare_data(cfg: Config, data: str | None, notes: list[str]) -> None:
