@@ -12,12 +12,12 @@ from mmengine.runner import Runner
 
 from casvit_mm.classification.analysis import write_analysis, write_predictions
 from casvit_mm.classification.own_data import apply_class_data, check_classifies
-from casvit_mm.datasets.class_checks import PreparedClasses, prepare_class_data
-from casvit_mm.datasets.class_data import ClassData, read_class_data
+from casvit_mm.datasets.class_checks import prepare_class_data
+from casvit_mm.datasets.class_data import read_class_data
 from casvit_mm.datasets.layouts import describe_missing
 from casvit_mm.datasets.own_data import innermost_dataset
 from casvit_mm.engine.distributed import on_first_rank
-from casvit_mm.engine.tasks import Wanted, require_metric
+from casvit_mm.engine.tasks import Wanted, describe_own_data, distinct_splits, require_metric
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import print_classification_metrics, run_all, write_json
 
@@ -60,20 +60,13 @@ def put_own_data(
         lambda: prepare_class_data(described, splits, Path(cfg.work_dir, 'annotations'))
     )
     apply_class_data(cfg, described, prepared, classes)
-    return len(prepared[splits[0]].images), _describe(described, prepared)
-
-
-def _describe(data: ClassData, prepared: dict[str, PreparedClasses]) -> list[str]:
-    counts = ', '.join(
-        f'{len(split.images)} {name} images'
-        for name, split in prepared.items()
-        if name != 'test' or split is not prepared.get('val')
-    )
-    names = next(iter(prepared.values())).classes
-    shown = ', '.join(names[:_LISTED]) + (', ...' if len(names) > _LISTED else '')
-    notes = [f'own data {data.path}: {counts}; {len(names)} classes: {shown}']
-    remarks = [f'{name}: {text}' for name, split in prepared.items() for text in split.remarks]
-    return notes + list(dict.fromkeys(remarks))
+    images = {name: len(split.images) for name, split in distinct_splits(prepared).items()}
+    remarks = {name: split.remarks for name, split in prepared.items()}
+    first = prepared[splits[0]]
+    names = f'{len(first.classes)} classes: {", ".join(first.classes[:_LISTED])}'
+    if len(first.classes) > _LISTED:
+        names += ', ...'
+    return len(first.images), describe_own_data(described.path, images, names, remarks)
 
 
 def ask_for(cfg: Config, wanted: Wanted) -> None:

@@ -13,10 +13,9 @@ import numpy as np
 
 from casvit_mm.datasets.class_data import ClassData
 from casvit_mm.datasets.class_files import ClassImage, ClassListing, list_splits, quote_some
-from casvit_mm.datasets.defects import Defect, Kind, first_of, remarks_of
+from casvit_mm.datasets.defects import Defect, Kind, refuse_fatal, remarks_of
 from casvit_mm.datasets.image_scan import ImageScan, scan_images
 from casvit_mm.datasets.own_data import describe_shared
-from casvit_mm.errors import InputError
 from casvit_mm.reporting import write_json
 
 __all__ = [
@@ -180,11 +179,9 @@ def prepare_class_data(
     Raises:
         InputError: If a split fails its checks, or splits share images.
     """
-    used = tuple(dict.fromkeys(map(data.used_split, splits)))
+    used = data.used_splits(splits)
     inspection = inspect_classes(data, used)
-    defects = [defect for name in used for defect in inspection.defects[name]]
-    if fatal := [defect.message for defect in defects if defect.fatal]:
-        raise InputError(first_of(fatal))
+    refuse_fatal(inspection.defects)
     prepared = {}
     for name in used:
         file = Path(folder, f'{name}.json').resolve()

@@ -24,6 +24,7 @@ from typing import Any
 
 from casvit_mm.datasets.description import (
     SPLITS,
+    DataDescription,
     FoldSplit,
     RandomSplit,
     read_description,
@@ -56,31 +57,20 @@ class ClassSource:
 
 
 @dataclass(frozen=True)
-class ClassData:
+class ClassData(DataDescription[ClassSource]):
     """A classification set as its YAML file describes it.
 
     Attributes:
-        path: The YAML file.
-        root: Folder that relative paths count from.
-        splits: Sources by split; ``train`` and ``val`` always, ``test`` where given. With
-            ``split``, the same sources under every split that it makes.
         split: How the sources are taken apart; None where the splits are given.
         classes: Names in the order of the labels; None takes those that occur, sorted.
         first_label: Number that lists give to the first of ``classes``.
         skip_unreadable: Whether images that cannot be read are left out, instead of refused.
     """
 
-    path: Path
-    root: Path
-    splits: dict[str, tuple[ClassSource, ...]]
     split: RandomSplit | FoldSplit | None = None
     classes: tuple[str, ...] | None = None
     first_label: int = 0
     skip_unreadable: bool = False
-
-    def used_split(self, name: str) -> str:
-        """Return ``name``, or ``'val'`` where there is no such split."""
-        return name if name in self.splits else 'val'
 
 
 def read_class_data(path: str | Path) -> ClassData:

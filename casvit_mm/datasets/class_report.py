@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from casvit_mm.datasets.class_data import read_class_data
 from casvit_mm.datasets.class_pictures import draw_class_samples
 from casvit_mm.datasets.data_pictures import draw_counts
 from casvit_mm.datasets.data_report import (
-    console,
-    print_findings,
+    describe_spread,
+    print_verdict,
+    split_table,
     spread,
-    verdict_on,
     write_report,
 )
 from casvit_mm.datasets.image_scan import duplicate_defects
@@ -25,6 +26,12 @@ from casvit_mm.datasets.image_scan import duplicate_defects
 __all__ = ['check_classes']
 
 _CLASSES_SHOWN = 40
+_SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
+    'images': lambda s: f'{s["images"]:,}',
+    'unreadable': lambda s: str(s['unreadable'] or '-'),
+    'width, least, median, most': describe_spread('width'),
+    'height, likewise': describe_spread('height'),
+}
 
 
 def check_classes(data: str | Path, out: str | Path, read_images: bool = True) -> bool:
@@ -45,12 +52,8 @@ def check_classes(data: str | Path, out: str | Path, read_images: bool = True) -
     inspection = inspect_classes(described, tuple(described.splits), read_images)
     _add_duplicates(inspection)
     figures = {name: _describe(inspection, name) for name in inspection.scans}
-    screen = console()
-    colour = 'green' if inspection.trainable() else 'red'
-    verdict = verdict_on(inspection.defects)
-    screen.print(verdict, style=f'bold {colour}', soft_wrap=True, markup=False)
-    print_findings(screen, inspection.defects, CLASS_KINDS, lambda _, defect: defect.where)
-    screen.print(_split_table(figures))
+    screen = print_verdict(inspection.defects, CLASS_KINDS)
+    screen.print(split_table(figures, _SPLIT_ROWS))
     screen.print(_class_table(inspection, figures))
     out = Path(out)
     pictures: list[Path | None] = []
@@ -94,22 +97,6 @@ def _describe(inspection: ClassInspection, split: str) -> dict[str, Any]:
         height=spread(sizes[:, 1]),
         images_per_class=dict(zip(inspection.classes, counts, strict=True)),
     )
-
-
-def _split_table(figures: dict[str, dict[str, Any]]) -> Table:
-    table = Table(title='Splits', title_justify='left', title_style='bold')
-    table.add_column('')
-    for name in figures:
-        table.add_column(name, justify='right')
-    rows = {
-        'images': lambda s: f'{s["images"]:,}',
-        'unreadable': lambda s: str(s['unreadable'] or '-'),
-        'width, least, median, most': lambda s: ', '.join(map(str, s['width'])) or '-',
-        'height, likewise': lambda s: ', '.join(map(str, s['height'])) or '-',
-    }
-    for title, cell in rows.items():
-        table.add_row(title, *(cell(split) for split in figures.values()))
-    return table
 
 
 def _class_table(inspection: ClassInspection, figures: dict[str, dict[str, Any]]) -> Table:

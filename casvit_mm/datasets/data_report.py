@@ -19,9 +19,12 @@ from casvit_mm.reporting import write_json
 __all__ = [
     'console',
     'defect_figures',
+    'describe_spread',
     'findings_in_short',
     'print_findings',
     'print_report',
+    'print_verdict',
+    'split_table',
     'spread',
     'verdict',
     'verdict_on',
@@ -30,6 +33,22 @@ __all__ = [
 
 _FIRST_PLACES = 3
 _CLASSES_SHOWN = 20
+_SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
+    'images': lambda s: str(s['images']),
+    'objects': lambda s: str(s['objects']),
+    'ignored objects, crowds': lambda s: f'{s["not_learnt"]}, {s["crowds"]}',
+    'objects per image, mean and most': lambda s: (
+        f'{s["objects_per_image"]["mean"]:.1f}, {s["objects_per_image"]["max"]}'
+    ),
+    'image width, least, median, most': lambda s: _three(s['image_width']),
+    'image height, likewise': lambda s: _three(s['image_height']),
+    'box side in px, 10th, 50th, 90th percentile': lambda s: _middle(s['box_side'], '{:.0f}'),
+    '  as a share of the image side': lambda s: _middle(s['box_side_relative'], '{:.2f}'),
+    'box width / height, likewise': lambda s: _middle(s['box_width_to_height'], '{:.2f}'),
+    'COCO small, medium, large': lambda s: ', '.join(
+        f'{share:.0%}' for share in s['coco_sizes'].values()
+    ),
+}
 
 
 def console() -> Console:
@@ -60,6 +79,21 @@ def verdict_on(found: dict[str, list[Defect]]) -> str:
             f'{"place stops" if fatal == 1 else "places stop"} it.'
         )
     return f'YES: training can start; {findings_in_short(defects)}'
+
+
+def print_verdict(found: dict[str, list[Defect]], kinds: dict[str, Kind]) -> Console:
+    """Print whether training would start and what was found, and return where that went.
+
+    Args:
+        found: Defects by split.
+        kinds: What each kind means, in the order of the table.
+    """
+    screen = console()
+    fatal = any(defect.fatal for defects in found.values() for defect in defects)
+    style = f'bold {"red" if fatal else "green"}'
+    screen.print(verdict_on(found), style=style, soft_wrap=True, markup=False)
+    print_findings(screen, found, kinds, lambda _, defect: defect.where)
+    return screen
 
 
 def findings_in_short(defects: list[Defect]) -> str:
@@ -122,6 +156,29 @@ def write_report(
     console().print(text, soft_wrap=True)
 
 
+def split_table(
+    figures: dict[str, dict[str, Any]], rows: dict[str, Callable[[dict[str, Any]], str]]
+) -> Table:
+    """Return a table with a column for each split.
+
+    Args:
+        figures: Figures by split.
+        rows: By title, what a cell says of the figures of its split.
+    """
+    table = Table(title='Splits', title_justify='left', title_style='bold')
+    table.add_column('')
+    for name in figures:
+        table.add_column(name, justify='right')
+    for title, cell in rows.items():
+        table.add_row(title, *(cell(split) for split in figures.values()))
+    return table
+
+
+def describe_spread(key: str) -> Callable[[dict[str, Any]], str]:
+    """Return a cell of :func:`split_table` for what :func:`spread` has put under ``key``."""
+    return lambda figures: ', '.join(map(str, figures[key])) or '-'
+
+
 def spread(values: np.ndarray) -> list[int]:
     """Return least, median and most of ``(N,)`` values; nothing of none."""
     if not len(values):
@@ -166,7 +223,7 @@ def print_report(
     screen.print(verdict(inspection), style=f'bold {colour}', soft_wrap=True, markup=False)
     print_findings(screen, inspection.defects, KINDS, lambda split, d: _place(inspection, split, d))
     if splits:
-        screen.print(_split_table(splits))
+        screen.print(split_table(splits, _SPLIT_ROWS))
         screen.print(_class_table(splits))
     if fit:
         _print_fit(screen, fit, config)
@@ -233,32 +290,6 @@ def _meaning(kind: Kind, fatal: bool) -> str:
 
 def _stops(places: list[tuple[str, Defect]]) -> bool:
     return any(defect.fatal for _, defect in places)
-
-
-def _split_table(splits: dict[str, dict[str, Any]]) -> Table:
-    table = Table(title='Splits', title_justify='left', title_style='bold')
-    table.add_column('')
-    for name in splits:
-        table.add_column(name, justify='right')
-    rows = {
-        'images': lambda s: s['images'],
-        'objects': lambda s: s['objects'],
-        'ignored objects, crowds': lambda s: f'{s["not_learnt"]}, {s["crowds"]}',
-        'objects per image, mean and most': lambda s: (
-            f'{s["objects_per_image"]["mean"]:.1f}, {s["objects_per_image"]["max"]}'
-        ),
-        'image width, least, median, most': lambda s: _three(s['image_width']),
-        'image height, likewise': lambda s: _three(s['image_height']),
-        'box side in px, 10th, 50th, 90th percentile': lambda s: _middle(s['box_side'], '{:.0f}'),
-        '  as a share of the image side': lambda s: _middle(s['box_side_relative'], '{:.2f}'),
-        'box width / height, likewise': lambda s: _middle(s['box_width_to_height'], '{:.2f}'),
-        'COCO small, medium, large': lambda s: ', '.join(
-            f'{share:.0%}' for share in s['coco_sizes'].values()
-        ),
-    }
-    for title, cell in rows.items():
-        table.add_row(title, *(str(cell(split)) for split in splits.values()))
-    return table
 
 
 def _three(figures: dict[str, float]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ['KINDS', 'Defect', 'Kind', 'first_of', 'name_annotation', 'remarks_of']
+from casvit_mm.errors import InputError
+
+__all__ = ['KINDS', 'Defect', 'Kind', 'first_of', 'name_annotation', 'refuse_fatal', 'remarks_of']
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,20 @@ def first_of(messages: Sequence[str]) -> str:
         return messages[0]
     more = f'{len(messages) - 1} more like it: python tools/check_data.py lists them all.'
     return f'{messages[0].removesuffix(".")}. {more}'
+
+
+def refuse_fatal(found: Mapping[str, Sequence[Defect]]) -> None:
+    """Refuse data of which some split cannot be trained on or evaluated.
+
+    Args:
+        found: Defects by split.
+
+    Raises:
+        InputError: With the first message, and how many more there are.
+    """
+    fatal = [defect.message for defects in found.values() for defect in defects if defect.fatal]
+    if fatal:
+        raise InputError(first_of(fatal))
 
 
 def remarks_of(defects: Sequence[Defect]) -> tuple[str, ...]:

@@ -18,10 +18,10 @@ takes one set apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import yaml
 
@@ -29,6 +29,7 @@ from casvit_mm.errors import InputError
 
 __all__ = [
     'SPLITS',
+    'DataDescription',
     'FoldSplit',
     'OwnData',
     'RandomSplit',
@@ -89,30 +90,43 @@ class FoldSplit:
 
 
 @dataclass(frozen=True)
-class OwnData:
-    """A data set as its YAML file describes it.
+class DataDescription(Generic[S]):
+    """What the YAML file of any task says.
 
     Attributes:
         path: The YAML file.
         root: Folder that relative paths count from.
-        splits: Sources by split; ``train`` and ``val`` always, ``test`` where given. With
-            ``split``, the same sources under every split that it makes.
+        splits: Sources by split; ``train`` and ``val`` always, ``test`` where given. Where one set
+            is taken apart, the same sources under every split that this makes.
+    """
+
+    path: Path
+    root: Path
+    splits: dict[str, tuple[S, ...]]
+
+    def used_split(self, name: str) -> str:
+        """Return ``name``, or ``'val'`` where there is no such split."""
+        return name if name in self.splits else 'val'
+
+    def used_splits(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the splits that take the place of ``names``, each once."""
+        return tuple(dict.fromkeys(map(self.used_split, names)))
+
+
+@dataclass(frozen=True)
+class OwnData(DataDescription[Source]):
+    """A detection set as its YAML file describes it.
+
+    Attributes:
         split: How the sources are taken apart; None where the splits are given.
         classes: Names to learn, in order, each with the category names that count as it; None takes
             the categories as they are.
         max_dets: Detections per image that training and evaluation allow for.
     """
 
-    path: Path
-    root: Path
-    splits: dict[str, tuple[Source, ...]]
     split: RandomSplit | FoldSplit | None = None
     classes: dict[str, tuple[str, ...]] | None = None
     max_dets: int = 100
-
-    def used_split(self, name: str) -> str:
-        """Return ``name``, or ``'val'`` where there is no such split."""
-        return name if name in self.splits else 'val'
 
 
 def read_own_data(path: str | Path) -> OwnData:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from casvit_mm.datasets.defects import Defect, Kind, first_of, remarks_of
+from casvit_mm.datasets.defects import Defect, Kind, refuse_fatal, remarks_of
 from casvit_mm.datasets.image_scan import read_in_threads
 from casvit_mm.datasets.label_data import IGNORED, LabelData
 from casvit_mm.datasets.label_pairs import LabelPair, find_pairs
 from casvit_mm.datasets.label_scan import PairScan, scan_pair
-from casvit_mm.errors import InputError
 from casvit_mm.reporting import write_json
 
 __all__ = [
@@ -156,11 +155,9 @@ def prepare_label_data(
     Raises:
         InputError: If a split fails its checks, or splits share images.
     """
-    used = tuple(dict.fromkeys(map(data.used_split, splits)))
+    used = data.used_splits(splits)
     inspection = inspect_labels(data, used)
-    defects = [defect for name in used for defect in inspection.defects[name]]
-    if fatal := [defect.message for defect in defects if defect.fatal]:
-        raise InputError(first_of(fatal))
+    refuse_fatal(inspection.defects)
     prepared = {}
     for name in used:
         file = Path(folder, f'{name}.json').resolve()

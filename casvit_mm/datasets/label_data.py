@@ -24,6 +24,7 @@ from typing import Any
 from casvit_mm.datasets.colours import RGB, distinct_colours, read_colour
 from casvit_mm.datasets.description import (
     SPLITS,
+    DataDescription,
     read_description,
     read_entries,
     read_names,
@@ -68,13 +69,10 @@ class LabelSource:
 
 
 @dataclass(frozen=True)
-class LabelData:
+class LabelData(DataDescription[LabelSource]):
     """A segmentation set as its YAML file describes it.
 
     Attributes:
-        path: The YAML file.
-        root: Folder that relative paths count from.
-        splits: Sources by split; ``train`` and ``val`` always, ``test`` where given.
         classes: Names, in the order of the values in the label maps.
         palette: A colour for each class.
         ignore: Values in the label maps that are neither learnt nor scored; 255 is always one, and
@@ -82,9 +80,6 @@ class LabelData:
         reduce_zero_label: Whether the first class has the value 1, not 0.
     """
 
-    path: Path
-    root: Path
-    splits: dict[str, tuple[LabelSource, ...]]
     classes: tuple[str, ...]
     palette: tuple[RGB, ...]
     ignore: frozenset[int] = frozenset({IGNORED})
@@ -94,10 +89,6 @@ class LabelData:
     def first_value(self) -> int:
         """Value of the first class in the label maps."""
         return int(self.reduce_zero_label)
-
-    def used_split(self, name: str) -> str:
-        """Return ``name``, or ``'val'`` where there is no such split."""
-        return name if name in self.splits else 'val'
 
 
 def read_label_data(path: str | Path) -> LabelData:

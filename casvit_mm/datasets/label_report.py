@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from casvit_mm.datasets.data_report import (
-    console,
-    print_findings,
+    describe_spread,
+    print_verdict,
+    split_table,
     spread,
-    verdict_on,
     write_report,
 )
 from casvit_mm.datasets.defects import Defect
@@ -25,6 +26,13 @@ from casvit_mm.datasets.label_pictures import draw_label_samples
 __all__ = ['check_labels']
 
 _CLASSES_SHOWN = 40
+_SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
+    'images': lambda s: str(s['images']),
+    'width, least, median, most': describe_spread('width'),
+    'height, likewise': describe_spread('height'),
+    'pixels': lambda s: f'{s["pixels"]:,}',
+    'pixels ignored or of no class': lambda s: _share(s['ignored_or_foreign_pixels'], s['pixels']),
+}
 
 
 def check_labels(data: str | Path, out: str | Path, read_images: bool = True) -> bool:
@@ -47,12 +55,8 @@ def check_labels(data: str | Path, out: str | Path, read_images: bool = True) ->
     if read_images:
         _add_image_defects(inspection)
     figures = {name: _describe(inspection, name) for name in inspection.pairs}
-    screen = console()
-    colour = 'green' if inspection.trainable() else 'red'
-    verdict = verdict_on(inspection.defects)
-    screen.print(verdict, style=f'bold {colour}', soft_wrap=True, markup=False)
-    print_findings(screen, inspection.defects, LABEL_KINDS, lambda _, defect: defect.where)
-    screen.print(_split_table(figures))
+    screen = print_verdict(inspection.defects, LABEL_KINDS)
+    screen.print(split_table(figures, _SPLIT_ROWS))
     screen.print(_class_table(described, figures))
     out = Path(out)
     pictures: list[Path | None] = []
@@ -96,25 +100,6 @@ def _describe(inspection: LabelInspection, split: str) -> dict[str, Any]:
         pixels_per_class=dict(zip(names, pixels.sum(axis=0).tolist(), strict=True)),
         images_per_class=dict(zip(names, (pixels > 0).sum(axis=0).tolist(), strict=True)),
     )
-
-
-def _split_table(figures: dict[str, dict[str, Any]]) -> Table:
-    table = Table(title='Splits', title_justify='left', title_style='bold')
-    table.add_column('')
-    for name in figures:
-        table.add_column(name, justify='right')
-    rows = {
-        'images': lambda s: str(s['images']),
-        'width, least, median, most': lambda s: ', '.join(map(str, s['width'])) or '-',
-        'height, likewise': lambda s: ', '.join(map(str, s['height'])) or '-',
-        'pixels': lambda s: f'{s["pixels"]:,}',
-        'pixels ignored or of no class': lambda s: _share(
-            s['ignored_or_foreign_pixels'], s['pixels']
-        ),
-    }
-    for title, cell in rows.items():
-        table.add_row(title, *(cell(split) for split in figures.values()))
-    return table
 
 
 def _share(part: int, whole: int) -> str:

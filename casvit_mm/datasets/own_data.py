@@ -80,7 +80,7 @@ def prepare_own_data(
         InputError: If a split fails its checks, the splits or ``classes`` disagree on the
             categories, a class has no object to learn from, or splits share images.
     """
-    loaded = {name: load_split(data, name) for name in dict.fromkeys(map(data.used_split, splits))}
+    loaded = {name: load_split(data, name) for name in data.used_splits(splits)}
     for split in loaded.values():
         if split.problems:
             raise InputError(first_of([message for _, message in split.problems]))

@@ -21,7 +21,7 @@ from casvit_mm.detection.analysis import analyse, summarise, write_analysis
 from casvit_mm.detection.metric import write_predictions
 from casvit_mm.engine.distributed import on_first_rank
 from casvit_mm.engine.preflight import check_datasets
-from casvit_mm.engine.tasks import Wanted, require_metric
+from casvit_mm.engine.tasks import Wanted, distinct_splits, require_metric
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import print_errors, print_metrics, run_all, write_json
 
@@ -55,8 +55,7 @@ def put_own_data(
 def _describe(data: str, prepared: dict[str, PreparedSplit], first: PreparedSplit) -> list[str]:
     counts = '; '.join(
         f'{split.summary.num_images} {name} images, {split.summary.num_objects} objects'
-        for name, split in prepared.items()
-        if name != 'test' or split is not prepared.get('val')
+        for name, split in distinct_splits(prepared).items()
     )
     notes = [f'own data {data}: {counts}; classes {", ".join(first.summary.classes)}']
     if first.dropped:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from casvit_mm.errors import InputError
 
-__all__ = ['Task', 'Wanted', 'require_metric', 'task_of']
+__all__ = [
+    'Task',
+    'Wanted',
+    'describe_own_data',
+    'distinct_splits',
+    'require_metric',
+    'task_of',
+]
+
+S = TypeVar('S')
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,32 @@ def require_metric(cfg: Config, kind: str) -> None:
             f'--out-pred and --analysis need test_evaluator.type={kind}; {cfg.filename} has '
             f'{found!r}'
         )
+
+
+def distinct_splits(prepared: Mapping[str, S]) -> dict[str, S]:
+    """Return prepared splits without a test split that is val under another name."""
+    return {
+        name: split
+        for name, split in prepared.items()
+        if name != 'test' or split is not prepared.get('val')
+    }
+
+
+def describe_own_data(
+    path: Path, images: Mapping[str, int], classes: str, remarks: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Return what the log says of own data.
+
+    Args:
+        path: The description.
+        images: Number of them by split.
+        classes: What to say of the classes.
+        remarks: By split, what the user should know though it stops nothing.
+    """
+    counts = ', '.join(f'{number} {name} images' for name, number in images.items())
+    notes = [f'own data {path}: {counts}; {classes}']
+    lines = [f'{name}: {text}' for name, texts in remarks.items() for text in texts]
+    return notes + list(dict.fromkeys(lines))
 
 
 def task_of(cfg: Config) -> Task:

@@ -13,12 +13,10 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
 from casvit_mm.datasets import prepare_label_data, read_label_data
-from casvit_mm.datasets.label_checks import PreparedLabels
-from casvit_mm.datasets.label_data import LabelData
 from casvit_mm.datasets.layouts import describe_missing
 from casvit_mm.datasets.own_data import innermost_dataset
 from casvit_mm.engine.distributed import on_first_rank
-from casvit_mm.engine.tasks import Wanted, require_metric
+from casvit_mm.engine.tasks import Wanted, describe_own_data, distinct_splits, require_metric
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import print_segmentation_metrics, run_all, write_json
 from casvit_mm.segmentation.analysis import write_analysis
@@ -89,18 +87,11 @@ def put_own_data(
         lambda: prepare_label_data(described, splits, Path(cfg.work_dir, 'annotations'))
     )
     apply_label_data(cfg, described, prepared, classes)
-    return len(prepared[splits[0]].pairs), _describe(described, prepared)
-
-
-def _describe(data: LabelData, prepared: dict[str, PreparedLabels]) -> list[str]:
-    counts = ', '.join(
-        f'{len(split.pairs)} {name} images'
-        for name, split in prepared.items()
-        if name != 'test' or split is not prepared.get('val')
-    )
-    notes = [f'own data {data.path}: {counts}; classes {", ".join(data.classes)}']
-    remarks = [f'{name}: {text}' for name, split in prepared.items() for text in split.remarks]
-    return notes + list(dict.fromkeys(remarks))
+    images = {name: len(split.pairs) for name, split in distinct_splits(prepared).items()}
+    remarks = {name: split.remarks for name, split in prepared.items()}
+    names = f'classes {", ".join(described.classes)}'
+    notes = describe_own_data(described.path, images, names, remarks)
+    return len(prepared[splits[0]].pairs), notes
 
 
 def ask_for(cfg: Config, wanted: Wanted) -> None:
