@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import socket
 import subprocess
 import sys
 import zlib
@@ -73,6 +74,13 @@ def golden_input() -> torch.Tensor:
     """The (2, 3, 64, 96) images that the golden outputs belong to."""
     values = np.random.RandomState(0).normal(0.0, 1.0, (2, 3, 64, 96))
     return torch.from_numpy(values.astype(np.float32))
+
+
+def free_port() -> str:
+    """A port that nothing uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
 
 
 def run_command(*command: object, **env: str) -> subprocess.CompletedProcess:

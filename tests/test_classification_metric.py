@@ -3,13 +3,13 @@
 import json
 import math
 import re
-import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
+from conftest import free_port
 from PIL import Image
 
 pytest.importorskip('mmpretrain')
@@ -177,9 +177,7 @@ def evaluate_part(rank, port, folder):
 
 def test_two_processes_give_the_figures_and_predictions_of_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # MMEngine exchanges results in a folder of the current one
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     mp.spawn(evaluate_part, (port, str(tmp_path)), nprocs=2)
     metric, expected = evaluated(random_samples())
     assert torch.load(tmp_path / '0.pt') == torch.load(tmp_path / '1.pt') == expected

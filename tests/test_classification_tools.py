@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run_command
+from conftest import ROOT, free_port, run_command
 from PIL import Image
 
 pytest.importorskip('mmpretrain')
@@ -18,7 +17,7 @@ from casvit_mm.detection.browse import browse
 from casvit_mm.engine import evaluate, train
 from casvit_mm.models import CASViT
 from casvit_mm.visualize import draw_loss_curve, read_scalars
-from casvit_mm.weights import load_file
+from casvit_mm.weight_files import load_file
 
 LIGHT = 'configs/casvit_xs_light.py'
 # Two epochs of small images.
@@ -52,9 +51,7 @@ def trained(tmp_path_factory, folders):
     """A work dir after two-process training through the launcher, and what it printed."""
     if torch.cuda.is_available() and torch.cuda.device_count() < 2:
         pytest.skip('two processes need two GPUs or none')
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = str(probe.getsockname()[1])
+    port = free_port()
     work_dir = tmp_path_factory.mktemp('run') / 'work dir'
     options = [f'{key}={value}' for key, value in SHORT.items()]
     result = run_command(

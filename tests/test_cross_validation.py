@@ -8,7 +8,7 @@ pytest.importorskip('mmdet')
 from casvit_mm import InputError
 from casvit_mm.datasets.shapes import generate_shapes
 from casvit_mm.engine.cross_validation import cross_validate
-from casvit_mm.weights import load_file
+from casvit_mm.weight_files import load_file
 
 SHAPES = 'configs/maskrcnn_casvit_xs_shapes.py'
 QUICK = {

@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from conftest import TINY_ARCH, run_command
+from conftest import TINY_ARCH, free_port, run_command
 from mmengine.dataset import DefaultSampler, InfiniteSampler, RepeatDataset
 from mmpretrain.datasets.transforms import RandomResizedCrop
 from PIL import Image, ImageOps
@@ -24,7 +24,7 @@ from casvit_mm.classification import (
 )
 from casvit_mm.classification.sampler import SizedIndex
 from casvit_mm.engine.seeding import SeededBatchSampler
-from casvit_mm.weights import load_file
+from casvit_mm.weight_files import load_file
 
 PUBLISHED = (160, 192, 224, 256, 288, 320)
 
@@ -338,7 +338,7 @@ def runs(tmp_path_factory):
         ('script.py', SCRIPT),
     ):
         (folder / name).write_text(text)
-    port = str(29000 + os.getpid() % 900)
+    port = free_port()
     launch = [sys.executable, '-m', 'casvit_mm.launch', '--nproc-per-node=2', '--master-port', port]
     path = os.pathsep.join([str(folder), os.environ.get('PYTHONPATH', '')])
     result = run_command(

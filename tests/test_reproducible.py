@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, TINY_ARCH
+from conftest import ROOT, TINY_ARCH, free_port
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch.utils.data import DataLoader, SequentialSampler
@@ -23,7 +23,7 @@ from casvit_mm.engine import train, training
 from casvit_mm.engine.checkpoints import AtomicBackend
 from casvit_mm.engine.resume import find_checkpoint
 from casvit_mm.engine.seeding import SeededBatchSampler, seed_generators
-from casvit_mm.weights import load_file
+from casvit_mm.weight_files import load_file
 
 # Two epochs of four iterations, with drop path, flips and sampled regions to draw by chance.
 CONFIG = f"""
@@ -244,7 +244,7 @@ def start_tool(config, shapes, work_dir, *arguments, processes=1):
     return subprocess.Popen(
         [*launcher, '--data', str(shapes), '--work-dir', str(work_dir), *options, *arguments],
         cwd=ROOT,
-        env={**os.environ, 'PATH': path, 'PORT': str(29000 + os.getpid() % 900)},
+        env={**os.environ, 'PATH': path, 'PORT': free_port()},
         stdout=(work_dir / 'out.txt').open('a'),
         stderr=subprocess.STDOUT,
         start_new_session=True,

@@ -1,12 +1,12 @@
 """Segmentation figures, counted exactly, and label maps that others can check."""
 
 import math
-import socket
 
 import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
+from conftest import free_port
 from PIL import Image
 
 pytest.importorskip('mmseg')
@@ -148,9 +148,7 @@ def evaluate_part(rank, port, folder):
 
 def test_two_processes_give_the_figures_of_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # MMEngine exchanges results in a folder of the current one
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     mp.spawn(evaluate_part, (port, str(tmp_path)), nprocs=2)
     _, expected = evaluated(random_samples())
     assert torch.load(tmp_path / '0.pt') == torch.load(tmp_path / '1.pt') == expected

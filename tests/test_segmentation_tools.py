@@ -1,13 +1,12 @@
 """The command lines on label maps, end to end, on a few generated images."""
 
 import json
-import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run_command
+from conftest import ROOT, free_port, run_command
 from PIL import Image
 
 pytest.importorskip('mmseg')
@@ -47,9 +46,7 @@ def trained(tmp_path_factory, labels):
     """A work dir after two-process training through the launcher, and what it printed."""
     if torch.cuda.is_available() and torch.cuda.device_count() < 2:
         pytest.skip('two processes need two GPUs or none')
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = str(probe.getsockname()[1])
+    port = free_port()
     work_dir = tmp_path_factory.mktemp('run') / 'work dir'
     options = [f'{key}={value}' for key, value in SHORT.items()]
     result = run_command(

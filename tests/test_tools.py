@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, official_state_dict, run_command
+from conftest import ROOT, free_port, official_state_dict, run_command
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -23,7 +23,7 @@ from casvit_mm.engine.hooks import PlainCheckpointHook
 from casvit_mm.launch import check_launch
 from casvit_mm.ops import operator_source
 from casvit_mm.visualize import read_scalars
-from casvit_mm.weights import load_file
+from casvit_mm.weight_files import load_file
 
 SHAPES = 'configs/maskrcnn_casvit_xs_shapes.py'
 COCO = 'configs/maskrcnn_casvit_xs_coco.py'
@@ -38,12 +38,6 @@ SHORT = [
     'val_dataloader.num_workers=0',
     'val_dataloader.persistent_workers=False',
 ]
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return str(probe.getsockname()[1])
 
 
 @pytest.fixture(scope='module')
