@@ -76,8 +76,10 @@ param_scheduler = [
 custom_hooks = [
     dict(
         type='EMAHook',
-        ema_type='ExponentialMovingAverage',
+        # A short memory at first, or the random start would be in it for ten epochs.
+        ema_type='ExpMomentumEMA',
         momentum=0.004,
+        gamma=200,
         update_buffers=True,
         strict_load=True,
     )
