@@ -42,6 +42,8 @@ KEY_RULES = (
     (r'\.attn\.', '.token_mixer.'),
 )
 _OFFICIAL_KEY = re.compile(r'^(?:backbone\.)?(?:patch_embed|network)\.')
+# Only the inference form of casvit_mm.fuse has it: what was the norm before it.
+_FUSED_KEY = re.compile(r'(?:^|\.)token_mixer\.qkv\.bias$')
 # A bare backbone may keep its own output norms; a whole model's file must hold all of them.
 _OUTPUT_NORM = re.compile(r'^norm\d\.')
 _OPTIONAL = re.compile(r'^(?:norm\d?|head|dist_head)\.')
@@ -233,12 +235,43 @@ def as_classifier(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tenso
     return state
 
 
+def _check_form(model: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Refuse weights of the inference form for a model that can be trained, and the reverse.
+
+    Raises:
+        InputError: Saying what to do instead.
+    """
+    own = model.state_dict()
+    held, wanted = (any(map(_FUSED_KEY.search, keys)) for keys in (state, own))
+    if wanted and not held:
+        raise InputError(
+            f'{str(path)!r} does not fit an inference form, made by casvit_mm.fuse, which has no '
+            'norms left. Load the file into the model before: load_weights(model, path), then '
+            'fuse(model.eval())'
+        )
+    if held and not wanted:
+        raise InputError(
+            f'{str(path)!r} holds an inference form, saved after casvit_mm.fuse; its norms cannot '
+            'be recovered. Load it into one: load_weights(fuse(model.eval()), path), or take the '
+            'file that was trained'
+        )
+    if held and set(state) != set(own):
+        # A detector's form has its output norms in the neck: such a backbone is none by itself.
+        raise InputError(
+            f'{str(path)!r} holds the inference form of another kind of model: '
+            f'{len(set(state) & set(own))} of its {len(state)} keys are among the {len(own)} of '
+            'this one. Fuse a model built from the same config'
+        )
+
+
 def check_fit(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
     """Return what of a whole model's ``state`` goes into ``model``.
 
     Raises:
-        InputError: If a key is missing, unexpected or of another shape.
+        InputError: If a key is missing, unexpected or of another shape, or only one of the two is
+            an inference form.
     """
+    _check_form(model, state, path)
     new, dropped = _fit_whole(as_classifier(state, model), model)
     _report_fit(model.state_dict(), new, dropped, path)
     return new
@@ -253,7 +286,8 @@ def load_weights(model: nn.Module, path: str | Path, weights: str | None = None)
     the whole model, or only the backbone where ``model`` is one.
 
     Args:
-        model: A :class:`~casvit_mm.CASViT`, or a module with a CAS-ViT as ``backbone``.
+        model: A :class:`~casvit_mm.CASViT`, or a module with a CAS-ViT as ``backbone``. Its
+            inference form (:func:`casvit_mm.fuse`) takes only the weights of one.
         path: The file.
         weights: ``'ema'`` for the moving average, ``'raw'`` for the weights of the last step; None
             takes the average of a training run of ours, and ``model`` of an official file.
@@ -266,7 +300,9 @@ def load_weights(model: nn.Module, path: str | Path, weights: str | None = None)
         InputError: If the file cannot be read, a key of the model is missing, or a shape differs;
             the message counts the matched keys. The model is left untouched then.
     """
-    state = as_classifier(read_checkpoint(path, weights=weights)['state_dict'], model)
+    state = read_checkpoint(path, weights=weights)['state_dict']
+    _check_form(model, state, path)
+    state = as_classifier(state, model)
     backbone = getattr(model, 'backbone', None)
     if backbone is not None and any(key.startswith('backbone.') for key in state):
         target = model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -73,6 +74,16 @@ class CASViTClsHead(ClsHead):
         """Return the mean of the heads' logits, ``(B, num_classes)``."""
         logits = self.logits(feats)
         return sum(logits[1:], logits[0]) / len(logits)
+
+    @torch.no_grad()
+    def fuse(self) -> CASViTClsHead:
+        """Make one linear layer of two, in place; the mean of their logits is linear as well."""
+        if self.distilled:
+            for name, value in self.fc.named_parameters():
+                second = self.fc_dist.get_parameter(name)
+                value.copy_((value.cpu().double() + second.cpu().double()) / 2)
+            del self.fc_dist
+        return self
 
     def loss(self, feats: tuple[Tensor, ...], data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Return the loss on the labels, the mean over the heads."""

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from casvit_mm.errors import InputError
+from casvit_mm.models.folding import fold_sequential, is_foldable, norm_then_linear
 from casvit_mm.models.token_mixers import AdditiveTokenMixer
 from casvit_mm.weights import load_weights
 
@@ -98,9 +100,9 @@ class CASViTBlock(nn.Module):
     def __init__(self, dim: int, mlp_ratio: float, drop_path: float) -> None:
         super().__init__()
         self.local_integration = _local_integration(dim)
-        self.norm1 = nn.BatchNorm2d(dim)
+        self.norm1: nn.Module = nn.BatchNorm2d(dim)
         self.token_mixer = AdditiveTokenMixer(dim)
-        self.norm2 = nn.BatchNorm2d(dim)
+        self.norm2: nn.Module = nn.BatchNorm2d(dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio), use_conv=True)
         self.drop_path = DropPath(drop_path)
 
@@ -108,6 +110,29 @@ class CASViTBlock(nn.Module):
         x = x + self.local_integration(x)
         x = x + self.drop_path(self.token_mixer(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
+
+    def fuse(self) -> CASViTBlock:
+        """Fold the norms before the mixer and the MLP into them, in place.
+
+        Raises:
+            InputError: If the mixer does not say how a norm folds into it, or a layer was exchanged
+                for one that takes none.
+        """
+        if is_foldable(self.norm1):
+            mixer = type(self.token_mixer)
+            # An inherited method knows nothing of a forward that reads the input elsewhere too.
+            if 'fuse_norm' not in vars(mixer):
+                raise InputError(
+                    f'the token mixer {mixer.__name__} has no inference form. Give its class a '
+                    'method fuse_norm(norm) that folds the BatchNorm before it into what reads its '
+                    'input, as AdditiveTokenMixer does'
+                )
+            self.token_mixer.fuse_norm(self.norm1)
+            self.norm1 = nn.Identity()
+        if is_foldable(self.norm2):
+            self.mlp.fc1 = norm_then_linear(self.norm2, self.mlp.fc1)
+            self.norm2 = nn.Identity()
+        return self
 
 
 @contextmanager
@@ -169,6 +194,7 @@ class CASViT(BaseModule):
     Attributes:
         out_channels: Channels of each output.
         out_strides: Input pixels per output position, for each output.
+        fused: Whether this is an inference form, made by :func:`casvit_mm.fuse`.
 
     Shape:
         ``(B, in_channels, H, W) -> tuple of (B, out_channels[i], H / s, W / s)`` with
@@ -178,6 +204,7 @@ class CASViT(BaseModule):
         ValueError: If an argument is out of its range.
     """
 
+    fused = False
     _is_init: bool  # BaseModule's mark against initialising twice
 
     def __init__(
@@ -251,7 +278,16 @@ class CASViT(BaseModule):
             super().init_weights()
 
     def train(self, mode: bool = True) -> CASViT:
-        """Set the mode; frozen stages, and all norms if ``norm_eval``, stay in eval."""
+        """Set the mode; frozen stages, and all norms if ``norm_eval``, stay in eval.
+
+        Raises:
+            InputError: If an inference form is to be trained.
+        """
+        if mode and self.fused:
+            raise InputError(
+                'an inference form made by casvit_mm.fuse cannot be trained: its BatchNorms are '
+                'gone. Train the model it was made from, and fuse that one again'
+            )
         super().train(mode)
         for module in self._frozen_modules():
             module.eval()
@@ -259,6 +295,28 @@ class CASViT(BaseModule):
             for module in self.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
+        return self
+
+    def fuse(self) -> CASViT:
+        """Fold every norm but those of the outputs, in place; see :func:`casvit_mm.fuse`.
+
+        Raises:
+            InputError: If a BatchNorm cannot be folded, naming it.
+        """
+        for module in list(self.modules()):
+            if isinstance(module, CASViTBlock):
+                module.fuse()
+            elif isinstance(module, nn.Sequential):
+                fold_sequential(module)
+        outputs = [f'norm{i}' for i in self.out_indices]
+        for name, module in self.named_modules():
+            if isinstance(module, _BatchNorm) and name not in outputs:
+                raise InputError(
+                    f'cannot fold {name} of the backbone: it takes a BatchNorm with running '
+                    f'statistics right after a plain nn.Conv2d, got a {type(module).__name__}. '
+                    'Was a layer of CASViT exchanged?'
+                )
+        self.fused = True
         return self
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -1,11 +1,15 @@
 """Token mixers: modules that let the tokens of a feature map see each other.
 
-All share one contract, ``(B, C, H, W) -> (B, C, H, W)`` for any ``H`` and ``W``.
+All share one contract, ``(B, C, H, W) -> (B, C, H, W)`` for any ``H`` and ``W``. One with an
+inference form has ``fuse_norm(norm)``, which :func:`casvit_mm.fuse` calls.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from casvit_mm.models.folding import norm_then_linear
 
 __all__ = ['AdditiveTokenMixer', 'ChannelGate', 'SpatialGate']
 
@@ -86,3 +90,12 @@ class AdditiveTokenMixer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).chunk(3, dim=1)
         return self.proj(self.dwconv(self.gate_q(q) + self.gate_k(k)) * v)
+
+    def fuse_norm(self, norm: _BatchNorm) -> None:
+        """Fold the BatchNorm before this mixer into the map to query, key and value, in place.
+
+        Args:
+            norm: In eval mode; left as it is.
+        """
+        # The padding of the gates comes after that map, so it sees the same values as before.
+        self.qkv = norm_then_linear(norm, self.qkv)
