@@ -4,11 +4,24 @@
 #
 # PYTHON=python3.12 picks the interpreter of .venv. TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # takes torch without CUDA, a tenth of the download. JOBS=8 tests in so many processes.
+# STACK=openmmlab takes upstream's last releases instead of the maintained forks, in .venv-openmmlab.
 
 PYTHON ?= python3
 TASK ?= detection
 JOBS ?= 2
+STACK ?= onedl
+ifeq ($(STACK),onedl)
 VENV := .venv
+CONSTRAINTS := constraints.txt
+NEWEST := 13
+else ifeq ($(STACK),openmmlab)
+VENV := .venv-openmmlab
+CONSTRAINTS := constraints-openmmlab.txt
+# Upstream needs NumPy 1, which has no wheel for Python 3.13.
+NEWEST := 12
+else
+$(error STACK is onedl or openmmlab, not $(STACK))
+endif
 BIN := $(VENV)/bin
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
@@ -16,14 +29,15 @@ INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
 install: $(VENV)/installed
 
-$(VENV)/installed: setup.py constraints.txt
-	@$(PYTHON) -c "import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))" || { echo \
-	  "error: $(PYTHON) is not Python 3.10 to 3.13; name one: make PYTHON=python3.12 ..." >&2; exit 2; }
+$(VENV)/installed: setup.py $(CONSTRAINTS)
+	@$(PYTHON) -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, $(NEWEST)))" || { \
+	  echo "error: $(PYTHON) is not Python 3.10 to 3.$(NEWEST), which STACK=$(STACK) needs;" \
+	  "name one: make PYTHON=python3.12 ..." >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(INDEX) -c constraints.txt torch torchvision
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[onedl,test]'
+	$(BIN)/python -m pip install --quiet $(INDEX) -c $(CONSTRAINTS) torch torchvision
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[$(STACK),test]'
 	@# mmcv asks for opencv-python, which needs a desktop's libGL; servers and containers have none.
-	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps -c constraints.txt \
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps -c $(CONSTRAINTS) \
 	  opencv-python-headless
 	@touch $@
 
@@ -42,4 +56,4 @@ types: $(VENV)/installed
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-openmmlab build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -321,16 +321,25 @@ class CASViT(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps of the stages in ``out_indices``."""
+        outs = self.forward_stages(x)
+        return tuple(self.get_submodule(f'norm{i}')(outs[i]) for i in self.out_indices)
+
+    def forward_stages(self, x: Tensor, num_stages: int | None = None) -> list[Tensor]:
+        """Return what each stage hands to the next, without the norm of a returned copy.
+
+        Args:
+            x: Images.
+            num_stages: Stop after so many; None runs all that ``out_indices`` needs.
+        """
         x = self.stem(x)
-        outs = {}
-        for i, stage in enumerate(self.stages):
+        outs = []
+        for i, stage in enumerate(self.stages[:num_stages]):
             if i > 0:
                 x = self.downsamples[i - 1](x)
             for block in stage.children():
                 x = _checkpointed(block, x) if self.with_cp and self.training else block(x)
-            if i in self.out_indices:
-                outs[i] = self.get_submodule(f'norm{i}')(x)
-        return tuple(outs[i] for i in self.out_indices)
+            outs.append(x)
+        return outs
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Return how deep a parameter lies, as mmpretrain's backbones do.
