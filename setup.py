@@ -28,7 +28,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['casvit_mm', 'casvit_mm.*']),
     python_requires='>=3.10',
-    install_requires=['torch>=2.4', 'timm>=1.0', 'numpy', 'pyyaml', 'rich', 'safetensors'],
+    install_requires=['torch>=2.4', 'timm>=1.0.16', 'numpy', 'pyyaml', 'rich', 'safetensors'],
     extras_require={
         # The maintained forks; same import names as upstream, so install one of the two.
         'onedl': [
