@@ -259,7 +259,9 @@ def _draw_costs(
                 color=colormaps['tab10'](number % 10),
                 label=_short(mixer),
             )
-        axis.set(xscale='log', yscale='log', xlabel='tokens', title=f'{name} ({unit})')
+        some = any(value for cost in costs.values() for value in cost[key])
+        axis.set(xscale='log', yscale='log' if some else 'linear')
+        axis.set(xlabel='tokens', title=f'{name} ({unit})')
         axis.set_xticks(tokens, [f'{side}²' for side in sides])
         axis.minorticks_off()
         axis.grid(alpha=0.3)

@@ -26,7 +26,7 @@ from casvit_mm.models.token_mixers import MultiHeadTokenMixer
 
 # One epoch of small images with a tiny model.
 SHORT = {
-    'model.backbone.arch': TINY_ARCH,
+    'model.backbone.arch': {**TINY_ARCH, '_delete_': True},
     'model.head.in_channels': TINY_ARCH['embed_dims'][-1],
     'train_cfg.max_epochs': 1,
     'train_cfg.val_interval': 1,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from conftest import ROOT, TINY_ARCH
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
@@ -19,13 +19,13 @@ FVIT = dict(patch_size=16, embed_dim=24, depth=2, num_heads=4, mlp_dim=32)
 BACKBONES = {
     name: (
         dict(type='CASViT', arch=TINY_ARCH, token_mixer=dict(type=name)),
-        dict(type='FPN', in_channels=list(TINY_ARCH['embed_dims']), out_channels=256, num_outs=5),
+        dict(type='FPN', in_channels=list(TINY_ARCH['embed_dims']), out_channels=64, num_outs=5),
     )
     for name in TOKEN_MIXERS.module_dict
 }
 BACKBONES['FViT'] = (
     dict(type='FViT', arch=FVIT, img_size=128),
-    dict(type='SimpleFeaturePyramid', in_channels=24, in_stride=16, num_outs=5),
+    dict(type='SimpleFeaturePyramid', in_channels=24, in_stride=16, out_channels=64, num_outs=5),
 )
 
 
@@ -45,8 +45,8 @@ def test_the_loss_of_the_quickstarts_detector_falls(recipe, name):
     torch.manual_seed(0)
     dataset = DATASETS.build(recipe.train_dataloader.dataset)
     batch = pseudo_collate([dataset[i] for i in range(2)])
-    backbone, neck = BACKBONES[name]
-    model = MODELS.build({**recipe.model.to_dict(), 'backbone': backbone, 'neck': neck}).train()
+    parts = dict(zip(('backbone', 'neck'), BACKBONES[name]))
+    model = MODELS.build(ConfigDict({**recipe.model, **parts})).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses = []
     for _ in range(6):
