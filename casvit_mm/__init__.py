@@ -9,9 +9,18 @@ lend_operators_to_mmcv()
 
 from casvit_mm.errors import InputError  # noqa: E402
 from casvit_mm.fusion import fuse  # noqa: E402
-from casvit_mm.models import ARCHS, CASViT  # noqa: E402
+from casvit_mm.models import ARCHS, TOKEN_MIXERS, CASViT, FViT  # noqa: E402
 from casvit_mm.weights import load_weights  # noqa: E402
 
 __version__ = '0.1.0'
 
-__all__ = ['ARCHS', 'CASViT', 'InputError', '__version__', 'fuse', 'load_weights']
+__all__ = [
+    'ARCHS',
+    'TOKEN_MIXERS',
+    'CASViT',
+    'FViT',
+    'InputError',
+    '__version__',
+    'fuse',
+    'load_weights',
+]

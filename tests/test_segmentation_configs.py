@@ -17,9 +17,10 @@ pytest.importorskip('mmseg')
 from mmseg.datasets.transforms import ResizeToMultiple
 from mmseg.registry import MODELS, TRANSFORMS
 
-SEMFPN = sorted((ROOT / 'configs').glob('semfpn_*_ade20k.py'))
+SEMFPN = sorted((ROOT / 'configs').glob('semfpn_casvit_*_ade20k.py'))
 UPERNET = sorted((ROOT / 'configs').glob('upernet_*_ade20k.py'))
 STEMS = [path.stem for path in (*SEMFPN, *UPERNET)]
+FVIT = 'semfpn_fvit_b16_ade20k'
 
 
 def load(stem):
@@ -69,7 +70,7 @@ def test_the_learning_rate_ends_at_zero_after_the_last_iteration(stem):
     assert cfg.param_scheduler[-1].eta_min == 0
 
 
-@pytest.mark.parametrize('stem', STEMS)
+@pytest.mark.parametrize('stem', [*STEMS, FVIT])
 def test_a_segmentor_built_by_hand_gives_every_class_and_trains_on_a_cpu(stem):
     model = MODELS.build(load(stem).model)
     features = model.extract_feat(torch.rand(2, 3, 64, 96))

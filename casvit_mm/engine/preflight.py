@@ -12,7 +12,7 @@ from casvit_mm.datasets.coco import CocoSummary, check_coco
 from casvit_mm.datasets.layouts import LAYOUTS, describe_missing
 from casvit_mm.datasets.own_data import innermost_dataset, needs_masks
 from casvit_mm.errors import InputError
-from casvit_mm.models import CASViT
+from casvit_mm.models import CASViT, FViT
 from casvit_mm.weight_files import MODEL_ZOO
 
 __all__ = [
@@ -53,24 +53,26 @@ def check_is_detector(cfg: Config) -> None:
 
 
 def check_backbone(cfg: Config) -> None:
-    """Refuse backbone arguments that CASViT does not have or cannot take.
+    """Refuse arguments that a backbone of ours does not have or cannot take.
 
     Raises:
         InputError: Naming the argument and the nearest one that exists.
     """
     backbone = cfg.model.get('backbone', {})
-    if backbone.get('type') not in ('CASViT', CASViT):
+    kind = next((k for k in (CASViT, FViT) if backbone.get('type') in (k, k.__name__)), None)
+    if kind is None:
         return
-    known = [name for name in inspect.signature(CASViT.__init__).parameters if name != 'self']
+    known = [name for name in inspect.signature(kind.__init__).parameters if name != 'self']
     for name in backbone:
         if name not in ('type', *known):
             near = difflib.get_close_matches(name, known, n=1)
             raise InputError(
                 f'{cfg.filename}: model.backbone has no argument {name!r}; '
-                f'{f"did you mean {near[0]!r}? " if near else ""}CASViT takes {", ".join(known)}'
+                f'{f"did you mean {near[0]!r}? " if near else ""}{kind.__name__} takes '
+                f'{", ".join(known)}'
             )
     try:
-        CASViT(**{k: v for k, v in backbone.items() if k not in ('type', 'init_cfg')})
+        kind(**{k: v for k, v in backbone.items() if k not in ('type', 'init_cfg')})
     except (TypeError, ValueError) as error:
         raise InputError(f'{cfg.filename}: model.backbone: {error}') from error
 

@@ -1,7 +1,19 @@
 """Models; importing this registers them in MMEngine's root registry and in timm."""
 
 from casvit_mm.models.casvit import ARCHS, CASViT
+from casvit_mm.models.feature_pyramid import SimpleFeaturePyramid
+from casvit_mm.models.fvit import FVIT_ARCHS, FViT
 from casvit_mm.models.norm import AutoSyncBatchNorm
 from casvit_mm.models.timm_casvit import TimmCASViT
+from casvit_mm.models.token_mixers import TOKEN_MIXERS
 
-__all__ = ['ARCHS', 'AutoSyncBatchNorm', 'CASViT', 'TimmCASViT']
+__all__ = [
+    'ARCHS',
+    'FVIT_ARCHS',
+    'TOKEN_MIXERS',
+    'AutoSyncBatchNorm',
+    'CASViT',
+    'FViT',
+    'SimpleFeaturePyramid',
+    'TimmCASViT',
+]

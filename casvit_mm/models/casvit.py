@@ -7,12 +7,11 @@ Paper: https://arxiv.org/abs/2408.03703. The published weights load through
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
-from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
@@ -20,9 +19,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from casvit_mm.errors import InputError
+from casvit_mm.models.backbone import Backbone
 from casvit_mm.models.folding import fold_sequential, is_foldable, norm_then_linear
-from casvit_mm.models.token_mixers import AdditiveTokenMixer
-from casvit_mm.weights import load_weights
+from casvit_mm.models.token_mixers import build_token_mixer
 
 __all__ = ['ARCHS', 'CASViT', 'resolve_arch']
 
@@ -84,6 +83,20 @@ def _local_integration(dim: int) -> nn.Sequential:
     )
 
 
+def _depthwise_integration(dim: int) -> nn.Sequential:
+    """The integration subnet as articles describe it: three depthwise 3x3, ReLU between them."""
+    convs = [nn.Conv2d(dim, dim, 3, padding=1, groups=dim) for _ in range(3)]
+    return nn.Sequential(convs[0], nn.ReLU(), convs[1], nn.ReLU(), convs[2])
+
+
+# Published weights exist for the first alone.
+LOCAL_INTEGRATIONS = {
+    'published': _local_integration,
+    'depthwise': _depthwise_integration,
+    'none': lambda dim: None,
+}
+
+
 class CASViTBlock(nn.Module):
     """Integration subnet, token mixer and MLP, each with a residual connection (section 3.3).
 
@@ -92,22 +105,32 @@ class CASViTBlock(nn.Module):
         mlp_ratio: Hidden width of the MLP as a multiple of ``dim``.
         drop_path: Probability that a sample skips the mixer, and independently the MLP. The
             integration subnet is never skipped.
+        token_mixer: ``type`` and options of the mixer.
+        local_integration: Key of ``LOCAL_INTEGRATIONS``.
 
     Shape:
         ``(B, C, H, W) -> (B, C, H, W)``.
     """
 
-    def __init__(self, dim: int, mlp_ratio: float, drop_path: float) -> None:
+    def __init__(
+        self,
+        dim: int,
+        mlp_ratio: float,
+        drop_path: float,
+        token_mixer: Mapping[str, Any],
+        local_integration: str,
+    ) -> None:
         super().__init__()
-        self.local_integration = _local_integration(dim)
+        self.local_integration = LOCAL_INTEGRATIONS[local_integration](dim)
         self.norm1: nn.Module = nn.BatchNorm2d(dim)
-        self.token_mixer = AdditiveTokenMixer(dim)
+        self.token_mixer = build_token_mixer(token_mixer, dim)
         self.norm2: nn.Module = nn.BatchNorm2d(dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio), use_conv=True)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.local_integration(x)
+        if self.local_integration is not None:
+            x = x + self.local_integration(x)
         x = x + self.drop_path(self.token_mixer(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
@@ -164,7 +187,7 @@ def _checkpointed(block: nn.Module, x: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class CASViT(BaseModule):
+class CASViT(Backbone):
     """CAS-ViT as a multi-scale backbone (https://arxiv.org/abs/2408.03703, section 3).
 
     A stage hands its raw output to the next; the returned copy passes a BatchNorm of its own, as
@@ -185,6 +208,11 @@ class CASViT(BaseModule):
         drop_path_rate: Probability of skipping the last block; it grows linearly from 0 over all
             blocks.
         mlp_ratio: Hidden width of the MLPs as a multiple of the stage's channels.
+        token_mixer: ``type``, a name in :data:`casvit_mm.models.TOKEN_MIXERS`, and options of the
+            mixer in every block, or a sequence of one such dict per stage. None is the published
+            one, ``dict(type='AdditiveTokenMixer')``.
+        local_integration: The integration subnet: ``'published'``, ``'depthwise'`` (three depthwise
+            convolutions with ReLU, as articles describe it; no published weights) or ``'none'``.
         with_cp: Gradient checkpointing: recompute blocks in the backward pass to save memory. Same
             gradients and running statistics.
         init_cfg: ``dict(type='Pretrained', checkpoint=PATH)`` loads PATH strictly, by
@@ -205,7 +233,6 @@ class CASViT(BaseModule):
     """
 
     fused = False
-    _is_init: bool  # BaseModule's mark against initialising twice
 
     def __init__(
         self,
@@ -216,6 +243,8 @@ class CASViT(BaseModule):
         norm_eval: bool = False,
         drop_path_rate: float = 0.0,
         mlp_ratio: float = 4.0,
+        token_mixer: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        local_integration: str = 'published',
         with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
@@ -224,6 +253,12 @@ class CASViT(BaseModule):
         self.out_indices = _resolve_out_indices(out_indices, len(depths))
         if not 0 <= drop_path_rate < 1:
             raise ValueError(f'drop_path_rate must be in [0, 1), got {drop_path_rate}')
+        if local_integration not in LOCAL_INTEGRATIONS:
+            raise ValueError(
+                f'unknown local_integration {local_integration!r}, expected one of '
+                f'{", ".join(LOCAL_INTEGRATIONS)}'
+            )
+        mixers = _mixer_of_each_stage(token_mixer, len(depths))
         num_stages = max(self.out_indices) + 1
         if not -1 <= frozen_stages <= num_stages:
             raise ValueError(
@@ -245,7 +280,13 @@ class CASViT(BaseModule):
         self.stages = nn.ModuleList(
             nn.Sequential(
                 *(
-                    CASViTBlock(embed_dims[i], mlp_ratio, step * (sum(depths[:i]) + j))
+                    CASViTBlock(
+                        embed_dims[i],
+                        mlp_ratio,
+                        step * (sum(depths[:i]) + j),
+                        mixers[i],
+                        local_integration,
+                    )
                     for j in range(depths[i])
                 )
             )
@@ -262,20 +303,6 @@ class CASViT(BaseModule):
             return []
         n = self.frozen_stages
         return [self.stem, *self.stages[:n], *self.downsamples[: max(n - 1, 0)]]
-
-    def init_weights(self) -> None:
-        """Initialise, or load what ``init_cfg`` names; strict, unlike MMEngine's loader.
-
-        Raises:
-            InputError: If the file is missing, unreadable or does not fit.
-        """
-        if not self._is_init and self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
-            path = self.init_cfg['checkpoint']
-            report = load_weights(self, path, self.init_cfg.get('weights'))
-            print_log(f'backbone weights of {path}: {report}', logger='current')
-            self._is_init = True
-        else:
-            super().init_weights()
 
     def train(self, mode: bool = True) -> CASViT:
         """Set the mode; frozen stages, and all norms if ``norm_eval``, stay in eval.
@@ -370,6 +397,26 @@ class CASViT(BaseModule):
             stage = int(part.removeprefix('norm'))
             block = depths[stage] - 1
         return sum(depths[:stage]) + block + 1, num_layers
+
+
+def _mixer_of_each_stage(
+    token_mixer: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None, num_stages: int
+) -> list[Mapping[str, Any]]:
+    """Return ``type`` and options of the token mixer of each stage."""
+    if token_mixer is None:
+        token_mixer = dict(type='AdditiveTokenMixer')
+    if isinstance(token_mixer, Mapping):
+        return [token_mixer] * num_stages
+    if isinstance(token_mixer, str) or not all(isinstance(one, Mapping) for one in token_mixer):
+        raise ValueError(
+            f"token_mixer must be dict(type='...') or a sequence of them, got {token_mixer!r}"
+        )
+    if len(token_mixer) != num_stages:
+        raise ValueError(
+            f'token_mixer names {len(token_mixer)} mixers for {num_stages} stages; it takes one '
+            'for each, also for stages that out_indices leaves out, or one for all'
+        )
+    return list(token_mixer)
 
 
 def _resolve_out_indices(out_indices: Sequence[int], num_stages: int) -> tuple[int, ...]:

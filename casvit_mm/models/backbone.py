@@ -1,0 +1,30 @@
+"""What our backbones share: pretrained weights are loaded strictly."""
+
+from __future__ import annotations
+
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+
+from casvit_mm.weights import load_weights
+
+__all__ = ['Backbone']
+
+
+class Backbone(BaseModule):
+    """A module of MMEngine whose ``init_cfg`` of type ``Pretrained`` must fit, key by key."""
+
+    _is_init: bool  # BaseModule's mark against initialising twice
+
+    def init_weights(self) -> None:
+        """Initialise, or load what ``init_cfg`` names; strict, unlike MMEngine's loader.
+
+        Raises:
+            InputError: If the file is missing, unreadable or does not fit.
+        """
+        if not self._is_init and self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
+            path = self.init_cfg['checkpoint']
+            report = load_weights(self, path, self.init_cfg.get('weights'))
+            print_log(f'backbone weights of {path}: {report}', logger='current')
+            self._is_init = True
+        else:
+            super().init_weights()
