@@ -142,15 +142,15 @@ class CASViTBlock(nn.Module):
                 for one that takes none.
         """
         if is_foldable(self.norm1):
-            mixer = type(self.token_mixer)
+            mixer: Any = self.token_mixer
             # An inherited method knows nothing of a forward that reads the input elsewhere too.
-            if 'fuse_norm' not in vars(mixer):
+            if 'fuse_norm' not in vars(type(mixer)):
                 raise InputError(
-                    f'the token mixer {mixer.__name__} has no inference form. Give its class a '
+                    f'the token mixer {type(mixer).__name__} has no inference form. Give its class a '
                     'method fuse_norm(norm) that folds the BatchNorm before it into what reads its '
                     'input, as AdditiveTokenMixer does'
                 )
-            self.token_mixer.fuse_norm(self.norm1)
+            mixer.fuse_norm(self.norm1)
             self.norm1 = nn.Identity()
         if is_foldable(self.norm2):
             self.mlp.fc1 = norm_then_linear(self.norm2, self.mlp.fc1)
