@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -18,18 +19,24 @@ from casvit_mm.models.folding import conv_then_norm, norm_then_linear
 WIDTHS = list(TINY_ARCH['embed_dims'])
 
 
+@pytest.fixture(autouse=True)
+def _without_gradients():
+    with torch.no_grad():
+        yield
+
+
 def shaken(model: nn.Module) -> nn.Module:
     """The model in eval mode with norms that are far from the identity, some of them degenerate."""
     randomize_norms(model)
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
         if isinstance(module, _BatchNorm):
-            with torch.no_grad():
-                for tensor in (module.running_mean, module.bias):
-                    tensor.copy_(torch.randn(tensor.shape, generator=generator))
-                module.running_var.copy_(torch.rand(module.running_var.shape) * 2 + 0.01)
-                module.weight[::2] *= -1
-                module.weight[1] = 0
+            for tensor in (module.running_mean, module.bias):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator))
+            spread = torch.rand(module.running_var.shape, generator=generator)
+            module.running_var.copy_(2 * spread + 0.01)
+            module.weight[::2] *= -1
+            module.weight[1] = 0
     return model.eval()
 
 
@@ -55,7 +62,7 @@ def backbone(dtype: torch.dtype = torch.float64, **options) -> CASViT:
 
 def build(config: str, scope: str, options: dict | None = None) -> nn.Module:
     """A config's model on a tiny backbone, with weights that give many detections, in float64."""
-    registry = pytest.importorskip(scope).registry.MODELS
+    registry = pytest.importorskip(f'{scope}.registry').MODELS
     cfg = Config.fromfile(ROOT / 'configs' / f'{config}.py')
     init_default_scope(scope)
     cfg.model.backbone.update(arch=TINY_ARCH, init_cfg=None)
@@ -104,13 +111,19 @@ def upernet(options: dict | None = None) -> nn.Module:
     return build('upernet_casvit_s_ade20k', 'mmseg', {**sizes, **(options or {})})
 
 
-@torch.no_grad()
 def detections(model: nn.Module) -> list:
+    from mmdet.models.roi_heads.mask_heads import fcn_mask_head
     from mmdet.structures import DetDataSample
 
+    paste = fcn_mask_head._do_paste_mask
     meta = dict(img_shape=(64, 96), ori_shape=(64, 96), scale_factor=(1.0, 1.0), pad_shape=(64, 96))
     samples = [DetDataSample(metainfo=meta) for _ in range(2)]
-    return [sample.pred_instances for sample in model.predict(images(), samples)]
+
+    def paste_in_float32(masks, boxes, *rest, **options):
+        return paste(masks.float(), boxes.float(), *rest, **options)
+
+    with patch.object(fcn_mask_head, '_do_paste_mask', paste_in_float32):  # it knows no other
+        return [sample.pred_instances for sample in model.predict(images(), samples)]
 
 
 # --- backbone ---------------------------------------------------------------------------------
@@ -300,9 +313,7 @@ def test_a_fused_segmentor_draws_the_same_map_and_keeps_only_named_norms(segment
     model = segmentor(options)
     fused = fuse(model)
     assert norms(fused) == left
-    with torch.no_grad():
-        samples = zip(fused.predict(images()), model.predict(images()), strict=True)
-    for ours, theirs in samples:
+    for ours, theirs in zip(fused.predict(images()), model.predict(images()), strict=True):
         assert theirs.pred_sem_seg.data.unique().numel() > 1
         assert torch.equal(ours.pred_sem_seg.data, theirs.pred_sem_seg.data)
         assert_equal([ours.seg_logits.data], [theirs.seg_logits.data])

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard, TypeVar
 
 import torch
 from mmengine.model.utils import _BatchNormXd
+from mmengine.utils.dl_utils.parrots_wrapper import SyncBatchNorm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -31,9 +32,9 @@ __all__ = [
 
 Layer = TypeVar('Layer', bound=nn.Module)
 
-# Exact classes: a subclass may add an activation, as timm's BatchNormAct2d does. The last one is
-# what MMEngine's revert_sync_batchnorm makes.
-_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, AutoSyncBatchNorm, _BatchNormXd)
+# Exact classes: a subclass may add an activation, as timm's BatchNormAct2d does. MMEngine's two are
+# what type='SyncBN' gives, and what revert_sync_batchnorm makes of it.
+_NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, AutoSyncBatchNorm, SyncBatchNorm, _BatchNormXd)
 # mmcv's registers under 'Conv' what once mended empty inputs.
 _CONVS = ('torch.nn.modules.conv.Conv2d', 'mmcv.cnn.bricks.wrappers.Conv2d')
 
