@@ -161,7 +161,7 @@ def _by_shapes(
     if classifier:
         state = to_classifier_keys(state, last)
     prefix = 'backbone.' if whole or classifier else ''
-    inside = {key: value for key, value in state.items() if key.startswith(prefix or key)}
+    inside = {k: v for k, v in state.items() if k.startswith(prefix)}
     rest = {key: value for key, value in state.items() if key not in inside}
 
     held = {int(m.group(1)) for key in inside if (m := re.match(rf'{prefix}norm(\d)\.', key))}
@@ -176,7 +176,7 @@ def _by_shapes(
         classes = len(heads.get('head.fc.bias', ()))
         kind = f'classifier of {classes} classes'
         own |= _classifier_keys(heads, classes, arch['embed_dims'][-1])
-    elif official and whole:
+    elif official and heads:
         kind = _compare_official(heads, inside, own, dropped)
     elif heads:
         kind = 'whole model'
@@ -236,7 +236,7 @@ def _arch_of(state: dict[str, Tensor], path: Path) -> dict[str, tuple[int, ...]]
     missing = [key for key in convs if key not in state]
     if not depths or missing:
         raise InputError(
-            f'{str(path)!r} is not a file of a CAS-ViT: {(missing or ["stages"])[0]} is missing; '
+            f'{str(path)!r} is not a whole file of a CAS-ViT: {(missing or ["stages"])[0]} is missing; '
             f'its keys begin with {", ".join(sorted({k.partition(".")[0] for k in state})[:8])}'
         )
     return dict(

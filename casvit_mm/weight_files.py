@@ -125,13 +125,14 @@ def load_file(path: str | Path) -> dict[str, Any]:
     except UnpicklingError as error:
         refused = _refused_name(str(error))
         if refused is None:
-            raise _damaged(path, error) from error
+            raise _damaged(path, 'it is no pickle of tensors') from error
         raise InputError(
             f'{str(path)!r} was not loaded: rebuilding {refused!r} from it could run arbitrary '
             f'code.\n{_SAVE_TENSORS}'
         ) from error
     except Exception as error:  # each format has its own way to fail on damaged bytes
-        raise _damaged(path, error) from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise _damaged(path, lines[0]) from error
     if not isinstance(content, dict):
         raise InputError(f'{str(path)!r} holds a {type(content).__name__}, not a dictionary')
     return content
@@ -172,8 +173,7 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
     return tensors if meta is None else dict(state_dict=tensors, meta=json.loads(meta))
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _damaged(path: Path, reason: str) -> InputError:
     return InputError(
         f'{str(path)!r} ({path.stat().st_size} bytes) is cut short or not a checkpoint: {reason}\n'
         'Copy or download it again, or name an older checkpoint.'

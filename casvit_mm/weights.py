@@ -46,7 +46,7 @@ _OUTPUT_NORM = re.compile(r'^norm\d\.')
 # Why a key of a file may be left out, or one of a bare backbone be missing.
 _NO_BACKBONE = 'no part of a backbone'
 _CLASSIFIER = "the classifier's; a backbone ends before it"
-_CLASSIFIER_NORM = "the classifier's; the norms of several outputs are others"
+_CLASSIFIER_NORM = "the classifier's; a model of several outputs has norms of its own"
 _NO_SUCH_OUTPUT = 'norm of an output that the model does not give'
 _NO_SUCH_STAGE = 'the model ends at an earlier stage'
 PIXELS = 'pixel means, which the config holds'
@@ -85,7 +85,7 @@ class LoadReport:
         table.add_column('keys')
         table.add_column('number', justify='right')
         table.add_column('which, and why', overflow='fold')
-        table.add_row('matched', str(len(self.matched)), _modules(self.matched, top=True))
+        table.add_row('matched', str(len(self.matched)), _modules(self.matched, depth=1))
         for name, keys in (('missing, kept', self.kept), ('unexpected, dropped', self.dropped)):
             for reason, group in _grouped(keys, self.reasons).items():
                 table.add_row(name, str(len(group)), f'{_modules(group)}: {reason}')
@@ -97,13 +97,22 @@ class LoadReport:
         console = Console(width=100)
         with console.capture() as captured:
             console.print(self.table())
-        return captured.get().rstrip()
+        return '\n'.join(line.rstrip() for line in captured.get().rstrip().splitlines())
 
 
-def _modules(keys: Iterable[str], limit: int = 4, top: bool = False) -> str:
-    """Return the first few modules that ``keys`` belong to; with ``top``, of the model alone."""
-    names = [key.partition('.')[0] if top else key.rpartition('.')[0] or key for key in keys]
-    modules = list(dict.fromkeys(names))
+def _modules(keys: Iterable[str], limit: int = 4, depth: int = 9) -> str:
+    """Return the modules that ``keys`` belong to, as deep as ``limit`` of them tell all.
+
+    Args:
+        keys: Names of tensors.
+        limit: How many modules to name at most.
+        depth: How many parts of a name to give at most.
+    """
+    parts = [key.split('.')[:-1] or [key] for key in keys]
+    for parts_given in range(depth, 0, -1):
+        modules = list(dict.fromkeys('.'.join(names[:parts_given]) for names in parts))
+        if len(modules) <= limit:
+            break
     return ', '.join(modules[:limit]) + (', ...' if len(modules) > limit else '')
 
 
@@ -291,7 +300,7 @@ def check_fit(
     if not own.keys() & state.keys():
         raise InputError(
             f'{str(path)!r} holds no whole model, as this place needs; its keys begin with '
-            f'{_modules(state, top=True)}.\nA backbone or classifier is where to start a training '
+            f'{_modules(state, depth=1)}.\nA backbone or classifier is where to start a training '
             f'from: tools/train.py CONFIG --pretrained {path}'
         )
     new, dropped = fit_whole(state, model)

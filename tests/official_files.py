@@ -11,6 +11,7 @@ import torch
 from conftest import ROOT, _draw, official_state_dict
 
 CLASSES = ('circle', 'square', 'triangle')
+LABELS = ('ground', *CLASSES)  # of the generated label maps
 RECIPES = {
     'RetinaNet': 'retinanet_casvit_xs_coco',
     'Mask R-CNN': 'maskrcnn_casvit_xs_coco',
@@ -39,7 +40,7 @@ model = dict(
 model = dict(
     data_preprocessor=dict(size=(64, 64)),
     neck=dict(out_channels={WIDTH}),
-    decode_head=dict(in_channels=[{WIDTH}] * 4, channels={HIDDEN}, num_classes=3))
+    decode_head=dict(in_channels=[{WIDTH}] * 4, channels={HIDDEN}, num_classes=4))
 """,
 }
 
@@ -93,22 +94,24 @@ def head_shapes(method, width=256, hidden=1024, classes=80) -> dict[str, tuple[i
 
 @functools.cache
 def official_model(method) -> dict[str, torch.Tensor]:
-    """The state dict of an official model with narrow neck and heads and three classes."""
+    """The state dict of an official model with narrow neck and heads, for the generated shapes."""
     trunk = official_state_dict('xs', dense=True)
-    heads = head_shapes(method, WIDTH, HIDDEN, len(CLASSES))
+    classes = len(LABELS if method == 'Semantic FPN' else CLASSES)
+    heads = head_shapes(method, WIDTH, HIDDEN, classes)
     return {
         **{f'backbone.{key}': value for key, value in trunk.items()},
         **{key: torch.from_numpy(_draw(key, list(shape))) for key, shape in heads.items()},
     }
 
 
-def save_official(path: Path, state, **extra) -> Path:
+def save_official(path: Path, state) -> Path:
     """Write ``state`` as mmcv's runner does, with what mmdet 2 and mmseg 0 add."""
+    classes = LABELS if 'decode_head.conv_seg.weight' in state else CLASSES
     optimizer = dict(state={0: dict(step=7, exp_avg=torch.zeros(3))}, param_groups=[dict(lr=2e-4)])
     meta = dict(
         mmdet_version='2.24.1',
         mmcv_version='1.5.0',
-        CLASSES=CLASSES,
+        CLASSES=classes,
         PALETTE=[[1, 2, 3]],
         env_info='sys.platform: linux',
         config='raise SystemExit',
@@ -119,7 +122,7 @@ def save_official(path: Path, state, **extra) -> Path:
         time='Mon Jul  1 00:00:00 2024',
         hook_msgs=dict(best_score=0.374, best_ckpt='best.pth'),
     )
-    torch.save(dict(meta=meta, state_dict=state, optimizer=optimizer, **extra), path)
+    torch.save(dict(meta=meta, state_dict=state, optimizer=optimizer), path)
     return path
 
 

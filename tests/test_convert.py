@@ -53,7 +53,7 @@ def test_official_whole_models_are_renamed_and_keep_their_classes(method, ending
     state = rename_official_keys(official_model(method))
     assert_equal_states(found.path, {k: v for k, v in state.items() if not k.startswith(unread)})
     assert found.kind == f"the authors' {method}, CAS-ViT-XS"
-    assert class_names(load_file(found.path)) == ('circle', 'square', 'triangle')
+    assert class_names(load_file(found.path))[-3:] == ('circle', 'square', 'triangle')
     assert set(load_file(found.path)) == {'state_dict', 'meta'}
 
 
@@ -165,7 +165,7 @@ def test_a_renamed_key_of_a_classifier_is_named(key, tmp_path):
 
 def test_a_file_of_another_network_is_refused(tmp_path):
     torch.save({'conv1.weight': torch.zeros(1)}, tmp_path / 'resnet.pth')
-    with pytest.raises(InputError, match=r'not a file of a CAS-ViT.* conv1'):
+    with pytest.raises(InputError, match=r'not a whole file of a CAS-ViT.* conv1'):
         convert(tmp_path / 'resnet.pth', tmp_path / 'out.pth')
 
 
@@ -213,7 +213,7 @@ def test_the_command_prints_matched_missing_and_unexpected_as_a_table(tmp_path):
     result = run_command('tools/convert_weights.py', source, tmp_path / 'out.safetensors')
     assert result.returncode == 0, result.stderr
     rows = [line.split() for line in result.stdout.splitlines()]
-    assert ['matched', '573'] in [row[:2] for row in rows]
+    assert ['matched', '566'] in [row[:2] for row in rows]
     assert ['missing', '0'] in rows
     assert ['unexpected,', 'dropped', '5', 'backbone.norm0:'] in [row[:4] for row in rows]
     assert 'circle, square, triangle' in result.stdout

@@ -67,7 +67,7 @@ class Program(nn.Module):
 
     def __init__(self, marker):
         super().__init__()
-        self.marker = str(marker)
+        self.marker, self.data = str(marker), torch.zeros(1)
 
     def forward(self, x):
         return x
@@ -79,7 +79,7 @@ class Program(nn.Module):
     @torch.jit.export
     def __setstate__(self, state: tuple[str, bool]) -> None:
         self.marker, self.training = state
-        torch.from_file(self.marker, shared=True, size=1)
+        self.data = torch.from_file(self.marker, shared=True, size=1)
 
 
 def content(**parts) -> dict:
@@ -123,7 +123,7 @@ def in_the_old_format(path, code):
 
 
 def as_a_bare_pickle(path, code):
-    path.write_bytes(pickle.dumps(dict(state_dict={}, extra=code)))
+    path.write_bytes(pickle.dumps(dict(state_dict={}, extra=code), protocol=2))
 
 
 def in_a_tar_archive(path, code):
