@@ -22,8 +22,9 @@ from casvit_mm.weight_files import (
     load_file,
     state_dict_of,
 )
+from casvit_mm.weight_sources import local_file
 
-__all__ = ['FORMATS', 'Published', 'publish']
+__all__ = ['FORMATS', 'Published', 'publish', 'slim']
 
 _KEPT_META = ('epoch', 'iter')
 
@@ -95,14 +96,40 @@ def publish(
         InputError: If the checkpoint cannot be read, lacks what was asked for, or the file cannot
             be written.
     """
-    source = Path(checkpoint).expanduser()
+    source = local_file(checkpoint)
     content = load_file(source)
+    chosen, everything, meta = slim(content, weights, source)
+    tensors = {k: v for k, v in everything.items() if not k.startswith('data_preprocessor.')}
+    data = FORMATS[file_format](tensors, meta)
+    digest = hashlib.sha256(data).hexdigest()
+    stem = _stem(source, out)
+    path = stem.with_name(f'{stem.name}-{digest[:8]}.{file_format}')
+    new = _write_once(path, data)
+    return Published(path, digest, source, chosen, len(tensors), class_names(content), new)
+
+
+def slim(
+    content: dict[str, Any], weights: str | None, source: Path
+) -> tuple[str | None, dict[str, Tensor], dict[str, Any]]:
+    """Return what of a checkpoint is worth handing on.
+
+    Args:
+        content: What :func:`casvit_mm.weight_files.load_file` returned.
+        weights: As :func:`publish` takes it.
+        source: The file, for messages.
+
+    Returns:
+        Which set of weights it is, None where the file holds but one; its tensors; and the class
+        names, epoch and iteration, as ``meta`` of a training file has them.
+
+    Raises:
+        InputError: If the file lacks what was asked for.
+    """
     chosen, state = _choose(content, weights, source)
     tensors = {
         # A copy, since a view would bring along what it is a view of.
         key: tensor.detach().clone(memory_format=torch.contiguous_format)
         for key, tensor in state.items()
-        if not key.startswith('data_preprocessor.')
     }
     classes = class_names(content)
     stored = content.get('meta') or {}
@@ -111,12 +138,7 @@ def publish(
         meta['dataset_meta'] = dict(classes=list(classes))
     if chosen:
         meta['weights'] = chosen
-    data = FORMATS[file_format](tensors, meta)
-    digest = hashlib.sha256(data).hexdigest()
-    stem = _stem(source, out)
-    path = stem.with_name(f'{stem.name}-{digest[:8]}.{file_format}')
-    new = _write_once(path, data)
-    return Published(path, digest, source, chosen, len(tensors), classes, new)
+    return chosen, tensors, meta
 
 
 def _choose(
@@ -124,13 +146,14 @@ def _choose(
 ) -> tuple[str | None, dict[str, Tensor]]:
     """Return which set of weights was taken, None where there is but one, and its tensors."""
     averaged = 'ema_state_dict' in content
-    both = averaged or bool(content.get('model') and content.get('model_ema'))
+    pairs = (('model', 'model_ema'), ('state_dict', 'state_dict_ema'))
+    both = averaged or any(content.get(raw) and content.get(mean) for raw, mean in pairs)
     if weights is not None and not both:
         raise InputError(
-            f'{source} holds one set of weights, not the averaged beside the raw. Publish it '
+            f'{source} holds one set of weights, not the averaged beside the raw. Run this '
             'without --weights.'
         )
-    # What loading takes: MMEngine puts the averaged weights first, the authors the raw.
+    # What loading takes: MMEngine puts the averaged weights first, the authors and timm the raw.
     taken = weights or ('ema' if averaged else 'raw')
     return (taken if both else None), state_dict_of(content, source, weights)
 

@@ -1,139 +1,169 @@
-"""Weights: renamed to our keys, and loaded strictly.
+"""Weights: brought to our keys, and loaded strictly.
 
-The authors publish two forms. The classification form holds the trunk, one ``norm`` and up to two
-heads; the dense form (detection, segmentation) holds the trunk under ``backbone.`` with one norm
-per stage output. :data:`KEY_RULES` is the only place that knows their names.
+What the keys of official files are called and what becomes of each stands in
+:mod:`casvit_mm.key_rules`, how a file is read in :mod:`casvit_mm.weight_files`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich import box
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor, nn
 
 from casvit_mm.errors import InputError
+from casvit_mm.key_rules import (
+    KEY_RULES,
+    as_classifier,
+    is_official,
+    rename_official_keys,
+)
 from casvit_mm.weight_files import load_file, state_dict_of
 
 __all__ = [
     'KEY_RULES',
+    'PIXELS',
     'LoadReport',
     'as_classifier',
     'check_fit',
+    'compare',
+    'fit_backbone',
+    'fit_whole',
     'load_weights',
     'read_checkpoint',
     'rename_official_keys',
 ]
 
-# Official name -> ours, applied in order to the part after ``backbone.``. In ``network`` the even
-# children are stages, the odd ones the downsampling after them; both are halved by _halve.
-KEY_RULES = (
-    (r'^patch_embed\.', 'stem.'),
-    (r'^network\.([1357])\.proj\.', r'downsamples.<\1>.conv.'),
-    (r'^network\.([1357])\.norm\.', r'downsamples.<\1>.norm.'),
-    (r'^network\.([0246])\.', r'stages.<\1>.'),
-    (r'^norm([0246])\.', r'norm<\1>.'),
-    (r'\.local_perception\.network\.', '.local_integration.'),
-    (r'\.attn\.oper_([qk])\.(\d)\.block\.', r'.token_mixer.gate_\1.\2.gate.'),
-    (r'\.attn\.dwc\.', '.token_mixer.dwconv.'),
-    (r'\.attn\.', '.token_mixer.'),
-)
-_OFFICIAL_KEY = re.compile(r'^(?:backbone\.)?(?:patch_embed|network)\.')
 # Only the inference form of casvit_mm.fuse has it: what was the norm before it.
 _FUSED_KEY = re.compile(r'(?:^|\.)token_mixer\.qkv\.bias$')
 # A bare backbone may keep its own output norms; a whole model's file must hold all of them.
 _OUTPUT_NORM = re.compile(r'^norm\d\.')
-_OPTIONAL = re.compile(r'^(?:norm\d?|head|dist_head)\.')
-# Official classification form, after KEY_RULES -> a classifier of ours with the last stage's norm.
-_CLASSIFIER_RULES = (
-    (r'^head\.', 'head.fc.'),
-    (r'^dist_head\.', 'head.fc_dist.'),
-    (r'^norm\.', 'backbone.norm{last}.'),
-    (r'^(?!head\.|backbone\.)', 'backbone.'),
-)
+
+# Why a key of a file may be left out, or one of a bare backbone be missing.
+_NO_BACKBONE = 'no part of a backbone'
+_CLASSIFIER = "the classifier's; a backbone ends before it"
+_CLASSIFIER_NORM = "the classifier's; a model of several outputs has norms of its own"
+_NO_SUCH_OUTPUT = 'norm of an output that the model does not give'
+_NO_SUCH_STAGE = 'the model ends at an earlier stage'
+PIXELS = 'pixel means, which the config holds'
+_KEPT = 'the file has none; they begin as the identity'
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What :func:`load_weights` did.
+    """What a file held, compared with a model. Printed, it is a short table.
 
     Attributes:
         matched: Our keys that took a value from the file.
         kept: Our keys that the file does not hold and need not hold; they keep their values.
         dropped: Keys of the file that the model has no place for, by a named rule.
+        reasons: By key, why it was kept or dropped.
     """
 
     matched: list[str]
     kept: list[str]
     dropped: list[str]
+    reasons: dict[str, str] = field(default_factory=dict)
 
-    def __str__(self) -> str:
+    @property
+    def summary(self) -> str:
+        """The report as one line for a log."""
         text = f'{len(self.matched)} keys matched'
         if self.kept:
-            text += f', {len(self.kept)} kept at their initial value ({_summary(self.kept)})'
+            text += f', {len(self.kept)} kept at their initial value ({_modules(self.kept)})'
         if self.dropped:
-            text += f', {len(self.dropped)} of the file not needed ({_summary(self.dropped)})'
+            text += f', {len(self.dropped)} of the file not needed ({_modules(self.dropped)})'
         return text
 
+    def table(self) -> Table:
+        """Return a row for the matched keys, and one for each reason of an exception."""
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.add_column('keys')
+        table.add_column('number', justify='right')
+        table.add_column('which, and why', overflow='fold')
+        table.add_row('matched', str(len(self.matched)), _modules(self.matched, depth=1))
+        for name, keys in (('missing, kept', self.kept), ('unexpected, dropped', self.dropped)):
+            for reason, group in _grouped(keys, self.reasons).items():
+                table.add_row(name, str(len(group)), f'{_modules(group)}: {reason}')
+            if not keys:
+                table.add_row(name.partition(',')[0], '0', '')
+        return table
 
-def _summary(keys: list[str], limit: int = 4) -> str:
-    """Return the first few modules that ``keys`` belong to."""
-    modules = list(dict.fromkeys(key.rpartition('.')[0] or key for key in keys))
+    def __str__(self) -> str:
+        console = Console(width=100)
+        with console.capture() as captured:
+            console.print(self.table())
+        return '\n'.join(line.rstrip() for line in captured.get().rstrip().splitlines())
+
+
+def _modules(keys: Iterable[str], limit: int = 4, depth: int = 9) -> str:
+    """Return the modules that ``keys`` belong to, as deep as ``limit`` of them tell all.
+
+    Args:
+        keys: Names of tensors.
+        limit: How many modules to name at most.
+        depth: How many parts of a name to give at most.
+    """
+    parts = [key.split('.')[:-1] or [key] for key in keys]
+    for parts_given in range(depth, 0, -1):
+        modules = list(dict.fromkeys('.'.join(names[:parts_given]) for names in parts))
+        if len(modules) <= limit:
+            break
     return ', '.join(modules[:limit]) + (', ...' if len(modules) > limit else '')
 
 
-def _halve(match: re.Match) -> str:
-    return str(int(match.group(1)) // 2)
+def _grouped(keys: list[str], reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for key in keys:
+        groups.setdefault(reasons[key], []).append(key)
+    return groups
 
 
-def rename_official_keys(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return an official state dict under our names; other keys stay as they are."""
-    renamed = {}
-    for key, value in state_dict.items():
-        prefix = 'backbone.' if key.startswith('backbone.') else ''
-        name = key.removeprefix(prefix)
-        for pattern, replacement in KEY_RULES:
-            name = re.sub(pattern, replacement, name)
-        renamed[prefix + re.sub(r'<(\d)>', _halve, name)] = value
-    return renamed
-
-
-def _fit_backbone(state: dict[str, Tensor], keys: set[str]) -> tuple[dict[str, Tensor], list[str]]:
-    """Return what of ``state`` belongs to a backbone with ``keys``, and the names left out.
+def fit_backbone(
+    state: Mapping[str, Tensor], keys: set[str]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return what of ``state`` belongs to a backbone, and why the rest is left out, by key.
 
     - ``neck.*``, ``rpn_head.*``, ``head.*`` and whatever else is no part of a backbone is dropped.
     - Stages and norms after the last output that the backbone was asked for are dropped.
     - The classifier's ``norm.*`` goes to the norm of the last stage where that is the only output,
       as in a classifier; with several outputs it is dropped, as the published detection and
       segmentation code does. So is the only output norm of a file of ours.
+
+    Args:
+        state: Under our names, with or without the prefix ``backbone.``.
+        keys: Those of the backbone.
     """
-    if any(key.startswith('backbone.') for key in state):
-        inside, dropped = {}, []
-        for key, value in state.items():
-            if key.startswith('backbone.'):
-                inside[key.removeprefix('backbone.')] = value
-            else:
-                dropped.append(key)
-    else:
-        inside, dropped = dict(state), []
-    norms = {key.partition('.')[0] for key in keys if _OUTPUT_NORM.match(key)}
-    held = {key.partition('.')[0] for key in inside if _OUTPUT_NORM.match(key)}
+    whole = any(key.startswith('backbone.') for key in state)
+    inside = {
+        key.removeprefix('backbone.'): value
+        for key, value in state.items()
+        if key.startswith('backbone.') or not whole
+    }
+    dropped = {key: _NO_BACKBONE for key in state if whole and not key.startswith('backbone.')}
+    norms, held = (
+        {key.partition('.')[0] for key in group if _OUTPUT_NORM.match(key)}
+        for group in (keys, inside)
+    )
     if len(held) == 1 < len(norms):
         alone = f'{held.pop()}.'
-        dropped += [key for key in inside if key.startswith(alone)]
+        dropped |= {key: _CLASSIFIER_NORM for key in inside if key.startswith(alone)}
         inside = {key: value for key, value in inside.items() if not key.startswith(alone)}
     built = {part for key in keys if (part := _part(key))}
     last = max((part.removeprefix('stages.') for part in built if part[0] == 's'), default='')
     if norms == {f'norm{last}'}:
         inside = {re.sub(r'^norm\.', f'norm{last}.', k): v for k, v in inside.items()}
     for key in [key for key in inside if key not in keys]:
-        part = _part(key)
-        if _OPTIONAL.match(key) or (part and part not in built):
+        reason = _why_needless(key, built)
+        if reason:
             del inside[key]
-            dropped.append(key)
+            dropped[key] = reason
     return inside, dropped
 
 
@@ -143,24 +173,54 @@ def _part(key: str) -> str:
     return match.group() if match else ''
 
 
-def _fit_whole(state: dict[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
-    """Return what of a whole model's ``state`` belongs to ``model``, and the names left out.
+def _why_needless(key: str, built: set[str]) -> str:
+    """Return why a key that a backbone does not have may be in a file; nothing if it may not."""
+    if _OUTPUT_NORM.match(key):
+        return _NO_SUCH_OUTPUT
+    if key.startswith('norm.'):
+        return _CLASSIFIER_NORM
+    if key.startswith(('head.', 'dist_head.')):
+        return _CLASSIFIER
+    part = _part(key)
+    return _NO_SUCH_STAGE if part and part not in built else ''
+
+
+def fit_whole(
+    state: Mapping[str, Tensor], model: nn.Module
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return what of a whole model's ``state`` belongs to ``model``, and why the rest does not.
 
     Only the part under ``backbone.`` has optional keys; the rest must fit as it is.
     """
-    inside, dropped = _fit_backbone(
+    inside, dropped = fit_backbone(
         {key: value for key, value in state.items() if key.startswith('backbone.')},
         set(model.get_submodule('backbone').state_dict()),
     )
     new = {f'backbone.{key}': value for key, value in inside.items()}
-    new.update({key: value for key, value in state.items() if not key.startswith('backbone.')})
+    dropped = {f'backbone.{key}': reason for key, reason in dropped.items()}
+    for key, value in state.items():
+        if key.startswith('data_preprocessor.'):
+            dropped[key] = PIXELS
+        elif not key.startswith('backbone.'):
+            new[key] = value
     return new, dropped
 
 
-def _report_fit(
-    own: dict[str, Tensor], new: dict[str, Tensor], dropped: list[str], path: str | Path
+def compare(
+    own: Mapping[str, Tensor],
+    new: Mapping[str, Tensor],
+    dropped: Mapping[str, str],
+    path: str | Path,
+    official_names: Mapping[str, str] | None = None,
 ) -> LoadReport:
     """Compare the model's state with a file's.
+
+    Args:
+        own: The model's.
+        new: The file's, without what is dropped.
+        dropped: By key, why it is left out.
+        path: The file, for the message.
+        official_names: What the file calls a key of ours, without ``backbone.``; for the message.
 
     Raises:
         InputError: If a key other than a bare backbone's output norm is missing, or a key is
@@ -174,7 +234,7 @@ def _report_fit(
     matched = [key for key in own if key in new and new[key].shape == own[key].shape]
     kept = [key for key in own if key not in new and _OUTPUT_NORM.match(key)]
     missing = [key for key in own if key not in new and key not in kept]
-    unexpected = [key for key in new if key not in own]
+    unexpected = [_as_in_file(key, official_names or {}) for key in new if key not in own]
     if misfits or missing or unexpected or not matched:
         lines = [f'{str(path)!r} does not fit the model: {len(matched)}/{len(own)} keys matched.']
         for name, keys in (('shape', misfits), ('missing', missing), ('unexpected', unexpected)):
@@ -186,53 +246,39 @@ def _report_fit(
             'method and number of classes?'
         )
         raise InputError('\n'.join(lines))
-    return LoadReport(matched, kept, dropped)
+    return LoadReport(matched, kept, list(dropped), dict.fromkeys(kept, _KEPT) | dict(dropped))
 
 
-def read_checkpoint(
-    path: str | Path, map_location: object = None, weights: str | None = None
-) -> dict[str, Any]:
-    """Read a checkpoint for MMEngine's Runner, with the weights under ``state_dict`` in our names.
+def _as_in_file(key: str, official_names: Mapping[str, str]) -> str:
+    name = official_names.get(key.removeprefix('backbone.'), key)
+    return key if name == key else f'{key} ({name} in the file)'
+
+
+def read_checkpoint(path: str | Path, weights: str | None = None) -> dict[str, Any]:
+    """Read a checkpoint as MMEngine's Runner takes it, the weights under ``state_dict``.
 
     Args:
-        path: Local file in any layout that :func:`load_weights` knows.
-        map_location: Ignored, since the Runner moves what it loads; part of MMEngine's signature.
+        path: File in any layout that :func:`load_weights` knows.
         weights: Which set to put there; see :func:`load_weights`.
+
+    Returns:
+        The file's content, its weights under our names; of an official file, ``official_names``
+        tells what it calls them, both without ``backbone.``.
 
     Raises:
         InputError: As :func:`load_file`, or if the file does not hold ``weights``.
     """
     content = dict(load_file(path))
     state = state_dict_of(content, path, weights)
-    if any(_OFFICIAL_KEY.match(key) for key in state):
-        state = rename_official_keys(state)
+    if is_official(state):
+        renamed = rename_official_keys(state)
+        content['official_names'] = {
+            new.removeprefix('backbone.'): old.removeprefix('backbone.')
+            for new, old in zip(renamed, state, strict=True)
+        }
+        state = renamed
     content['state_dict'] = state
     return content
-
-
-def as_classifier(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Return ``state`` in the form of a classifier, if ``model`` is one; else as it is.
-
-    - An official classification file gets the classifier's prefixes.
-    - Two heads become one where the model has one: their mean, whose logits are the mean of both.
-    """
-    head = getattr(model, 'head', None)
-    if getattr(head, 'fc', None) is None or not hasattr(model, 'backbone'):
-        return state
-    if 'head.weight' in state:
-        last = max(k[4] for k in model.get_submodule('backbone').state_dict() if k[:4] == 'norm')
-        renamed = {}
-        for key, value in state.items():
-            for pattern, replacement in _CLASSIFIER_RULES:
-                key = re.sub(pattern, replacement.format(last=last), key)
-            renamed[key] = value
-        state = renamed
-    if 'head.fc_dist.weight' in state and not hasattr(head, 'fc_dist'):
-        state = dict(state)
-        for part in ('weight', 'bias'):
-            second = state.pop(f'head.fc_dist.{part}')
-            state[f'head.fc.{part}'] = (state[f'head.fc.{part}'] + second) / 2
-    return state
 
 
 def _check_form(model: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
@@ -264,53 +310,72 @@ def _check_form(model: nn.Module, state: Mapping[str, Tensor], path: str | Path)
         )
 
 
-def check_fit(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
+def check_fit(
+    model: nn.Module,
+    state: dict[str, Tensor],
+    path: str | Path,
+    official_names: Mapping[str, str] | None = None,
+) -> dict[str, Tensor]:
     """Return what of a whole model's ``state`` goes into ``model``.
+
+    Args:
+        model: The model, with its ``backbone``.
+        state: Under our names.
+        path: The file, for the message.
+        official_names: As :func:`read_checkpoint` gives them; for the message.
 
     Raises:
         InputError: If a key is missing, unexpected or of another shape, or only one of the two is
             an inference form.
     """
     _check_form(model, state, path)
-    new, dropped = _fit_whole(as_classifier(state, model), model)
-    _report_fit(model.state_dict(), new, dropped, path)
+    own, state = model.state_dict(), as_classifier(state, model)
+    if not own.keys() & state.keys():
+        raise InputError(
+            f'{str(path)!r} holds no whole model, as this place needs; its keys begin with '
+            f'{_modules(state, depth=1)}.\nA backbone or classifier is where to start a training '
+            f'from: tools/train.py CONFIG --pretrained {path}'
+        )
+    new, dropped = fit_whole(state, model)
+    compare(own, new, dropped, path, official_names)
     return new
 
 
 def load_weights(model: nn.Module, path: str | Path, weights: str | None = None) -> LoadReport:
     """Load a file of weights into a CAS-ViT, or into a model that has one as ``backbone``.
 
-    Official files (classification or dense form), checkpoints of our own training runs and
-    safetensors are recognised by their keys. A classification file goes into ``model.backbone``,
-    and into the head of a classifier; a file of a whole detector, segmentor or classifier fills
-    the whole model, or only the backbone where ``model`` is one.
+    Official files (classification or dense form), checkpoints of our own training runs, of
+    mmpretrain, mmdet, mmseg and timm with our backbone, and safetensors are recognised by their
+    keys. A classification file goes into ``model.backbone``, and into the head of a classifier; a
+    file of a whole detector, segmentor or classifier fills the whole model, or only the backbone
+    where ``model`` is one.
 
     Args:
         model: A :class:`~casvit_mm.CASViT`, or a module with a CAS-ViT as ``backbone``. Its
             inference form (:func:`casvit_mm.fuse`) takes only the weights of one.
-        path: The file.
+        path: The file; an address or a name as :func:`~casvit_mm.weight_sources.local_file` takes.
         weights: ``'ema'`` for the moving average, ``'raw'`` for the weights of the last step; None
             takes the average of a training run of ours, and ``model`` of an official file.
 
     Returns:
-        The keys matched, kept and dropped. Only output norms can be kept: the classification form
-        has none.
+        The keys matched, kept and dropped; ``print`` shows them as a table. Only output norms can
+        be kept: the classification form has none.
 
     Raises:
         InputError: If the file cannot be read, a key of the model is missing, or a shape differs;
             the message counts the matched keys. The model is left untouched then.
     """
-    state = read_checkpoint(path, weights=weights)['state_dict']
-    _check_form(model, state, path)
-    state = as_classifier(state, model)
+    content = read_checkpoint(path, weights)
+    _check_form(model, content['state_dict'], path)
+    state = as_classifier(content['state_dict'], model)
     backbone = getattr(model, 'backbone', None)
     if backbone is not None and any(key.startswith('backbone.') for key in state):
         target = model
-        new, dropped = _fit_whole(state, model)
+        new, dropped = fit_whole(state, model)
     else:
         target = model if backbone is None else backbone
-        new, dropped = _fit_backbone(state, set(target.state_dict()))
+        new, dropped = fit_backbone(state, set(target.state_dict()))
     own = target.state_dict()
-    report = _report_fit(own, new, dropped, path)
+    report = compare(own, new, dropped, path, content.get('official_names'))
     target.load_state_dict({**own, **new})
     return report

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -19,7 +18,8 @@ from torch import Tensor, nn
 
 from casvit_mm.engine.preflight import read_config
 from casvit_mm.errors import InputError
-from casvit_mm.weight_files import load_file, state_dict_of
+from casvit_mm.weight_sources import local_file
+from casvit_mm.weights import as_classifier, read_checkpoint
 
 __all__ = ['Distillation', 'DistilledClassifier', 'Teacher', 'hard_loss', 'soft_loss']
 
@@ -131,7 +131,7 @@ class Teacher:
                 a key is missing, unexpected or of another shape.
         """
         if self._model is None:
-            if not Path(self.checkpoint).expanduser().is_file():
+            if not local_file(self.checkpoint).is_file():
                 raise InputError(
                     f'weights of the teacher {self.checkpoint!r} (model.teacher.checkpoint) do not '
                     'exist. Place the file there, or name another by --cfg-options '
@@ -173,10 +173,12 @@ def _build(config: dict[str, Any]) -> nn.Module:
 
     Raises:
         InputError: If there is no such model or config.
-        ValueError: If there is more than ``config``.
+        ValueError: If there is more than ``config``, or timm is given a file to load itself.
     """
     if config.get('type') == 'timm':
         options = {key: value for key, value in config.items() if key not in ('type', 'name')}
+        if 'checkpoint_path' in options:
+            raise ValueError("model.teacher: the file of its weights is checkpoint, for timm's too")
         if not timm.is_model(config['name']):
             raise InputError(f'model.teacher: timm has no model {config["name"]!r}')
         return timm.create_model(config['name'], pretrained=False, **options)
@@ -196,7 +198,7 @@ def _fill(model: nn.Module, path: str) -> None:
     Raises:
         InputError: If the file cannot be read or does not fit.
     """
-    own, state = model.state_dict(), state_dict_of(load_file(path), path)
+    own, state = model.state_dict(), as_classifier(read_checkpoint(path)['state_dict'], model)
     groups = {
         'missing': [key for key in own if key not in state],
         'unexpected': [key for key in state if key not in own],

@@ -85,14 +85,15 @@ class Predictor:
         self.max_dets = test_cfg.get('rcnn', test_cfg).get('max_per_img')
         init_default_scope(cfg.get('default_scope', 'mmdet'))
         self._pipeline, self._long_side = _build_pipeline(cfg)
-        self._model: Any = self._build_model(cfg, content['state_dict'], checkpoint)
+        self._model: Any = self._build_model(cfg, content, checkpoint)
 
     def _build_model(
-        self, cfg: Config, state: dict[str, torch.Tensor], checkpoint: str | Path
+        self, cfg: Config, content: dict[str, Any], checkpoint: str | Path
     ) -> torch.nn.Module:
         model = revert_sync_batchnorm(MODELS.build(cfg.model))
         try:
-            model.load_state_dict(check_fit(model, state, checkpoint))
+            names = content.get('official_names')
+            model.load_state_dict(check_fit(model, content['state_dict'], checkpoint, names))
         except InputError as error:
             raise InputError(f'{error}\n{self.note}' if self.note else str(error)) from error
         return model.to(self.device).eval()

@@ -101,7 +101,8 @@ def finetune_from(cfg: Config, path: str, notes: list[str]) -> None:
     state = as_classifier(checkpoint['state_dict'], model)
     if not layers:
         raise InputError(f'--finetune: nothing in the model of {cfg.filename} depends on classes')
-    kept = check_fit(model, state if old == new else _remake(state, model, layers), path)
+    fitting = state if old == new else _remake(state, model, layers)
+    kept = check_fit(model, fitting, path, checkpoint.get('official_names'))
 
     cfg.model.backbone.init_cfg = None
     cfg.load_from, cfg.resume = path, False

@@ -66,7 +66,10 @@ class PlainCheckpointHook(Hook):
         """
         model = getattr(runner.model, 'module', runner.model)
         checkpoint['state_dict'] = check_fit(
-            model, checkpoint['state_dict'], runner._load_from or 'the last checkpoint'
+            model,
+            checkpoint['state_dict'],
+            runner._load_from or 'the last checkpoint',
+            checkpoint.get('official_names'),
         )
         # MMEngine would execute this text as Python to compare GPU ids of old versions.
         checkpoint.get('meta', {}).pop('config', None)

@@ -13,6 +13,7 @@ from casvit_mm.datasets.layouts import LAYOUTS, describe_missing
 from casvit_mm.datasets.own_data import innermost_dataset, needs_masks
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT, FViT
+from casvit_mm.safe_loading import read_files_safely
 from casvit_mm.weight_files import MODEL_ZOO
 
 __all__ = [
@@ -25,13 +26,14 @@ __all__ = [
 
 
 def read_config(path: str | Path) -> Config:
-    """Read a config.
+    """Read a config, and let nothing run what the files contain that it names.
 
     Raises:
         InputError: If there is no such file.
     """
     if not Path(path).is_file():
         raise InputError(f'config {path} does not exist; configs/ holds ours')
+    read_files_safely()
     return Config.fromfile(path)
 
 

@@ -12,7 +12,13 @@ import casvit_mm.engine.loops  # noqa: F401  both register what is named below
 from casvit_mm.errors import InputError
 from casvit_mm.weight_files import load_file
 
-__all__ = ['find_checkpoint', 'make_deterministic', 'make_resumable', 'resume_from']
+__all__ = [
+    'find_checkpoint',
+    'load_whole_model',
+    'make_deterministic',
+    'make_resumable',
+    'resume_from',
+]
 
 _LOOPS = {'EpochBasedTrainLoop': 'ResumableEpochLoop', 'IterBasedTrainLoop': 'ResumableIterLoop'}
 
@@ -72,6 +78,23 @@ def resume_from(cfg: Config, path: str, notes: list[str]) -> None:
     if cfg.model.get('backbone', {}).get('init_cfg'):
         cfg.model.backbone.init_cfg = None  # the pretrained file is no longer needed
     cfg.resume, cfg.load_from = True, path
+
+
+def load_whole_model(cfg: Config) -> None:
+    """Read the file of a whole model's ``init_cfg`` as ``load_from``, in place.
+
+    ``load_from`` is strict, where MMEngine's initialisation only warns. A file for the backbone
+    alone is not needed then.
+    """
+    model = cfg.get('model', {})
+    init_cfg = model.get('init_cfg')
+    if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained' and len(init_cfg) == 2:
+        cfg.load_from = cfg.get('load_from') or init_cfg['checkpoint']
+        model.pop('init_cfg')
+    backbone = model.get('backbone', {})
+    if cfg.get('load_from') and (backbone.get('init_cfg') or {}).get('type') == 'Pretrained':
+        # Left out, not None: that would switch off the random initialisation of other backbones.
+        backbone.pop('init_cfg')
 
 
 def make_resumable(cfg: Config) -> None:

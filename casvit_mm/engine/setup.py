@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 
 import casvit_mm.engine.hooks  # noqa: F401  registers the hooks
 from casvit_mm.engine.preflight import read_config
+from casvit_mm.engine.resume import load_whole_model
 from casvit_mm.engine.speed import ChannelsLastRunner
-from casvit_mm.weights import read_checkpoint
 
 __all__ = ['add_hook', 'build_runner', 'load_config']
 
@@ -29,6 +29,7 @@ def load_config(path: str, cfg_options: dict | None, launcher: str, work_dir: st
     cfg = read_config(path)
     if cfg_options:
         cfg.merge_from_dict(cfg_options)
+    load_whole_model(cfg)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
     # Named in the config, so that its copy in the work dir also runs in mmdet's own tools.
@@ -48,8 +49,7 @@ def add_hook(cfg: Config, hook_type: str) -> None:
 
 
 def build_runner(cfg: Config, notes: list[str]) -> Runner:
-    """Build the Runner, make it read checkpoints safely, and log what was changed for the user."""
-    CheckpointLoader.register_scheme(prefixes='', loader=read_checkpoint, force=True)
+    """Build the Runner, and log what was changed for the user."""
     runner = ChannelsLastRunner.from_cfg(cfg)
     for note in notes:
         runner.logger.info(note)

@@ -24,7 +24,7 @@ class Backbone(BaseModule):
         if not self._is_init and self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
             path = self.init_cfg['checkpoint']
             report = load_weights(self, path, self.init_cfg.get('weights'))
-            print_log(f'backbone weights of {path}: {report}', logger='current')
+            print_log(f'backbone weights of {path}: {report.summary}', logger='current')
             self._is_init = True
         else:
             super().init_weights()
