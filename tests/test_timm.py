@@ -1,6 +1,7 @@
 """CAS-ViT as a model of timm: the published numbers, and what timm's tests ask of every model."""
 
 import argparse
+import copy
 import os
 
 import numpy as np
@@ -117,6 +118,16 @@ def test_a_state_dict_in_memory_loads(official):
     ).eval()
     with torch.no_grad():
         torch.testing.assert_close(model(golden_input()), create(file=official)(golden_input()))
+
+
+def test_a_copy_takes_published_keys_into_itself():
+    model = create()
+    copied = copy.deepcopy(model)
+    before = model.backbone.stem[0].weight.clone()
+    copied.load_state_dict(official_state_dict('xs'))
+    expected = official_state_dict('xs')['patch_embed.0.weight']
+    assert torch.equal(copied.backbone.stem[0].weight, expected)
+    assert torch.equal(model.backbone.stem[0].weight, before)
 
 
 def test_one_channel_takes_the_sum_of_the_stem_over_three(official):
@@ -368,6 +379,14 @@ def test_the_model_is_traced_for_torchscript_with_the_same_logits():
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(torch.jit.trace(model, x)(x), model(x))
+
+
+def test_the_model_compiles_as_one_graph():
+    model = create()
+    x = torch.rand(1, 3, 64, 64)
+    compiled = torch.compile(model, backend='eager', fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), model(x))
 
 
 def test_weights_are_made_in_the_type_that_is_asked_for():

@@ -154,14 +154,12 @@ class TimmCASViT(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last stage's normed output, ``(B, num_features, H / 32, W / 32)``."""
-        return self._finish(self.backbone.forward_stages(x))
+        return self._normed(self.backbone.forward_stages(x), -1)
 
-    def _finish(self, stages: list[Tensor]) -> Tensor:
-        """Return the last of ``stages``, normed where it has a norm."""
-        return self._norm(len(stages) - 1)(stages[-1])
-
-    def _norm(self, stage: int) -> nn.Module:
-        return getattr(self.backbone, f'norm{stage}', nn.Identity())
+    def _normed(self, outs: list[Tensor], stage: int) -> Tensor:
+        """Return the output of one stage, through its norm where it has one."""
+        norm = getattr(self.backbone, f'norm{stage % len(outs)}', None)
+        return outs[stage] if norm is None else norm(outs[stage])
 
     def forward_intermediates(
         self,
@@ -189,8 +187,8 @@ class TimmCASViT(nn.Module):
             raise ValueError(f"output_fmt must be 'NCHW', got {output_fmt!r}")
         taken, last = feature_take_indices(len(self.backbone.stages), indices)
         outs = self.backbone.forward_stages(x, last + 1 if stop_early else None)
-        intermediates = [self._norm(i)(outs[i]) if norm else outs[i] for i in taken]
-        return intermediates if intermediates_only else (self._finish(outs), intermediates)
+        intermediates = [self._normed(outs, i) if norm else outs[i] for i in taken]
+        return intermediates if intermediates_only else (self._normed(outs, -1), intermediates)
 
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
