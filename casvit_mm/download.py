@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +15,7 @@ from rich.table import Table
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import replacing
 from casvit_mm.weight_files import MODEL_ZOO, load_file
-from casvit_mm.zoo import FILES, RECIPES, WeightFile
+from casvit_mm.zoo import FILES, RECIPES, WeightFile, in_words
 
 __all__ = ['Downloaded', 'download', 'print_files']
 
@@ -95,6 +95,7 @@ def _fetch(file: WeightFile, path: Path, arrived: Path) -> None:
     try:
         import gdown
         from gdown.exceptions import DownloadError
+        from requests import ConnectionError as NoConnection
         from requests import RequestException
     except ImportError as error:
         raise InputError(
@@ -113,13 +114,17 @@ def _fetch(file: WeightFile, path: Path, arrived: Path) -> None:
             retries=_RETRIES,
         )
     except (DownloadError, RequestException) as error:
+        if isinstance(error.__cause__ or error, NoConnection):
+            reason = f'{urlsplit(file.link).hostname} cannot be reached'
+        else:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
-            f'{file.filename} was not downloaded: {_first_line(error)}\n{_by_hand(file, path)}'
+            f'{file.filename} was not downloaded: {reason}\n{_by_hand(file, path)}'
         ) from error
     except OSError as error:
         raise InputError(
-            f'cannot write {path}: {error.strerror}. What came is kept; make room, and the same '
-            'command goes on from there. Another folder: --dir'
+            f'cannot write {path}: {error.strerror}. What came is kept: once that is mended, the '
+            'same command goes on from there. Another folder: --dir'
         ) from error
 
 
@@ -177,10 +182,6 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def _by_hand(file: WeightFile, path: Path) -> str:
     return (
         f'By hand: open {file.link}\n'
@@ -192,14 +193,17 @@ def _by_hand(file: WeightFile, path: Path) -> str:
 def print_files(folder: str | Path = 'checkpoints') -> None:
     """Print the names of the published files, their figures, and which are in ``folder``."""
     published = {recipe.config: recipe.published for recipe in RECIPES}
-    table: Any = Table(title='published files', title_justify='left', title_style='bold')
-    table.add_column('NAME', no_wrap=True)
-    table.add_column('what it is')
-    table.add_column('published')
-    table.add_column(f'in {folder}')
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ('NAME', 'data', 'published figure', 'there'):
+        table.add_column(column, no_wrap=True)
     for file in FILES.values():
-        figures = published.get(file.config or '', {})
-        text = ', '.join(f'{metric} {value}' for metric, value in figures.items())
         there = (Path(folder) / file.filename).exists()
-        table.add_row(file.name, file.content, text, 'yes' if there else '')
-    Console().print(table)
+        figures = in_words(published.get(file.config or '', {}))
+        table.add_row(file.name, file.data, figures, 'yes' if there else '')
+    console = Console()
+    console.print(table)
+    console.print(
+        f'\n"there": in {folder}. A name that begins with cas-vit is a classifier, whose backbone '
+        'other configs start from; else it is the name of the config of the whole model.',
+        highlight=False,
+    )

@@ -9,7 +9,7 @@ import yaml
 
 from casvit_mm.complexity import Complexity
 from casvit_mm.weight_files import MODEL_ZOO
-from casvit_mm.zoo import CAS_VIT, RECIPES, Recipe
+from casvit_mm.zoo import CAS_VIT, RECIPES, Recipe, in_words
 
 __all__ = ['metafile', 'page']
 
@@ -71,12 +71,10 @@ def _model(recipe: Recipe, complexity: Complexity) -> dict[str, Any]:
 
 
 def _results(recipe: Recipe) -> list[dict[str, Any]]:
-    dataset, metrics = recipe.dataset, recipe.published
-    if recipe.measured is not None:
-        dataset, metrics = recipe.measured.dataset, recipe.measured.metrics
+    dataset = recipe.measured.dataset if recipe.measured else recipe.dataset
     return [
         {'Task': _TASKS[metric], 'Dataset': dataset, 'Metrics': {metric: value}}
-        for metric, value in metrics.items()
+        for metric, value in recipe.figures.items()
     ]
 
 
@@ -143,19 +141,17 @@ def page(counts: Mapping[str, Complexity]) -> str:
 
 def _row(recipe: Recipe, complexity: Complexity) -> str:
     width, height = recipe.input_size
-    status, metrics, where = recipe.status, recipe.published, ''
+    status, where = recipe.status, ''
     if recipe.measured is not None:
-        metrics, where = recipe.measured.metrics, f' on {recipe.measured.dataset}'
+        where = f' on {recipe.measured.dataset}'
         status = f'[{status}](results.md#{recipe.measured.section})'
-    names = {'Top 1 Accuracy': 'top-1'}
-    figure = ', '.join(f'{names.get(name, name)} {value}' for name, value in metrics.items())
     weights = f'[link]({recipe.weights.link})' if recipe.weights else ''
     cells = [
         f'[{recipe.config}](../configs/{recipe.config}.py)',
         f'{recipe.method}, {recipe.backbone}',
         f'{complexity.parameters / 1e6:.2f} M',
         f'{complexity.multiply_adds / 1e9:.3g} G at {width}x{height}',
-        f'{figure}{where}',
+        f'{in_words(recipe.figures)}{where}',
         status,
         weights,
     ]

@@ -7,7 +7,7 @@ Links and figures are those of the authors' model zoo (:data:`casvit_mm.weight_f
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from casvit_mm.errors import InputError
@@ -37,14 +37,14 @@ class WeightFile:
     Attributes:
         name: Stem of its name under ``checkpoints/``, which configs refer to.
         link: Where its authors published it.
-        content: What it is, in a few words.
+        data: What it was trained on.
         config: Config of the whole model in it; None where no config of ours is.
         sha256: Its SHA-256, or the first digits of it; empty where its authors name none.
     """
 
     name: str
     link: str
-    content: str
+    data: str
     config: str | None = None
     sha256: str = ''
 
@@ -85,24 +85,21 @@ def _published_files() -> Iterator[WeightFile]:
         if name.startswith('cas-vit-'):
             variant, _, side = name.removeprefix('cas-vit-').partition('-')
             config = f'casvit_{variant}_imagenet' + ('_ft384' if side else '')
-            content = f'CAS-ViT-{variant.upper()}, ImageNet-1k at {side or 224} px'
+            data = f'ImageNet at {side or 224} px'
         else:
             config = name
-            method, _, variant, data = name.split('_')
-            content = f'{_METHODS[method]} with CAS-ViT-{variant.upper()}, {_DATASETS[data]}'
+            data = 'ADE20K' if name.endswith('ade20k') else 'COCO'
         link = f'https://drive.google.com/file/d/{drive_id}/view'
-        yield WeightFile(name, link, content, config)
+        yield WeightFile(name, link, data, config)
     yield WeightFile(
         'regnety_160',
         'https://dl.fbaipublicfiles.com/deit/regnety_160-a5fe301d.pth',
-        "RegNetY-16GF, DeiT's teacher for casvit_xs_imagenet_distill",
+        'ImageNet, a teacher',
         sha256='a5fe301d',
     )
 
 
 _COMMAND = 'python -m casvit_mm download_weights'
-_METHODS = {'retinanet': 'RetinaNet', 'maskrcnn': 'Mask R-CNN', 'semfpn': 'Semantic FPN'}
-_DATASETS = {'imagenet': 'ImageNet-1k', 'coco': 'COCO', 'ade20k': 'ADE20K'}
 FILES: dict[str, WeightFile] = {file.name: file for file in _published_files()}
 
 
@@ -131,6 +128,11 @@ def how_to_get(path: str) -> str:
         if path.endswith(f'checkpoints/{file.filename}'):
             return f'Get it: {_COMMAND} {file.name}'
     return f'Published files: {_COMMAND} lists and fetches them.'
+
+
+def in_words(figures: Mapping[str, float]) -> str:
+    """Return figures for a cell of a table."""
+    return ', '.join(f'{_SHORT.get(name, name)} {value}' for name, value in figures.items())
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,11 @@ class Recipe:
     paper: tuple[str, str] = CAS_VIT
 
     @property
+    def figures(self) -> dict[str, float]:
+        """The measured figures, else the published."""
+        return self.published if self.measured is None else self.measured.metrics
+
+    @property
     def status(self) -> str:
         """Whether its figure is published, reproduced, measured on other data, or missing."""
         if self.measured is not None:
@@ -182,7 +189,9 @@ class Recipe:
         return 'published' if self.published else 'not yet run'
 
 
+# Names that other metafiles have.
 _TOP1, _BOX, _MASK, _MIOU = 'Top 1 Accuracy', 'box AP', 'mask AP', 'mIoU'
+_SHORT = {_TOP1: 'top-1'}
 # Published figures, in the order XS, S, M, T.
 _PUBLISHED: dict[str, list[dict[str, float]]] = {
     'casvit_{}_imagenet': [{_TOP1: figure} for figure in (78.3, 80.9, 82.8, 83.9)],

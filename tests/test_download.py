@@ -190,6 +190,12 @@ def test_without_network_it_says_how_to_do_it_by_hand(file, tmp_path, monkeypatc
     assert f'save the file as {tmp_path / "tiny.pth"}\n' in str(refusal.value)
 
 
+def test_without_network_it_says_so_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(casvit_mm.download, '_RETRIES', 1)
+    with pytest.raises(InputError, match=r'not downloaded: 127\.0\.0\.1 cannot be reached\n'):
+        download(WeightFile('tiny', 'http://127.0.0.1:9/tiny.pth', ''), tmp_path)
+
+
 def test_when_drive_refuses_it_says_how_to_do_it_by_hand(tmp_path, monkeypatch):
     failing_gdown(monkeypatch, FileURLRetrievalError('Cannot retrieve the public link'))
     with pytest.raises(InputError, match=r'(?s)Cannot retrieve.*By hand: open https://drive'):
@@ -198,7 +204,7 @@ def test_when_drive_refuses_it_says_how_to_do_it_by_hand(tmp_path, monkeypatch):
 
 def test_a_full_disk_is_said_so(file, tmp_path, monkeypatch):
     failing_gdown(monkeypatch, OSError(errno.ENOSPC, 'No space left on device'))
-    with pytest.raises(InputError, match=r'No space left on device.*make room'):
+    with pytest.raises(InputError, match=r'No space left on device.*goes on from there'):
         download(file, tmp_path)
 
 

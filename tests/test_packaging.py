@@ -162,5 +162,5 @@ def test_other_packages_are_found_as_before(tmp_path):
 
 @pytest.mark.parametrize('name', ['casvit_mm::retinanet_casvit_l_coco.py', 'retinanet_casvit_l.py'])
 def test_a_config_that_is_not_there_is_refused_with_the_nearest(name):
-    with pytest.raises(InputError, match=r'did you mean casvit_mm::retinanet_casvit_\w+_coco\.py'):
+    with pytest.raises(InputError, match='did you mean casvit_mm::retinanet_casvit_'):
         config_path(name)

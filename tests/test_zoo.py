@@ -99,7 +99,7 @@ def test_the_index_names_configs_that_are_there(models):
 
 
 def test_the_index_names_a_paper_for_every_model(models):
-    assert all(model.paper for model in models.values())
+    assert all(model.full_model.paper for model in models.values())
 
 
 def test_the_index_marks_the_status_of_every_model(models):

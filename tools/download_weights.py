@@ -11,11 +11,12 @@ command. Offline, or when Google Drive refuses, it says how to place the file by
 
 import argparse
 import sys
+from functools import partial
 
 from casvit_mm.download import download, print_files
 from casvit_mm.engine.distributed import cli
 from casvit_mm.reporting import run_all
-from casvit_mm.zoo import find_file
+from casvit_mm.zoo import WeightFile, find_file
 
 
 def main() -> None:
@@ -29,12 +30,16 @@ def main() -> None:
     if not args.names:
         print_files(args.dir)
         return
-    files = [find_file(name) for name in args.names]
+    jobs = [partial(_fetch, find_file(name), args.dir) for name in args.names]
     try:
-        run_all([lambda file=file: print(download(file, args.dir)) for file in files])
+        run_all(jobs)
     except KeyboardInterrupt:
         print('\ninterrupted; the same command goes on from what came', file=sys.stderr)
         sys.exit(130)
+
+
+def _fetch(file: WeightFile, folder: str) -> None:
+    print(download(file, folder))
 
 
 if __name__ == '__main__':
