@@ -1,9 +1,11 @@
 """Packaging: ranges that should work; the tested versions are pinned in constraints.txt."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'casvit_mm/__init__.py').read_text())
@@ -17,7 +19,28 @@ COMMON = [
     'matplotlib',
     'scipy',
     'shapely',
+    'gdown>=6.5',
 ]
+
+
+class BuildWithConfigs(build_py):
+    """Put configs, tools and the model index where mim looks for them: ``casvit_mm/.mim``.
+
+    An editable installation needs no copy: the package finds them beside itself.
+    """
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib) / 'casvit_mm/.mim'
+        shutil.rmtree(target, ignore_errors=True)  # files of an earlier build
+        # Two tools work on the checkout itself.
+        left_out = shutil.ignore_patterns('__pycache__', 'quickstart.py', 'model_zoo.py')
+        for folder in ('configs', 'tools'):
+            shutil.copytree(HERE / folder, target / folder, ignore=left_out)
+        shutil.copy(HERE / 'model-index.yml', target)
+
 
 setup(
     name='casvit_mm',
@@ -27,6 +50,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['casvit_mm', 'casvit_mm.*']),
+    cmdclass={'build_py': BuildWithConfigs},
     python_requires='>=3.10',
     install_requires=['torch>=2.4', 'timm>=1.0.26', 'numpy', 'pyyaml', 'rich', 'safetensors'],
     extras_require={

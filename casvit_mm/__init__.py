@@ -1,11 +1,14 @@
-"""CAS-ViT for MMEngine: importing this registers the backbone and lends mmcv its operators.
+"""CAS-ViT for MMEngine: importing this registers the backbone and the names of our configs.
 
-Needs torch, mmengine and timm only; mmcv, mmdet, mmseg and mmpretrain may be absent.
+It also lends mmcv its operators. Needs torch, mmengine and timm only; mmcv, mmdet, mmseg and
+mmpretrain may be absent.
 """
 
+from casvit_mm.config_files import let_mmengine_find_configs
 from casvit_mm.ops import lend_operators_to_mmcv
 
 lend_operators_to_mmcv()
+let_mmengine_find_configs()
 
 from casvit_mm.errors import InputError  # noqa: E402
 from casvit_mm.fusion import fuse  # noqa: E402

@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.config import Config
 from rich.table import Table
 
+from casvit_mm.config_files import ROOT
 from casvit_mm.datasets.anchors import read_anchors, read_scale
 from casvit_mm.datasets.class_report import check_classes
 from casvit_mm.datasets.data_pictures import Findings, draw_classes, draw_samples, draw_sizes
@@ -33,7 +34,6 @@ _OTHERS = {
     'segmentation': ('label maps', check_labels),
     'classification': ('images in classes', check_classes),
 }
-_CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
 def check_data(
@@ -81,7 +81,7 @@ def check_data(
     )
     if config is None:
         method = 'maskrcnn' if inspection.masks_complete() else 'retinanet'
-        config = str(_CONFIGS / f'{method}_casvit_xs_coco.py')
+        config = str(ROOT / 'configs' / f'{method}_casvit_xs_coco.py')
     cfg = cfg or _load_config(config)
 
     splits = {

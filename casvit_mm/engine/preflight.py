@@ -8,13 +8,14 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+from casvit_mm.config_files import config_path
 from casvit_mm.datasets.coco import CocoSummary, check_coco
 from casvit_mm.datasets.layouts import LAYOUTS, describe_missing
 from casvit_mm.datasets.own_data import innermost_dataset, needs_masks
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT, FViT
 from casvit_mm.safe_loading import read_files_safely
-from casvit_mm.weight_files import MODEL_ZOO
+from casvit_mm.zoo import how_to_get
 
 __all__ = [
     'check_backbone',
@@ -28,13 +29,14 @@ __all__ = [
 def read_config(path: str | Path) -> Config:
     """Read a config, and let nothing run what the files contain that it names.
 
+    Args:
+        path: A path, or the name of one of ours, ``casvit_mm::NAME.py``.
+
     Raises:
         InputError: If there is no such file.
     """
-    if not Path(path).is_file():
-        raise InputError(f'config {path} does not exist; configs/ holds ours')
     read_files_safely()
-    return Config.fromfile(path)
+    return Config.fromfile(config_path(path))
 
 
 def check_is_detector(cfg: Config) -> None:
@@ -90,8 +92,7 @@ def check_pretrained(cfg: Config) -> None:
     if path and '://' not in path and not Path(path).expanduser().is_file():
         raise InputError(
             f'pretrained weights {path!r} (model.backbone.init_cfg.checkpoint of {cfg.filename}) '
-            f'do not exist.\nGet them from {MODEL_ZOO} and place them there, name another file by '
-            '--cfg-options model.backbone.init_cfg.checkpoint=PATH, or train without it: '
+            f'do not exist.\n{how_to_get(path)}\nAnother file: --pretrained PATH. Train without: '
             '--from-scratch'
         )
 

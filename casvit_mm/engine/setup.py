@@ -31,7 +31,7 @@ def load_config(path: str, cfg_options: dict | None, launcher: str, work_dir: st
         cfg.merge_from_dict(cfg_options)
     load_whole_model(cfg)
     cfg.launcher = launcher
-    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}'
+    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(cfg.filename).stem}'
     # Named in the config, so that its copy in the work dir also runs in mmdet's own tools.
     imports = cfg.get('custom_imports', {})
     modules = list(dict.fromkeys([*imports.get('imports', []), *_REGISTERING]))

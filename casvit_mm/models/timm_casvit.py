@@ -115,7 +115,7 @@ class TimmCASViT(nn.Module):
                 f'{str(path)!r} holds no classifier; take the backbone alone with num_classes=0, '
                 'or its feature maps with features_only=True'
             )
-        print_log(f'weights of {path}: {report}', logger='current')
+        print_log(f'weights of {path}: {report.summary}', logger='current')
         if source is self:
             return
         state, own = source.state_dict(), self.state_dict()

@@ -1,0 +1,37 @@
+#!/usr/bin/env python
+"""Write configs/metafile.yml and docs/model_zoo.md from casvit_mm/zoo.py and the configs.
+
+python tools/model_zoo.py
+
+Counts parameters and multiply-adds of every config, without data, weights or a GPU.
+"""
+
+import argparse
+
+from mmengine.config import Config
+
+from casvit_mm.complexity import count_complexity
+from casvit_mm.config_files import ROOT
+from casvit_mm.engine.distributed import cli
+from casvit_mm.model_index import metafile, page
+from casvit_mm.reporting import replacing
+from casvit_mm.zoo import RECIPES
+
+
+def main() -> None:
+    """Count every config and write the files."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    counts = {}
+    for recipe in RECIPES:
+        cfg = Config.fromfile(ROOT / 'configs' / f'{recipe.config}.py')
+        counts[recipe.config] = count_complexity(cfg, recipe.input_size)
+    for path, content in (('configs/metafile.yml', metafile), ('docs/model_zoo.md', page)):
+        with replacing(ROOT / path) as file:
+            file.write(content(counts))
+        print(f'{path}: {len(counts)} configs')
+
+
+if __name__ == '__main__':
+    cli(main)
