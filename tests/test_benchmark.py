@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -312,7 +313,7 @@ def test_a_size_that_cannot_be_is_refused(text):
 
 
 def test_an_unknown_model_names_near_ones():
-    with pytest.raises(InputError, match='near: .*repvit_m0_9'):
+    with pytest.raises(InputError, match=r'near: .*repvit_m0_9'):
         find_subject('repvit_m09')
 
 
@@ -485,6 +486,16 @@ def test_a_whole_model_is_timed_by_part(configs, kind, parts):
     assert list(row['ms']) == parts
     assert row['ms']['backbone'] > 0
     assert all(row['ms'][part] > 0 for part in parts if part != 'mask head')
+
+
+def test_a_compiled_model_is_timed_by_part(configs, monkeypatch):
+    pytest.importorskip('mmseg')
+    monkeypatch.setattr(forms, 'check_compiler', lambda: None)
+    monkeypatch.setattr(torch, 'compile', partial(torch.compile, backend='eager'))
+    options = dict(models=[configs['segmentor']], size=['64'], forms=['compile'])
+    (row,) = benchmark(quick(**options, by_part=True))['parts']
+    assert row['ms']['backbone'] > 0
+    assert row['ms']['neck'] > 0
 
 
 def test_parts_of_a_classifier_are_refused(configs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,22 @@ from casvit_mm.drawing import save_figure
 __all__ = ['draw_accuracy', 'draw_growth']
 
 _OURS = '#D55E00'
+# Of the other families, none near ours; neighbours also differ in their markers.
+_COLOURS = (
+    '#0072B2',
+    '#CC79A7',
+    '#009E73',
+    '#7F7F7F',
+    '#56B4E9',
+    '#8C564B',
+    '#9467BD',
+    '#BCBD22',
+    '#17BECF',
+    '#1B2A6B',
+    '#2CA02C',
+    '#E377C2',
+)
+_MARKERS = 'osD^v'
 
 
 def draw_accuracy(rows: Sequence[dict[str, Any]], out: Path, title: str) -> Path:
@@ -39,7 +56,7 @@ def draw_accuracy(rows: Sequence[dict[str, Any]], out: Path, title: str) -> Path
             panels.setdefault(name, []).append(row)
     columns = min(len(panels), 2)
     lines = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(7.5 * columns, 5.6 * lines), dpi=110, layout='constrained')
+    figure = Figure(figsize=(8.5 * columns, 6.2 * lines), dpi=110, layout='constrained')
     figure.suptitle(title, fontsize=11)
     axes = figure.subplots(lines, columns, squeeze=False).flat
     for axis, (name, found) in zip(axes, panels.items(), strict=False):
@@ -54,29 +71,29 @@ def _draw_panel(axis: Axes, rows: Sequence[dict[str, Any]]) -> None:
     families: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         families.setdefault(_family(row['model']), []).append(row)
-    palette = map(colormaps['tab20'], range(20))
+    number = 0
     for family, found in families.items():
-        found = sorted(found, key=lambda row: row['ms']['p50'])
+        found = sorted(found, key=lambda row: row['top1'])
         x, y = ([row['ms']['p50'] for row in found], [row['top1'] for row in found])
         ours = family == 'CAS-ViT'
-        style = (
-            dict(color=_OURS, linewidth=2.5, markersize=9, marker='*', zorder=3)
-            if ours
-            else dict(color=next(palette), linewidth=1.2, markersize=5, marker='o')
-        )
-        axis.plot(x, y, label=family, **style)
-    for row in rows:
-        ours = _family(row['model']) == 'CAS-ViT'
-        axis.annotate(
-            _short(row['model']),
-            (row['ms']['p50'], row['top1']),
-            xytext=(-4, 6) if ours else (4, -9),
-            ha='right' if ours else 'left',
-            textcoords='offset points',
-            fontsize=9 if ours else 6.5,
-            fontweight='bold' if ours else 'normal',
-            color=_OURS if ours else '0.3',
-        )
+        colour = _OURS if ours else _COLOURS[number % len(_COLOURS)]
+        style: dict[str, Any] = dict(linewidth=1.0, markersize=4.5, alpha=0.8)
+        marker = _MARKERS[number % len(_MARKERS)]
+        if ours:
+            style, marker = dict(linewidth=2.5, markersize=10, zorder=3), '*'
+        number += not ours
+        axis.plot(x, y, label=family, color=colour, marker=marker, **style)
+        for row in found:
+            axis.annotate(
+                _short(row['model']),
+                (row['ms']['p50'], row['top1']),
+                xytext=(-5, 6) if ours else (4, -8),
+                ha='right' if ours else 'left',
+                textcoords='offset points',
+                fontsize=10 if ours else 6.5,
+                fontweight='bold' if ours else 'normal',
+                color=colour,
+            )
     axis.set(
         xscale='log', xlabel='latency, ms per call (log)', ylabel='published ImageNet top-1, %'
     )
@@ -103,7 +120,11 @@ def _short(model: str) -> str:
     """Return what tells a model from others of its family."""
     if model in OURS:
         return model.removeprefix('casvit_').upper()
-    return model.partition('_')[2].replace('_', '-').upper() if model in PEERS else model
+    if model not in PEERS:
+        return model
+    size = model.partition('_')[2] or re.sub(r'\D', '', model)
+    size = re.sub(r'(?<=\d)_(?=\d)', '.', size).replace('_', '-')
+    return size.upper() if (len(size) < 5 and not size.isalpha()) or len(size) == 1 else size
 
 
 def draw_growth(curves: Sequence[dict[str, Any]], out: Path) -> Path:
@@ -137,6 +158,7 @@ def draw_growth(curves: Sequence[dict[str, Any]], out: Path) -> Path:
         sizes = sorted({size for curve in curves for size in map(tuple, curve['sizes'])})
         axis.set_xticks([h * w for h, w in sizes], [_size(h, w) for h, w in sizes], fontsize=9)
         axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
         axis.grid(alpha=0.3)
         axis.legend(fontsize=9)
     return save_figure(figure, out)
