@@ -267,6 +267,11 @@ def test_a_whole_detector_in_an_engine_points_to_the_export(configs):
         make_call(find_subject(configs['detector']), Form.parse('openvino'), 1, (64, 64), CPU)
 
 
+def test_a_whole_detector_in_half_precision_points_to_amp(configs):
+    with pytest.raises(InputError, match='Use amp'):
+        make_call(find_subject(configs['detector']), Form.parse('eager+bf16'), 1, (64, 64), CPU)
+
+
 # What is asked for
 
 

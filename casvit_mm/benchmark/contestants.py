@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -48,7 +49,8 @@ class Contestant:
         size: Height and width in pixels.
         call: Runs it once.
         parameters: Number of them; None for an exported file.
-        multiply_adds: Of one image; None where they cannot be counted.
+        multiply_adds: Of one image, in a two-stage detector with the proposals that it found; None
+            for an exported file.
         top1: Published ImageNet top-1 in percent, if any.
         peer: Whether it is a model of timm.
         module: What runs, for the time by part; None in an engine.
@@ -97,41 +99,41 @@ def enter(
     """
     model = subject.build()
     if subject.peer:
-        left = f'{count_norms(model)} BatchNorms left'
-        if any(form.fused for form in forms):
-            left += f', {count_norms(fold_norms(model))} where fused'
-        notes.append(f'{subject.name}: {subject.note}as timm re-parameterises it, {left}')
-    parameters, entered = count_parameters(model), []
-    for size in sizes:
-        # Counted on one thing alone: how much a detector computes depends on what it finds.
-        count = None
-        if not isinstance(model, WholeModel):
-            count = multiply_adds(model, normalise(pixels(1, size)))
-        for form in forms:
-            for batch in batches:
-                try:
-                    module, call = (make or make_call)(subject, form, batch, size, host)
-                except InputError as error:
-                    if not (subject.peer or subject.official):
-                        raise
-                    notes.append(f'{subject.name} {form.name} left out: {error}')
-                    continue
-                entered.append(
-                    Contestant(
-                        subject.name,
-                        subject.family,
-                        form,
-                        batch,
-                        size,
-                        call,
-                        parameters,
-                        count,
-                        subject.top1,
-                        subject.peer,
-                        module,
-                    )
-                )
+        notes.append(_describe_peer(subject, model, any(form.fused for form in forms)))
+    parameters = count_parameters(model)
+    counts = {size: multiply_adds(model, normalise(pixels(1, size, host.image))) for size in sizes}
+    entered = []
+    for size, form, batch in product(sizes, forms, batches):
+        try:
+            module, call = (make or make_call)(subject, form, batch, size, host)
+        except InputError as error:
+            if not (subject.peer or subject.official):
+                raise
+            notes.append(f'{subject.name} {form.name} left out: {error}')
+            continue
+        entered.append(
+            Contestant(
+                subject.name,
+                subject.family,
+                form,
+                batch,
+                size,
+                call,
+                parameters,
+                counts[size],
+                subject.top1,
+                subject.peer,
+                module,
+            )
+        )
     return entered
+
+
+def _describe_peer(subject: Subject, model: nn.Module, fused: bool) -> str:
+    left = f'{count_norms(model)} BatchNorms left'
+    if fused:
+        left += f', {count_norms(fold_norms(model))} where fused'
+    return f'{subject.name}: {subject.note}as timm re-parameterises it, {left}'
 
 
 def in_form(subject: Subject, form: Form, device: str) -> nn.Module:
@@ -164,6 +166,11 @@ def make_call(
             )
         return None, run_exported(model, x, form.engine, host.threads, form.precision)
     model = in_form(subject, form, host.device)
+    if isinstance(model, WholeModel) and form.precision in ('bf16', 'fp16'):
+        raise InputError(
+            f'{subject.name} {form.name}: non-maximum suppression and the like need float32. Use '
+            'amp, or time an exported file by --file'
+        )
     if form.compile:
         model = compile_model(model)
     x = as_input(x, form, host.device)

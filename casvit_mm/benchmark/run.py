@@ -78,6 +78,9 @@ def _comparison(settings: Settings) -> dict[str, Any]:
     notes: list[str] = []
     subjects = _subjects(settings)
     entered = _enter_all(settings, subjects, notes)
+    whole = [one for one in entered if isinstance(one.module, WholeModel)]
+    if settings.by_part and not whole:
+        raise InputError('--by-part is for whole detectors and segmentors in a form of torch')
     timer = make_timer(settings.host.device)
     seconds = time_calls([one.call for one in entered], timer, settings.schedule)
     rows = compare(entered, seconds)
@@ -88,7 +91,7 @@ def _comparison(settings: Settings) -> dict[str, Any]:
         lead=lead_over_peers(rows),
     )
     if settings.by_part:
-        result['parts'] = _by_part(entered, settings)
+        result['parts'] = _by_part(whole, settings)
     return result
 
 
@@ -189,11 +192,8 @@ def lead_over_peers(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return leads
 
 
-def _by_part(entered: Sequence[Contestant], settings: Settings) -> list[dict[str, Any]]:
+def _by_part(whole: Sequence[Contestant], settings: Settings) -> list[dict[str, Any]]:
     """Return the milliseconds of each part of the whole models, timed in turn as well."""
-    whole = [one for one in entered if isinstance(one.module, WholeModel)]
-    if not whole:
-        raise InputError('--by-part is for whole detectors and segmentors in a form of torch')
     device = settings.host.device
 
     def visit(one: Contestant) -> dict[str, list[float]]:
