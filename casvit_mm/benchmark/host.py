@@ -1,0 +1,89 @@
+"""What machine and versions figures belong to."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from casvit_mm.errors import InputError
+
+__all__ = ['check_device', 'facts', 'load']
+
+_PACKAGES = ('torch', 'timm', 'onnxruntime', 'openvino', 'casvit_mm')
+
+
+def check_device(device: str | None) -> str:
+    """Return the device to run on: a GPU where there is one and nothing is said.
+
+    Raises:
+        InputError: If there is no such device.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device is None:
+        return 'cuda' if gpus else 'cpu'
+    kind, _, number = device.partition(':')
+    if kind not in ('cpu', 'cuda') or (number and not number.isdigit()):
+        raise InputError(f'--device {device}: known are cpu, cuda, cuda:1 and so on')
+    if kind == 'cuda' and int(number or 0) >= gpus:
+        raise InputError(
+            f'--device {device}: torch finds {gpus or "no"} GPU(s) here; leave it out for the CPU'
+        )
+    return device
+
+
+def facts(device: str, threads: int) -> dict[str, Any]:
+    """Return machine, versions, commit and moment.
+
+    Args:
+        device: That is timed on.
+        threads: Of the CPU.
+    """
+    found: dict[str, Any] = dict(
+        date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        commit=_commit(),
+        cpu=_processor(),
+        cores=os.cpu_count(),
+        threads=threads,
+        device=device,
+        load=load(),
+        python=platform.python_version(),
+    )
+    if device.startswith('cuda'):
+        found['gpu'] = torch.cuda.get_device_name(device)
+        found['cuda'] = torch.version.cuda
+    installed = {dist.metadata['Name'] for dist in metadata.distributions()}
+    found |= {name: metadata.version(name) for name in _PACKAGES if name in installed}
+    return found
+
+
+def load() -> float | None:
+    """Return the processes that wanted a core in the last minute; None where none can tell."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, 'getloadavg') else None
+
+
+def _processor() -> str:
+    path = Path('/proc/cpuinfo')
+    if path.is_file():
+        for line in path.read_text().splitlines():
+            if line.startswith('model name'):
+                return line.partition(':')[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """Return the commit of this code; None where it does not lie in a repository."""
+    command = ['git', 'describe', '--always', '--dirty']
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

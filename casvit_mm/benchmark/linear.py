@@ -1,0 +1,108 @@
+"""How time and memory grow with the size of the image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from casvit_mm.benchmark.contestants import Host, make_call
+from casvit_mm.benchmark.cost import check_memory, memory_of_calls, peak_of_call
+from casvit_mm.benchmark.forms import Form
+from casvit_mm.benchmark.subjects import find_subject
+from casvit_mm.benchmark.timing import make_timer, statistics, time_calls
+from casvit_mm.errors import InputError
+
+if TYPE_CHECKING:
+    from casvit_mm.benchmark.settings import Settings
+
+__all__ = ['SMALLEST', 'check_sizes', 'exponent', 'growth']
+
+SMALLEST = 512  # px; below, the cost of the call itself counts
+
+
+def exponent(sizes: Sequence[tuple[int, int]], values: Sequence[float]) -> float:
+    """Return the power of the number of pixels that values grow with: 1 is linear.
+
+    Least squares on logarithms, over the sizes of 512 px and more.
+
+    Args:
+        sizes: Heights and widths.
+        values: Of each size, positive.
+    """
+    kept = [
+        (height * width, value)
+        for (height, width), value in zip(sizes, values, strict=True)
+        if height * width >= SMALLEST**2
+    ]
+    pixels, found = np.log(np.array(kept, float)).T
+    return float(np.polyfit(pixels, found, 1)[0])
+
+
+def check_sizes(sizes: Sequence[tuple[int, int]]) -> None:
+    """Refuse sizes that no exponent follows from.
+
+    Raises:
+        InputError: If fewer than two are of 512 px or more.
+    """
+    if len({h * w for h, w in sizes if h * w >= SMALLEST**2}) < 2:
+        raise InputError(
+            f'--sizes: the exponent needs two sizes of {SMALLEST} px or more, such as '
+            '--sizes 224 512 1024 2048'
+        )
+
+
+def growth(settings: Settings) -> list[dict[str, Any]]:
+    """Return time and memory over the size of the image, for each model, form and batch.
+
+    Raises:
+        InputError: If a model cannot be had in a form, or the system does not tell the memory.
+    """
+    host, sizes = settings.host, settings.image_sizes
+    check_memory(host.device)
+    keys = list(product(settings.subjects, settings.chosen_forms, settings.batches))
+    calls = []
+    for name, form, batch in keys:
+        subject = find_subject(name, settings.part, settings.checkpoint)
+        calls += [make_call(subject, form, batch, size, host)[1] for size in sizes]
+    seconds = time_calls(calls, make_timer(host.device), settings.schedule)
+    curves = []
+    for index, (name, form, batch) in enumerate(keys):
+        own = seconds[index * len(sizes) : (index + 1) * len(sizes)]
+        ms = [statistics(times) for times in own]
+        measure = partial(_memory, name, settings.part, form, batch, sizes, host)
+        memory = memory_of_calls(measure, host.device)
+        curves.append(
+            dict(
+                model=name,
+                form=form.name,
+                batch=batch,
+                sizes=sizes,
+                ms=ms,
+                bytes=memory,
+                time_exponent=exponent(sizes, [each['p50'] for each in ms]),
+                memory_exponent=exponent(sizes, memory),
+            )
+        )
+    return curves
+
+
+def _memory(
+    name: str, part: str, form: Form, batch: int, sizes: list[tuple[int, int]], host: Host
+) -> list[int]:
+    """Return the bytes of a call for each size, measured by rising area.
+
+    What a process has freed it may keep, which would hide what a smaller picture needs.
+    """
+    torch.set_num_threads(host.threads)
+    subject = find_subject(name, part)
+    found = {}
+    for size in sorted(sizes, key=math.prod):
+        call = make_call(subject, form, batch, size, host)[1]
+        found[size] = peak_of_call(call, host.device)
+    return [found[size] for size in sizes]

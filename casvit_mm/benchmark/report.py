@@ -1,0 +1,249 @@
+"""Figures of a run as tables for a terminal, as Markdown, JSON and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from casvit_mm.benchmark.plots import draw_accuracy, draw_growth
+from casvit_mm.reporting import replacing, write_json
+
+__all__ = ['present']
+
+_WIDTH = 132  # columns of a table that goes into a file or pipe
+
+
+@dataclass
+class _Figures:
+    """A table before it is known where it goes.
+
+    Attributes:
+        title: Line above it.
+        columns: Headings.
+        rows: Of text.
+        left: Number of columns that hold names.
+    """
+
+    title: str
+    columns: Sequence[str]
+    left: int
+    rows: list[Sequence[str]] = field(default_factory=list)
+
+    def for_terminal(self) -> Table:
+        table = Table(
+            title=self.title,
+            title_justify='left',
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            show_edge=False,
+        )
+        for number, name in enumerate(self.columns):
+            if number < self.left:
+                table.add_column(name, overflow='fold')
+            else:
+                table.add_column(name, justify='right', no_wrap=True)
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def as_markdown(self) -> str:
+        rule = ['---' if number < self.left else '---:' for number in range(len(self.columns))]
+        lines = [f'| {" | ".join(row)} |' for row in (self.columns, rule, *self.rows)]
+        return '\n'.join([f'**{self.title}**', '', *lines])
+
+
+def present(result: dict[str, Any], out: Path | None) -> None:
+    """Print a run, and write ``benchmark.json``, ``benchmark.md`` and pictures.
+
+    Args:
+        result: Of :func:`casvit_mm.benchmark.benchmark`.
+        out: Folder to write into; None only prints.
+
+    Raises:
+        InputError: If something cannot be written.
+    """
+    tables, remarks = list(_tables(result)), list(_remarks(result))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDTH)
+    for table in tables:
+        console.print(table.for_terminal())
+        console.print()
+    console.print('\n'.join(remarks), soft_wrap=True, markup=False)
+    if out is None:
+        return
+    write_json(out / 'benchmark.json', result)
+    text = [*(table.as_markdown() for table in tables), '\n'.join(f'- {line}' for line in remarks)]
+    with replacing(out / 'benchmark.md') as file:
+        file.write('\n\n'.join(text) + '\n')
+    written = ['benchmark.json', 'benchmark.md']
+    if result['kind'] == 'growth':
+        written.append(draw_growth(result['curves'], out / 'growth.png').name)
+    elif result['kind'] == 'inference' and any(row['top1'] for row in result['rows']):
+        written.append(draw_accuracy(result['rows'], out / 'accuracy.png', _machine(result)).name)
+    console.print(f'{", ".join(written)} in {out}', soft_wrap=True)
+
+
+def _tables(result: dict[str, Any]) -> Iterable[_Figures]:
+    if result['kind'] == 'growth':
+        yield from map(_growth_table, result['curves'])
+        return
+    if result['kind'] == 'roofline':
+        yield from map(_roofline_table, result['rooflines'])
+        return
+    yield _time_table(result['kind'], result['rows'])
+    if result['lead']:
+        yield _lead_table(result['lead'])
+    if result.get('parts'):
+        yield _part_table(result['parts'])
+
+
+def _time_table(kind: str, rows: Sequence[dict[str, Any]]) -> _Figures:
+    columns = ['model', 'form', 'batch', 'size', 'top-1', 'params M', 'GMAC', 'ms', 'quartiles']
+    table = _Figures(
+        f'Time of one {"call" if kind == "inference" else kind}',
+        [*columns, 'p90', 'p99', 'images/s', 'faster', 'quartiles'],
+        left=2,
+    )
+    for row in rows:
+        ms, faster = row['ms'], row['faster']
+        table.rows.append(
+            [
+                row['model'],
+                row['form'],
+                str(row['batch']),
+                f'{row["width"]}x{row["height"]}',
+                '-' if row['top1'] is None else f'{row["top1"]:.1f}',
+                '-' if row['parameters'] is None else f'{row["parameters"] / 1e6:.2f}',
+                '-' if row['multiply_adds'] is None else f'{row["multiply_adds"] / 1e9:.2f}',
+                _ms(ms['p50']),
+                f'{_ms(ms["q1"])}-{_ms(ms["q3"])}',
+                _ms(ms['p90']),
+                _ms(ms['p99']),
+                f'{row["images_per_second"]:.1f}',
+                f'{faster["median"]:.2f}x',
+                f'{faster["q1"]:.2f}-{faster["q3"]:.2f}',
+            ]
+        )
+    return table
+
+
+def _lead_table(leads: Sequence[dict[str, Any]]) -> _Figures:
+    columns = ['ours', 'form', 'batch', 'top-1', 'faster', 'quartiles', 'than', 'its top-1']
+    table = _Figures('Ahead of the fastest peer of equal or higher top-1', columns, left=2)
+    for row in leads:
+        faster = row['faster']
+        table.rows.append(
+            [
+                row['model'],
+                row['form'],
+                str(row['batch']),
+                f'{row["top1"]:.1f}',
+                f'{faster["median"]:.2f}x',
+                f'{faster["q1"]:.2f}-{faster["q3"]:.2f}',
+                row['rival'],
+                f'{row["rival_top1"]:.1f}',
+            ]
+        )
+    return table
+
+
+def _part_table(parts: Sequence[dict[str, Any]]) -> _Figures:
+    names = list(dict.fromkeys(name for row in parts for name in row['ms']))
+    table = _Figures('Where the time goes, ms', ['model', 'form', 'batch', *names, 'sum'], left=2)
+    for row in parts:
+        whole = sum(row['ms'].values())
+        cells = [
+            f'{_ms(row["ms"][name])} ({row["ms"][name] / whole:.0%})' if name in row['ms'] else '-'
+            for name in names
+        ]
+        table.rows.append([row['model'], row['form'], str(row['batch']), *cells, _ms(whole)])
+    return table
+
+
+def _growth_table(curve: dict[str, Any]) -> _Figures:
+    title = f'{curve["model"]} {curve["form"]}, batch {curve["batch"]}: '
+    title += f'time grows with pixels to the power of {curve["time_exponent"]:.2f}, '
+    title += f'memory {curve["memory_exponent"]:.2f}, from 512 px on'
+    table = _Figures(title, ['size', 'ms', 'quartiles', 'ns per pixel', 'memory MiB'], left=1)
+    for (height, width), ms, memory in zip(
+        curve['sizes'], curve['ms'], curve['bytes'], strict=True
+    ):
+        per_pixel = 1e6 * ms['p50'] / (height * width * curve['batch'])
+        table.rows.append(
+            [
+                f'{width}x{height}',
+                _ms(ms['p50']),
+                f'{_ms(ms["q1"])}-{_ms(ms["q3"])}',
+                f'{per_pixel:.1f}',
+                f'{memory / 2**20:.1f}',
+            ]
+        )
+    return table
+
+
+def _roofline_table(found: dict[str, Any]) -> _Figures:
+    height, width = found['size']
+    title = f'{found["model"]} {found["form"]}, batch {found["batch"]}, {width}x{height}: '
+    title += f'copies {found["bandwidth"] / 1e9:.0f} GB/s, '
+    title += f'multiplies {found["peak"] / 1e9:.0f} GMAC/s'
+    columns = ['piece', 'ms', 'share of time', 'MB at least', 'GMAC', 'of bandwidth', 'of peak']
+    table = _Figures(title, columns, left=1)
+    for row in found['pieces']:
+        table.rows.append(
+            [
+                row['name'],
+                _ms(row['ms']),
+                f'{row["share"]:.0%}',
+                f'{row["bytes"] / 1e6:.1f}',
+                f'{row["multiply_adds"] / 1e9:.3f}',
+                f'{row["of_bandwidth"]:.0%}',
+                f'{row["of_peak"]:.0%}',
+            ]
+        )
+    return table
+
+
+def _remarks(result: dict[str, Any]) -> Iterable[str]:
+    host, settings = result['host'], result['settings']
+    yield f'{_machine(result)}; commit {host["commit"] or "unknown"}; {host["date"]}'
+    yield ', '.join(
+        f'{name} {host[name]}'
+        for name in ('torch', 'timm', 'onnxruntime', 'openvino')
+        if name in host
+    )
+    yield (
+        f'Timed in turn: {settings["rounds"]} rounds in random order, {settings["calls"]} calls '
+        'each; ms are medians of all calls.'
+    )
+    if 'rows' in result:
+        than = list(dict.fromkeys(row['than'] for row in result['rows']))
+        yield (
+            'faster: median, over the rounds, of the ratio within the round to '
+            f'{", ".join(than)}. Compare these: milliseconds change with what else runs here.'
+        )
+        yield 'GMAC: multiply-adds of convolutions and matrix products, per image.'
+    if host['load'] is not None and host['load'] > 0.5 * host['cores']:
+        yield (
+            f'This machine was busy before the run: load {host["load"]} on {host["cores"]} cores. '
+            'Run it again when it is quiet.'
+        )
+    yield from result.get('notes', [])
+
+
+def _machine(result: dict[str, Any]) -> str:
+    host = result['host']
+    if 'gpu' in host:
+        return f'{host["gpu"]}, CUDA {host["cuda"]}'
+    return f'{host["cpu"]}, {host["threads"]} of {host["cores"]} cores'
+
+
+def _ms(value: float) -> str:
+    """Return milliseconds with three significant digits."""
+    return f'{value:.0f}' if value >= 100 else f'{value:.3g}'

@@ -1,0 +1,199 @@
+"""How close each stage of a CAS-ViT comes to what the machine can move and compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from casvit_mm.benchmark.contestants import Host, in_form
+from casvit_mm.benchmark.cost import count_parameters, multiply_adds
+from casvit_mm.benchmark.forms import Form, as_input
+from casvit_mm.benchmark.inputs import normalise, pixels
+from casvit_mm.benchmark.subjects import Subject, find_subject
+from casvit_mm.benchmark.timing import make_timer, time_calls
+from casvit_mm.errors import InputError
+from casvit_mm.models import CASViT
+
+if TYPE_CHECKING:
+    from casvit_mm.benchmark.settings import Settings
+
+__all__ = ['Piece', 'bytes_moved', 'pieces', 'rooflines', 'shares']
+
+_BUFFER = 2**28  # bytes; far beyond any cache
+# Of the matrices whose product tells the peak: large enough for each, small enough to wait for.
+_SIDE = dict(cpu=1024, cuda=8192)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The stem, or a stage with the downsampling before it.
+
+    Attributes:
+        name: Of it.
+        call: Runs it once on what the piece before gave.
+        moved: Bytes that it must read and write at least.
+        multiply_adds: Of the whole batch.
+    """
+
+    name: str
+    call: Callable[[], object]
+    moved: int
+    multiply_adds: int
+
+
+def rooflines(settings: Settings) -> list[dict[str, Any]]:
+    """Return for each model and form how close its stages come to the machine's limits.
+
+    Raises:
+        InputError: If a model or form has no stages that can be run one by one.
+    """
+    host, found = settings.host, []
+    for name, form in product(settings.subjects, settings.chosen_forms):
+        subject = find_subject(name, settings.part, settings.checkpoint)
+        for size, batch in product(settings.image_sizes, settings.batches):
+            cut = pieces(subject, form, batch, size, host)
+            calls = [piece.call for piece in cut] + [*_machine_calls(form, host.device)]
+            *seconds, copy, multiply = time_calls(calls, make_timer(host.device), settings.schedule)
+            bandwidth = 2 * _BUFFER / float(np.median(copy))
+            peak = _SIDE[host.device.partition(':')[0]] ** 3 / float(np.median(multiply))
+            row = dict(model=subject.name, form=form.name, batch=batch, size=size)
+            row |= dict(
+                bandwidth=bandwidth, peak=peak, pieces=shares(cut, seconds, bandwidth, peak)
+            )
+            found.append(row)
+    return found
+
+
+def pieces(
+    subject: Subject, form: Form, batch: int, size: tuple[int, int], host: Host
+) -> list[Piece]:
+    """Cut a model's backbone into pieces.
+
+    Raises:
+        InputError: If it has no CASViT, or the form is none of PyTorch.
+    """
+    if form.engine != 'torch':
+        raise InputError(
+            f'--roofline: {form.engine} cannot run a single stage; give a form of torch'
+        )
+    model = in_form(subject, form, host.device)
+    backbone = next((m for m in model.modules() if isinstance(m, CASViT)), None)
+    if backbone is None:
+        raise InputError(f'--roofline: {subject.name} has no CASViT as its backbone')
+    cut: dict[str, nn.Sequential] = {'stem': backbone.stem}
+    for index, stage in enumerate(backbone.stages):
+        before = [backbone.downsamples[index - 1]] if index else []
+        cut[f'stage {index + 1}'] = nn.Sequential(*before, *stage.children())
+    x = as_input(normalise(pixels(batch, size, host.image)), form, host.device)
+    found = []
+    for name, module in cut.items():
+        with torch.inference_mode(), _mixed(form, host.device):
+            y = module(x)
+        plain = x.to(next(module.parameters()).dtype)  # what amp leaves is in half precision
+        run = torch.compile(module, dynamic=False) if form.compile else module
+        found.append(
+            Piece(
+                name,
+                partial(_run, run, x, form, host.device),
+                bytes_moved(module, plain, form),
+                multiply_adds(module, plain),
+            )
+        )
+        x = y
+    return found
+
+
+def bytes_moved(module: nn.Sequential, x: Tensor, form: Form) -> int:
+    """Return the bytes that a piece must move if each of its blocks were fused perfectly.
+
+    A perfectly fused layer or block reads its input and its weights once, writes its output once,
+    and keeps the rest in registers and caches. The gates' means over all positions make that
+    impossible for large maps, so this is a bound and no promise.
+
+    Args:
+        module: Layers and blocks in turn.
+        x: Input ``(B, C, H, W)``.
+        form: Its precision is that of every value.
+    """
+    width = 4 if form.precision == 'fp32' else 2
+    values = 0
+    with torch.inference_mode():
+        for block in _steps(module):
+            y = block(x)
+            values += x.numel() + y.numel() + count_parameters(block)
+            x = y
+    return width * values
+
+
+def _steps(module: nn.Sequential) -> list[nn.Module]:
+    """Return blocks, and each convolution with the norm and activation after it."""
+    steps: list[list[nn.Module]] = []
+    for child in module:
+        if isinstance(child, nn.Conv2d) or not steps or not _is_pointwise(child):
+            steps.append([])
+        steps[-1].append(child)
+    return [nn.Sequential(*step) for step in steps]
+
+
+def _is_pointwise(module: nn.Module) -> bool:
+    return isinstance(module, (nn.BatchNorm2d, nn.ReLU, nn.GELU, nn.Identity))
+
+
+def _machine_calls(form: Form, device: str) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return calls that copy memory and multiply matrices as fast as PyTorch can.
+
+    Args:
+        form: Its precision is that of the matrices.
+        device: Where.
+    """
+    kind = dict(fp16=torch.float16, fp32=torch.float32).get(form.precision, torch.bfloat16)
+    source = torch.ones(_BUFFER // 4, device=device)
+    target = torch.empty_like(source)
+    side = _SIDE[device.partition(':')[0]]
+    a, b = (torch.rand(side, side, device=device, dtype=kind) for _ in range(2))
+    return partial(target.copy_, source), partial(torch.mm, a, b)
+
+
+def shares(
+    found: Sequence[Piece], seconds: Sequence[np.ndarray], bandwidth: float, peak: float
+) -> list[dict[str, Any]]:
+    """Return milliseconds, share of the time, and what each piece reaches of the limits.
+
+    Args:
+        found: The pieces.
+        seconds: Of every call, for each piece.
+        bandwidth: Bytes per second that a copy moves.
+        peak: Multiply-adds per second of a large product.
+    """
+    medians = [float(np.median(each)) for each in seconds]
+    return [
+        dict(
+            name=piece.name,
+            ms=1000 * time,
+            share=time / sum(medians),
+            bytes=piece.moved,
+            multiply_adds=piece.multiply_adds,
+            of_bandwidth=piece.moved / bandwidth / time,
+            of_peak=piece.multiply_adds / peak / time,
+        )
+        for piece, time in zip(found, medians, strict=True)
+    ]
+
+
+def _run(module: Callable[[Tensor], Tensor], x: Tensor, form: Form, device: str) -> Tensor:
+    with torch.inference_mode(), _mixed(form, device):
+        return module(x)
+
+
+def _mixed(form: Form, device: str) -> torch.autocast | nullcontext:
+    if form.precision != 'amp':
+        return nullcontext()
+    return torch.autocast(device.partition(':')[0], torch.bfloat16)

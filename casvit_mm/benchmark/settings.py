@@ -1,0 +1,164 @@
+"""What a run is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from casvit_mm.benchmark.contestants import Host
+from casvit_mm.benchmark.forms import Form
+from casvit_mm.benchmark.host import check_device
+from casvit_mm.benchmark.inputs import parse_size
+from casvit_mm.benchmark.linear import check_sizes
+from casvit_mm.benchmark.peers import OURS
+from casvit_mm.benchmark.timing import Schedule
+from casvit_mm.errors import InputError
+
+__all__ = ['PRESETS', 'Settings']
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A published protocol.
+
+    Attributes:
+        batch: Images per call.
+        size: Of the image.
+        forms: By kind of device.
+    """
+
+    batch: int
+    size: str
+    forms: dict[str, str]
+
+
+# arXiv 2408.03703 gives throughput with batches of 64, on a GPU and by onnxruntime on a CPU.
+PRESETS = {'paper': Preset(64, '224', dict(cuda='eager', cpu='onnxruntime'))}
+_NONE = Preset(1, '224', dict(cuda='eager', cpu='eager'))
+_MODES = ('sizes', 'roofline', 'train', 'by_part')
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of ``tools/benchmark.py``, as read from its command line.
+
+    Attributes:
+        models: Names of models; see :func:`casvit_mm.benchmark.subjects.find_subject`.
+        files: Exported files, with ``+bf16`` or ``+fp16`` where OpenVINO shall compute so.
+        forms: See :class:`casvit_mm.benchmark.forms.Form`.
+        batch: Images per call.
+        size: Such as ``'224'`` or ``'640x480'``.
+        sizes: Sizes to measure the growth of time and memory over, instead.
+        part: ``'model'`` or ``'backbone'``.
+        device: None takes a GPU where there is one.
+        dtype: Precision of forms that name none.
+        threads: Of the CPU; None leaves it to PyTorch.
+        checkpoint: Weights for the config.
+        image: Picture to put in.
+        rounds: How often each contestant has its turn.
+        calls: Timed calls per turn.
+        settle: Seconds of calls before those, not timed.
+        seed: Of the order in each round.
+        peers: Our variants whose peers take part.
+        official: Checkout of the published code.
+        preset: Name of a protocol.
+        by_part: Also tell where the time of a whole model goes.
+        roofline: Compare each stage with the machine's limits, instead.
+        train: Time the training step, instead.
+        out: Folder for table, figures and picture.
+    """
+
+    models: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    forms: list[str] | None = None
+    batch: list[int] | None = None
+    size: list[str] | None = None
+    sizes: list[str] | None = None
+    part: str = 'model'
+    device: str | None = None
+    dtype: str = 'fp32'
+    threads: int | None = None
+    checkpoint: str | None = None
+    image: str | None = None
+    rounds: int = 20
+    calls: int = 5
+    settle: float = 0.05
+    seed: int = 0
+    peers: list[str] | None = None
+    official: str | None = None
+    preset: str | None = None
+    by_part: bool = False
+    roofline: bool = False
+    train: bool = False
+    out: str | None = None
+
+    def __post_init__(self) -> None:
+        chosen = [name for name in _MODES if getattr(self, name)]
+        if len(chosen) > 1:
+            raise InputError(f'{" and ".join(map(_option, chosen))}: ask for one at a time')
+        if self.rounds < 2 or self.calls < 1:
+            raise InputError('--rounds must be 2 or more and --calls 1 or more')
+        if any(number < 1 for number in [*(self.batch or []), self.threads or 1]):
+            raise InputError('--batch and --threads must be 1 or more')
+        if not (self.subjects or self.files):
+            raise InputError(
+                'name a model: casvit_xs to casvit_t, a config, a model of timm; or give --peers, '
+                '--official, --preset or --file'
+            )
+        if self.checkpoint and len(self.models) != 1:
+            raise InputError('--checkpoint belongs to one config: name that alone')
+        if self.part == 'backbone' and (self.official or self.peers is not None):
+            raise InputError('--part backbone: --official and --peers are whole classifiers')
+        others = self.files or self.official or self.peers is not None
+        if others and (self.sizes or self.roofline):
+            raise InputError(
+                '--sizes and --roofline are for our models and configs: name those, without '
+                '--file, --official and --peers'
+            )
+        if self.sizes:
+            check_sizes(self.image_sizes)
+
+    @property
+    def subjects(self) -> list[str]:
+        """Names of the models: those given, or our variants where others are asked for."""
+        if self.models or self.peers:
+            return self.models or self.peers or []
+        whole = self.peers is not None or self.official or self.preset
+        return list(OURS) if whole else []
+
+    @property
+    def schedule(self) -> Schedule:
+        """How often and in which order contestants are timed."""
+        return Schedule(self.rounds, self.calls, self.settle, self.seed)
+
+    @property
+    def host(self) -> Host:
+        """Where the run takes place."""
+        threads = self.threads or torch.get_num_threads()
+        return Host(check_device(self.device), threads, self.image)
+
+    @property
+    def chosen_forms(self) -> list[Form]:
+        """The forms, from the preset where none is given."""
+        device = self.host.device.partition(':')[0]
+        forms = self.forms or [self._preset.forms[device]]
+        return [Form.parse(text, self.dtype) for text in forms]
+
+    @property
+    def batches(self) -> list[int]:
+        """Images per call."""
+        return self.batch or [self._preset.batch]
+
+    @property
+    def image_sizes(self) -> list[tuple[int, int]]:
+        """Heights and widths."""
+        return [parse_size(text) for text in self.sizes or self.size or [self._preset.size]]
+
+    @property
+    def _preset(self) -> Preset:
+        return PRESETS[self.preset] if self.preset else _NONE
+
+
+def _option(name: str) -> str:
+    return '--' + name.replace('_', '-')
