@@ -236,8 +236,9 @@ def _arch_of(state: dict[str, Tensor], path: Path) -> dict[str, tuple[int, ...]]
     missing = [key for key in convs if key not in state]
     if not depths or missing:
         raise InputError(
-            f'{str(path)!r} is not a whole file of a CAS-ViT: {(missing or ["stages"])[0]} is '
-            f'missing; its keys begin with {", ".join(sorted({k.partition(".")[0] for k in state})[:8])}'
+            f'{str(path)!r} is not a whole file of a CAS-ViT: it has no '
+            f'{(missing or ["stages"])[0]}; its keys begin with '
+            f'{", ".join(sorted({k.partition(".")[0] for k in state})[:8])}'
         )
     return dict(
         depths=tuple(depths[stage] for stage in sorted(depths)),

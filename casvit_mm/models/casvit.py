@@ -146,9 +146,9 @@ class CASViTBlock(nn.Module):
             # An inherited method knows nothing of a forward that reads the input elsewhere too.
             if 'fuse_norm' not in vars(type(mixer)):
                 raise InputError(
-                    f'the token mixer {type(mixer).__name__} has no inference form. Give its class '
-                    'a method fuse_norm(norm) that folds the BatchNorm before it into what reads its '
-                    'input, as AdditiveTokenMixer does'
+                    f'the token mixer {type(mixer).__name__} has no inference form. Give its '
+                    'class a method fuse_norm(norm) that folds the BatchNorm before it into what '
+                    'reads its input, as AdditiveTokenMixer does'
                 )
             mixer.fuse_norm(self.norm1)
             self.norm1 = nn.Identity()
