@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Detect objects in images, folders of images, and videos.
 
-python tools/predict.py configs/maskrcnn_casvit_s_coco.py checkpoints/mask_rcnn_s.pth photos/
+python tools/predict.py configs/maskrcnn_casvit_s_coco.py checkpoints/maskrcnn_casvit_s_coco.pth DIR
 python tools/predict.py CONFIG CKPT a.jpg b.tif clip.mp4 --out-dir results --score-thr 0.5
 
 Writes predictions.json, pictures and annotated videos. Status 1: some files could not be read.

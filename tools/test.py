@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Evaluate a checkpoint of any task.
 
-python tools/test.py configs/maskrcnn_casvit_s_coco.py checkpoints/mask_rcnn_s.pth
+python tools/test.py configs/maskrcnn_casvit_s_coco.py checkpoints/maskrcnn_casvit_s_coco.pth
 python tools/test.py CONFIG CKPT --data dataset.yaml --out figures.json --show-dir pictures
 python tools/test.py CONFIG CKPT --out-pred predictions.json --analysis errors
 python tools/test.py configs/semfpn_casvit_s_ade20k.py CKPT --out-pred labels --slide 512
