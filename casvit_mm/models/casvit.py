@@ -329,7 +329,8 @@ class CASViT(BaseModule):
             for block in stage.children():
                 x = _checkpointed(block, x) if self.with_cp and self.training else block(x)
             if i in self.out_indices:
-                outs[i] = self.get_submodule(f'norm{i}')(x)
+                # Not get_submodule, where torch 2.4 would break the compiled graph.
+                outs[i] = getattr(self, f'norm{i}')(x)
         return tuple(outs[i] for i in self.out_indices)
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
