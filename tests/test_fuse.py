@@ -233,6 +233,8 @@ def test_a_fused_detector_predicts_the_same_and_keeps_only_named_norms(detector,
     model = detector(options)
     fused = fuse(model)
     assert norms(fused) == left
+    # Every level, whether or not one of its boxes is among the best.
+    assert_equal(fused.extract_feat(images()), model.extract_feat(images()))
     for ours, theirs in zip(detections(fused), detections(model), strict=True):
         assert len(theirs) > 5
         assert torch.equal(ours.labels, theirs.labels)

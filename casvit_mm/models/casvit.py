@@ -349,7 +349,8 @@ class CASViT(Backbone):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps of the stages in ``out_indices``."""
         outs = self.forward_stages(x)
-        return tuple(self.get_submodule(f'norm{i}')(outs[i]) for i in self.out_indices)
+        # Not get_submodule, where torch 2.4 would break the compiled graph.
+        return tuple(getattr(self, f'norm{i}')(outs[i]) for i in self.out_indices)
 
     def forward_stages(self, x: Tensor, num_stages: int | None = None) -> list[Tensor]:
         """Return what each stage hands to the next, without the norm of a returned copy.
