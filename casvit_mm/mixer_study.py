@@ -27,11 +27,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import profile
 from torch.utils.benchmark import Timer
-from torch.utils.flop_counter import FlopCounterMode
 
+from casvit_mm.complexity import multiply_adds
 from casvit_mm.drawing import save_figure
 from casvit_mm.engine import evaluate, train
 from casvit_mm.engine.distributed import cli
@@ -97,7 +96,8 @@ def measure(
         for side in sides:
             x = torch.rand(1, dim, side, side, device=device)
             for name, mixer in mixers.items():
-                costs[name]['multiply_adds'].append(_multiply_adds(mixer, x))
+                plain = copy.deepcopy(mixer).to('meta')
+                costs[name]['multiply_adds'].append(multiply_adds(plain, x.to('meta')))
                 costs[name]['bytes'].append(_peak_bytes(mixer, x))
             for name, seconds in _latencies(mixers, x, rounds).items():
                 costs[name]['seconds'].append(seconds)
@@ -105,14 +105,6 @@ def measure(
     for cost in costs.values():
         cost['exponents'] = {figure: _exponent(tokens, cost[figure]) for figure in _UNITS}
     return costs
-
-
-def _multiply_adds(mixer: nn.Module, x: Tensor) -> int:
-    """Count those of convolutions, linear layers and matrix products, without computing them."""
-    # Only the plain form of attention consists of operators that the counter knows everywhere.
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        copy.deepcopy(mixer).to('meta')(x.to('meta'))
-    return counter.get_total_flops() // 2
 
 
 def _peak_bytes(mixer: nn.Module, x: Tensor) -> int:

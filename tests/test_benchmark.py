@@ -16,7 +16,7 @@ from torch import nn
 import casvit_mm
 from casvit_mm.benchmark import Settings, benchmark, forms, linear
 from casvit_mm.benchmark.contestants import Contestant, Host, make_call
-from casvit_mm.benchmark.cost import count_parameters, multiply_adds, peak_of_call
+from casvit_mm.benchmark.cost import count_parameters, peak_of_call
 from casvit_mm.benchmark.engines import require
 from casvit_mm.benchmark.forms import Form
 from casvit_mm.benchmark.host import check_device
@@ -30,6 +30,7 @@ from casvit_mm.benchmark.run import compare, lead_over_peers
 from casvit_mm.benchmark.subjects import find_subject
 from casvit_mm.benchmark.timing import Schedule, WallTimer, in_turn, speed_up, statistics
 from casvit_mm.benchmark.training import training_call
+from casvit_mm.complexity import multiply_adds
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT
 

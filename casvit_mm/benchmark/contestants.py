@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from casvit_mm.benchmark.cost import count_parameters, multiply_adds
+from casvit_mm.benchmark.cost import count_parameters
 from casvit_mm.benchmark.engines import ENGINE_OF_SUFFIX, open_file, run_exported
 from casvit_mm.benchmark.forms import Form, as_input, compile_model, prepare
 from casvit_mm.benchmark.inputs import normalise, pixels
 from casvit_mm.benchmark.peers import count_norms, fold_norms
 from casvit_mm.benchmark.subjects import Subject, WholeModel
+from casvit_mm.complexity import multiply_adds
 from casvit_mm.errors import InputError
 
 __all__ = ['Contestant', 'Host', 'enter', 'enter_file', 'in_form', 'make_call']

@@ -1,4 +1,4 @@
-"""What a model costs beside time: parameters, multiply-adds, memory."""
+"""What a model costs beside time and multiply-adds: parameters and memory."""
 
 from __future__ import annotations
 
@@ -9,29 +9,16 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
 from casvit_mm.errors import InputError
 
-__all__ = ['check_memory', 'count_parameters', 'memory_of_calls', 'multiply_adds', 'peak_of_call']
+__all__ = ['check_memory', 'count_parameters', 'memory_of_calls', 'peak_of_call']
 
 
 def count_parameters(model: nn.Module) -> int:
     """Return the number of parameters, without the statistics of norms."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def multiply_adds(model: nn.Module, x: Tensor) -> int:
-    """Return the multiply-adds of convolutions and matrix products, for the whole batch.
-
-    Published counts of CAS-ViT are 1 to 2 % higher: they count norms and pooling as well.
-    """
-    # As one operator, attention is not counted on every device.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model(x)
-    return counter.get_total_flops() // 2
 
 
 def peak_of_call(call: Callable[[], object], device: str) -> int:
