@@ -266,7 +266,7 @@ def test_norms_that_share_one_convolution_each_get_their_own():
     assert fused.a.norm is None
 
 
-def test_a_deformable_lateral_convolution_keeps_the_norm_before_it():
+def test_a_lateral_convolution_of_another_kind_keeps_the_norm_before_it():
     model = mask_rcnn()
 
     class Shifted(nn.Conv2d):
