@@ -40,7 +40,7 @@ from casvit_mm.reporting import replacing, write_json
 
 __all__ = ['SIDES', 'compare_accuracies', 'compare_costs', 'measure', 'mixer_names']
 
-SIDES = (7, 14, 28, 56, 96, 128)
+SIDES = (7, 14, 28, 56, 84, 128)
 _FITTED = 3  # largest maps that decide the exponent; below, calls cost more than arithmetic
 _SAMPLE = 0.05  # seconds that one timing takes at least
 _UNITS = {  # of the figures: title, unit, how many of the measured ones make one
@@ -190,7 +190,7 @@ def compare_costs(
     )
     write_json(Path(out, 'costs.json'), {'facts': facts, 'mixers': costs})
     _publish([_cost_table(costs, sides, figure) for figure in _UNITS], Path(out, 'costs.md'))
-    where = f'{dim} channels, 1 image, {facts["device"]}, {facts["threads"]} threads'
+    where = f'{dim} channels, 1 image, {facts["device"]}, threads: {facts["threads"]}'
     _draw_costs(costs, sides, Path(out, 'costs.png'), f'Token mixers, forward pass: {where}')
     return costs
 
@@ -254,7 +254,7 @@ def _draw_costs(
         some = any(value for cost in costs.values() for value in cost[key])
         axis.set(xscale='log', yscale='log' if some else 'linear')
         axis.set(xlabel='tokens', title=f'{name} ({unit})')
-        axis.set_xticks(tokens, [f'{side}²' for side in sides])
+        axis.set_xticks(tokens, [f'{side}²' for side in sides], fontsize=9)
         axis.minorticks_off()
         axis.grid(alpha=0.3)
     handles, labels = panels[0].get_legend_handles_labels()
