@@ -180,8 +180,8 @@ def _report_fit(
                 more = f', ... ({len(keys)} in all)' if len(keys) > 3 else ''
                 lines.append(f'  {name}: {", ".join(keys[:3])}{more}')
         lines.append(
-            'Is it a file of the same backbone, arch (XS, S, M and T differ in width) and token mixer, '
-            'for the same method and number of classes?'
+            'Is it a file of the same backbone, arch (XS, S, M and T differ in width) and token '
+            'mixer, for the same method and number of classes?'
         )
         raise InputError('\n'.join(lines))
     return LoadReport(matched, kept, dropped)
