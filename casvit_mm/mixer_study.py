@@ -1,7 +1,4 @@
-"""What a token mixer costs over the number of tokens, and what CAS-ViT reaches with it.
-
-The study behind docs/token_mixers.md, as ``tools/study_mixers.py`` runs it.
-"""
+"""What a token mixer costs over the number of tokens, as ``tools/study_mixers.py`` measures it."""
 
 from __future__ import annotations
 
@@ -9,11 +6,9 @@ import copy
 import io
 import json
 import math
-import multiprocessing
 import platform
 import statistics
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
@@ -32,13 +26,11 @@ from torch.utils.benchmark import Timer
 
 from casvit_mm.complexity import multiply_adds
 from casvit_mm.drawing import save_figure
-from casvit_mm.engine import evaluate, train
-from casvit_mm.engine.distributed import cli
 from casvit_mm.errors import InputError
 from casvit_mm.models.token_mixers import TOKEN_MIXERS, build_token_mixer
 from casvit_mm.reporting import replacing, write_json
 
-__all__ = ['SIDES', 'compare_accuracies', 'compare_costs', 'measure', 'mixer_names']
+__all__ = ['SIDES', 'compare_costs', 'measure', 'mixer_names', 'publish_tables', 'short_name']
 
 SIDES = (7, 14, 28, 56, 84, 128)
 _FITTED = 3  # largest maps that decide the exponent; below, calls cost more than arithmetic
@@ -189,7 +181,7 @@ def compare_costs(
         torch=torch.__version__,
     )
     write_json(Path(out, 'costs.json'), {'facts': facts, 'mixers': costs})
-    _publish([_cost_table(costs, sides, figure) for figure in _UNITS], Path(out, 'costs.md'))
+    publish_tables([_cost_table(costs, sides, figure) for figure in _UNITS], Path(out, 'costs.md'))
     where = f'{dim} channels, 1 image, {facts["device"]}, threads: {facts["threads"]}'
     _draw_costs(costs, sides, Path(out, 'costs.png'), f'Token mixers, forward pass: {where}')
     return costs
@@ -204,7 +196,7 @@ def _cost_table(costs: dict[str, dict[str, Any]], sides: Sequence[int], figure: 
     for name, cost in costs.items():
         exponent = cost['exponents'][figure]
         table.add_row(
-            _short(name),
+            short_name(name),
             f'{cost["parameters"]:,}',
             *(_three_digits(value / size) for value in cost[figure]),
             '-' if math.isnan(exponent) else f'N^{exponent:.2f}',
@@ -212,7 +204,8 @@ def _cost_table(costs: dict[str, dict[str, Any]], sides: Sequence[int], figure: 
     return table
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
+    """Return what tables and pictures call a mixer."""
     return name.removesuffix('TokenMixer')
 
 
@@ -222,8 +215,12 @@ def _three_digits(value: float) -> str:
     return f'{value:,.{min(max(digits, 0), 4)}f}'
 
 
-def _publish(tables: Sequence[Table], path: Path) -> None:
-    """Print tables and write them as Markdown."""
+def publish_tables(tables: Sequence[Table], path: Path) -> None:
+    """Print tables and write them as Markdown.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
     console = Console(file=io.StringIO(), width=200)
     for table in tables:
         console.print(table)
@@ -249,7 +246,7 @@ def _draw_costs(
                 [value / size if value else np.nan for value in cost[key]],
                 marker='osD^vP*X'[number % 8],
                 color=colormaps['tab10'](number % 10),
-                label=_short(mixer),
+                label=short_name(mixer),
             )
         some = any(value for cost in costs.values() for value in cost[key])
         axis.set(xscale='log', yscale='log' if some else 'linear')
@@ -264,148 +261,7 @@ def _draw_costs(
 
 
 def _growth(costs: dict[str, dict[str, Any]], short: str) -> str:
-    exponent = next(c for name, c in costs.items() if _short(name) == short)['exponents']['seconds']
+    exponent = next(c for name, c in costs.items() if short_name(name) == short)['exponents'][
+        'seconds'
+    ]
     return '' if math.isnan(exponent) else f'N^{exponent:.2f}'
-
-
-def compare_accuracies(
-    names: Sequence[str],
-    data: str,
-    out: str | Path,
-    *,
-    config: str = 'configs/casvit_xs_short.py',
-    seeds: Sequence[int] = (0, 1, 2),
-    cfg_options: dict | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Train CAS-ViT with each mixer in every stage; print and write what it reaches.
-
-    Each run has a process of its own and is evaluated with its last checkpoint, on the test split
-    or, where there is none, on val. What is done already, is not done again. Writes
-    ``accuracy.json``, ``accuracy.md`` and ``accuracy.png``.
-
-    Args:
-        names: Registered mixers.
-        data: ``dataset.yaml`` of images in classes.
-        out: Folder to write to; the runs go to ``runs`` in it.
-        config: Recipe.
-        seeds: One run for each.
-        cfg_options: Config entries to set, by dotted name.
-
-    Returns:
-        By mixer ``parameters`` of the classifier, and ``top1`` and ``seconds``, lists over the
-        seeds.
-
-    Raises:
-        InputError: If a run failed or a file cannot be written.
-    """
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    # Seeds outermost: stopped half way, the study still compares all mixers.
-    for seed in seeds:
-        for name in names:
-            folder = Path(out, 'runs', f'{name}_{seed}')
-            options = {**(cfg_options or {}), 'model.backbone.token_mixer': dict(type=name)}
-            runs[name].append(_run(config, data, folder, seed, options))
-    results = {
-        name: dict(
-            parameters=done[0]['parameters'],
-            top1=[run['top1'] for run in done],
-            seconds=[run['seconds'] for run in done],
-        )
-        for name, done in runs.items()
-    }
-    facts = dict(config=config, data=data, seeds=list(seeds))
-    write_json(Path(out, 'accuracy.json'), {'facts': facts, 'mixers': results})
-    _publish([_accuracy_table(results, seeds)], Path(out, 'accuracy.md'))
-    title = f'Top-1 of {Path(config).stem} with each token mixer, {len(seeds)} seeds'
-    _draw_accuracies(results, Path(out, 'accuracy.png'), title)
-    return results
-
-
-def _run(
-    config: str, data: str, folder: Path, seed: int, options: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the figures of one training, after training in a process of its own if need be."""
-    result = folder / 'result.json'
-    if not result.is_file():
-        process = multiprocessing.get_context('spawn').Process(
-            target=_train_by_command, args=(config, data, folder, seed, options)
-        )
-        process.start()
-        process.join()
-        if not result.is_file():
-            raise InputError(f'{folder.name} failed, see above. The same command goes on there.')
-    return json.loads(result.read_text())
-
-
-def _train_by_command(
-    config: str, data: str, folder: Path, seed: int, options: dict[str, Any]
-) -> None:
-    """Train and evaluate once and write ``result.json``; a user's mistake is one message."""
-    cli(lambda: _train(config, data, folder, seed, options))
-
-
-def _train(config: str, data: str, folder: Path, seed: int, options: dict[str, Any]) -> None:
-    start = time.perf_counter()
-    runner = train(
-        config,
-        data=data,
-        work_dir=str(folder),
-        seed=seed,
-        resume='auto',
-        channels_last=True,
-        cfg_options=options,
-    )
-    seconds = time.perf_counter() - start
-    metrics = evaluate(
-        str(folder / Path(config).name),
-        runner.message_hub.get_info('last_ckpt'),
-        data=data,
-        work_dir=str(folder / 'test'),
-    )
-    parameters = sum(p.numel() for p in runner.model.parameters())
-    figures = dict(top1=metrics['accuracy/top1'], seconds=seconds, parameters=parameters)
-    write_json(folder / 'result.json', figures)
-
-
-def _spread(values: Sequence[float]) -> float:
-    """Return the sample deviation; that of one value is unknown."""
-    return statistics.stdev(values) if len(values) > 1 else math.nan
-
-
-def _by_mean(results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the results, the best mixer first."""
-    return sorted(results.items(), key=lambda item: -statistics.fmean(item[1]['top1']))
-
-
-def _accuracy_table(results: dict[str, dict[str, Any]], seeds: Sequence[int]) -> Table:
-    table = Table(box=box.MARKDOWN)
-    table.add_column('token mixer', no_wrap=True)
-    for column in ('parameters', 'top-1', *(f'seed {seed}' for seed in seeds), 'minutes a run'):
-        table.add_column(column, justify='right', no_wrap=True)
-    for name, result in _by_mean(results):
-        top1 = result['top1']
-        spread = _spread(top1)
-        table.add_row(
-            _short(name),
-            f'{result["parameters"]:,}',
-            f'{np.mean(top1):.3f}' + ('' if math.isnan(spread) else f' ± {spread:.3f}'),
-            *(f'{value:.3f}' for value in top1),
-            f'{np.mean(result["seconds"]) / 60:.1f}',
-        )
-    return table
-
-
-def _draw_accuracies(results: dict[str, dict[str, Any]], out: Path, title: str) -> None:
-    """Draw a dot for each seed and a bar at the mean, the best mixer on top."""
-    rows = _by_mean(results)
-    figure = Figure(figsize=(8, 1.4 + 0.5 * len(rows)), dpi=110, layout='constrained')
-    axis: Axes = figure.subplots()
-    for row, (_, result) in enumerate(rows):
-        axis.plot(result['top1'], [row] * len(result['top1']), 'o', color='#0072B2', alpha=0.7)
-        axis.plot(np.mean(result['top1']), row, '|', color='black', markersize=20, mew=2)
-    axis.set_yticks(range(len(rows)), [_short(name) for name, _ in rows])
-    axis.invert_yaxis()
-    axis.set(xlabel='top-1 (dots: seeds, bar: mean)', ylim=(len(rows) - 0.5, -0.5))
-    axis.set_title(title, fontsize=11)
-    axis.grid(alpha=0.3, axis='x')
-    save_figure(figure, out)

@@ -13,12 +13,12 @@ pytest.importorskip('mmpretrain')
 from casvit_mm import InputError
 from casvit_mm.complexity import multiply_adds
 from casvit_mm.datasets.shapes import generate_shape_classes
+from casvit_mm.mixer_accuracy import compare_accuracies
 from casvit_mm.mixer_study import (
     _exponent,
     _latencies,
     _peak_bytes,
     _three_digits,
-    compare_accuracies,
     compare_costs,
     mixer_names,
 )

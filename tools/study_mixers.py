@@ -14,7 +14,8 @@ import torch
 from mmengine.config import DictAction
 
 from casvit_mm.engine.distributed import cli
-from casvit_mm.mixer_study import SIDES, compare_accuracies, compare_costs, mixer_names
+from casvit_mm.mixer_accuracy import compare_accuracies
+from casvit_mm.mixer_study import SIDES, compare_costs, mixer_names
 
 
 def parse_args() -> argparse.Namespace:
