@@ -194,12 +194,11 @@ def _cost_table(costs: dict[str, dict[str, Any]], sides: Sequence[int], figure: 
     for column in ('parameters', *(f'{side}x{side}' for side in sides), 'grows as'):
         table.add_column(column, justify='right', no_wrap=True)
     for name, cost in costs.items():
-        exponent = cost['exponents'][figure]
         table.add_row(
             short_name(name),
             f'{cost["parameters"]:,}',
             *(_three_digits(value / size) for value in cost[figure]),
-            '-' if math.isnan(exponent) else f'N^{exponent:.2f}',
+            _growth(cost['exponents'][figure]),
         )
     return table
 
@@ -254,14 +253,11 @@ def _draw_costs(
         axis.set_xticks(tokens, [f'{side}²' for side in sides], fontsize=9)
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-    handles, labels = panels[0].get_legend_handles_labels()
-    labels = [f'{label}  {_growth(costs, label)}' for label in labels]
+    handles, _ = panels[0].get_legend_handles_labels()
+    labels = [f'{short_name(n)}  {_growth(c["exponents"]["seconds"])}' for n, c in costs.items()]
     figure.legend(handles, labels, loc='outside right upper', title='latency grows as', fontsize=9)
     save_figure(figure, out)
 
 
-def _growth(costs: dict[str, dict[str, Any]], short: str) -> str:
-    exponent = next(c for name, c in costs.items() if short_name(name) == short)['exponents'][
-        'seconds'
-    ]
-    return '' if math.isnan(exponent) else f'N^{exponent:.2f}'
+def _growth(exponent: float) -> str:
+    return '-' if math.isnan(exponent) else f'N^{exponent:.2f}'
