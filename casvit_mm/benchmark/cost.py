@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -24,8 +25,8 @@ def count_parameters(model: nn.Module) -> int:
 def peak_of_call(call: Callable[[], object], device: str) -> int:
     """Return the bytes that a call needs beyond the loaded model.
 
-    On a CPU this is the growth of the process, so it belongs into a process of its own: what an
-    earlier call has freed may be used again. See :func:`memory_of_calls`.
+    On a CPU this is the growth of the process, so it belongs into a process of its own; see
+    :func:`memory_of_calls`.
     """
     if device.startswith('cuda'):
         torch.cuda.synchronize()
@@ -34,10 +35,18 @@ def peak_of_call(call: Callable[[], object], device: str) -> int:
         call()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
+    _give_back()
     before = _status('VmRSS')
     Path('/proc/self/clear_refs').write_text('5')  # forget the peak so far
     call()
-    return max(_status('VmHWM') - before, 0)
+    return max(_status('VmHWM') - before, 1)
+
+
+def _give_back() -> None:
+    """Return freed memory to the system, so that it counts when it is taken again."""
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)  # of glibc
+    if trim is not None:
+        trim(0)
 
 
 def check_memory(device: str) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def growth(settings: Settings) -> list[dict[str, Any]]:
         memory = memory_of_calls(measure, host.device)
         curves.append(
             dict(
-                model=name,
+                model=Path(name).stem,
                 form=form.name,
                 batch=batch,
                 sizes=sizes,
@@ -95,14 +96,13 @@ def growth(settings: Settings) -> list[dict[str, Any]]:
 def _memory(
     name: str, part: str, form: Form, batch: int, sizes: list[tuple[int, int]], host: Host
 ) -> list[int]:
-    """Return the bytes of a call for each size, measured by rising area.
-
-    What a process has freed it may keep, which would hide what a smaller picture needs.
-    """
+    """Return the bytes of a call for each size, measured by rising area in case some are kept."""
     torch.set_num_threads(host.threads)
     subject = find_subject(name, part)
     found = {}
     for size in sorted(sizes, key=math.prod):
         call = make_call(subject, form, batch, size, host)[1]
+        if form.engine == 'torch':  # compiles and prepares; an engine would keep its buffers
+            call()
         found[size] = peak_of_call(call, host.device)
     return [found[size] for size in sizes]

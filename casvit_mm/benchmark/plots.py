@@ -58,11 +58,11 @@ def draw_accuracy(rows: Sequence[dict[str, Any]], out: Path, title: str) -> Path
     lines = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(8.5 * columns, 6.2 * lines), dpi=110, layout='constrained')
     figure.suptitle(title, fontsize=11)
-    axes = figure.subplots(lines, columns, squeeze=False).flat
+    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axis, (name, found) in zip(axes, panels.items(), strict=False):
         _draw_panel(axis, found)
         axis.set_title(name, fontsize=11)
-    for axis in list(axes):
+    for axis in axes[len(panels) :]:
         axis.set_visible(False)
     return save_figure(figure, out)
 

@@ -16,7 +16,7 @@ from casvit_mm.reporting import replacing, write_json
 
 __all__ = ['present']
 
-_WIDTH = 132  # columns of a table that goes into a file or pipe
+_WIDTH = 160  # columns of a table that goes into a file or pipe
 
 
 @dataclass
@@ -71,7 +71,7 @@ def present(result: dict[str, Any], out: Path | None) -> None:
     tables, remarks = list(_tables(result)), list(_remarks(result))
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = max(console.width, _WIDTH)
+        console.width = _WIDTH
     for table in tables:
         console.print(table.for_terminal())
         console.print()
@@ -97,6 +97,7 @@ def _tables(result: dict[str, Any]) -> Iterable[_Figures]:
     if result['kind'] == 'roofline':
         yield from map(_roofline_table, result['rooflines'])
         return
+    yield _model_table(result['rows'])
     yield _time_table(result['kind'], result['rows'])
     if result['lead']:
         yield _lead_table(result['lead'])
@@ -104,13 +105,27 @@ def _tables(result: dict[str, Any]) -> Iterable[_Figures]:
         yield _part_table(result['parts'])
 
 
+def _model_table(rows: Sequence[dict[str, Any]]) -> _Figures:
+    table = _Figures('Models', ['model', 'size', 'parameters', 'GMAC', 'top-1'], left=1)
+    seen = {(row['model'], row['width'], row['height']): row for row in rows}
+    for (model, width, height), row in seen.items():
+        count = row['multiply_adds']
+        table.rows.append(
+            [
+                model,
+                f'{width}x{height}',
+                '-' if row['parameters'] is None else f'{row["parameters"]:,}',
+                '-' if count is None else _significant(count / 1e9),
+                '-' if row['top1'] is None else f'{row["top1"]:.1f}',
+            ]
+        )
+    return table
+
+
 def _time_table(kind: str, rows: Sequence[dict[str, Any]]) -> _Figures:
-    columns = ['model', 'form', 'batch', 'size', 'top-1', 'params M', 'GMAC', 'ms', 'quartiles']
-    table = _Figures(
-        f'Time of one {"call" if kind == "inference" else kind}',
-        [*columns, 'p90', 'p99', 'images/s', 'faster', 'quartiles'],
-        left=2,
-    )
+    columns = ['model', 'form', 'batch', 'size', 'ms', 'quartiles', 'p90', 'p99', 'images/s']
+    title = f'Time of one {"call" if kind == "inference" else kind}'
+    table = _Figures(title, [*columns, 'faster', 'quartiles'], left=2)
     for row in rows:
         ms, faster = row['ms'], row['faster']
         table.rows.append(
@@ -119,14 +134,11 @@ def _time_table(kind: str, rows: Sequence[dict[str, Any]]) -> _Figures:
                 row['form'],
                 str(row['batch']),
                 f'{row["width"]}x{row["height"]}',
-                '-' if row['top1'] is None else f'{row["top1"]:.1f}',
-                '-' if row['parameters'] is None else f'{row["parameters"] / 1e6:.2f}',
-                '-' if row['multiply_adds'] is None else f'{row["multiply_adds"] / 1e9:.2f}',
-                _ms(ms['p50']),
-                f'{_ms(ms["q1"])}-{_ms(ms["q3"])}',
-                _ms(ms['p90']),
-                _ms(ms['p99']),
-                f'{row["images_per_second"]:.1f}',
+                _significant(ms['p50']),
+                f'{_significant(ms["q1"])}-{_significant(ms["q3"])}',
+                _significant(ms['p90']),
+                _significant(ms['p99']),
+                _significant(row['images_per_second']),
                 f'{faster["median"]:.2f}x',
                 f'{faster["q1"]:.2f}-{faster["q3"]:.2f}',
             ]
@@ -160,10 +172,14 @@ def _part_table(parts: Sequence[dict[str, Any]]) -> _Figures:
     for row in parts:
         whole = sum(row['ms'].values())
         cells = [
-            f'{_ms(row["ms"][name])} ({row["ms"][name] / whole:.0%})' if name in row['ms'] else '-'
+            f'{_significant(row["ms"][name])} ({row["ms"][name] / whole:.0%})'
+            if name in row['ms']
+            else '-'
             for name in names
         ]
-        table.rows.append([row['model'], row['form'], str(row['batch']), *cells, _ms(whole)])
+        table.rows.append(
+            [row['model'], row['form'], str(row['batch']), *cells, _significant(whole)]
+        )
     return table
 
 
@@ -179,8 +195,8 @@ def _growth_table(curve: dict[str, Any]) -> _Figures:
         table.rows.append(
             [
                 f'{width}x{height}',
-                _ms(ms['p50']),
-                f'{_ms(ms["q1"])}-{_ms(ms["q3"])}',
+                _significant(ms['p50']),
+                f'{_significant(ms["q1"])}-{_significant(ms["q3"])}',
                 f'{per_pixel:.1f}',
                 f'{memory / 2**20:.1f}',
             ]
@@ -199,7 +215,7 @@ def _roofline_table(found: dict[str, Any]) -> _Figures:
         table.rows.append(
             [
                 row['name'],
-                _ms(row['ms']),
+                _significant(row['ms']),
                 f'{row["share"]:.0%}',
                 f'{row["bytes"] / 1e6:.1f}',
                 f'{row["multiply_adds"] / 1e9:.3f}',
@@ -241,9 +257,9 @@ def _machine(result: dict[str, Any]) -> str:
     host = result['host']
     if 'gpu' in host:
         return f'{host["gpu"]}, CUDA {host["cuda"]}'
-    return f'{host["cpu"]}, {host["threads"]} of {host["cores"]} cores'
+    return f'{host["cpu"]}, {host["cores"]} cores, {host["threads"]} thread(s)'
 
 
-def _ms(value: float) -> str:
-    """Return milliseconds with three significant digits."""
+def _significant(value: float) -> str:
+    """Return a number with three significant digits."""
     return f'{value:.0f}' if value >= 100 else f'{value:.3g}'
