@@ -324,6 +324,7 @@ def test_an_unknown_name_of_mmengine_is_refused(scheme):
 def server(tmp_path, monkeypatch):
     """Serve ``served`` at an address, with a cache of its own for what is fetched."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
     folder = tmp_path / 'served'
     folder.mkdir()
 

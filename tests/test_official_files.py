@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ROOT
+from conftest import ROOT, official_state_dict
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, init_default_scope
@@ -211,6 +211,20 @@ def test_one_renamed_key_of_a_head_is_named(place, configs, data, tmp_path):
     path = save_official(tmp_path / 'official.pth', state)
     with pytest.raises(InputError, match=rf'missing: {key}(?s:.*)unexpected: {key}_x'):
         place(configs['Mask R-CNN'], path, data['Mask R-CNN'], tmp_path / 'run')
+
+
+@pytest.mark.parametrize('two_heads', [True, False])
+def test_an_official_classifier_can_teach(two_heads, tmp_path):
+    distillation = pytest.importorskip('casvit_mm.classification.distillation')
+    state = official_state_dict('xs')
+    if not two_heads:
+        state = {key: value for key, value in state.items() if not key.startswith('dist_head')}
+    torch.save(dict(model=state, epoch=299), tmp_path / 'cas-vit-xs.pth')
+    config = dict(config=str(ROOT / 'configs/casvit_xs_imagenet.py'))
+    teacher = distillation.Teacher(config, str(tmp_path / 'cas-vit-xs.pth')).load()
+    second = state['dist_head.weight'] if two_heads else state['head.weight']
+    expected = (state['head.weight'] + second) / 2
+    torch.testing.assert_close(teacher.head.fc.weight.data, expected)
 
 
 def test_what_retinanet_never_read_is_dropped_by_name(configs, tmp_path):

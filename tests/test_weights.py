@@ -11,7 +11,7 @@ from mmengine.analysis import get_model_complexity_info
 from safetensors.torch import save_file
 
 from casvit_mm import ARCHS, CASViT, InputError, load_weights
-from casvit_mm.weights import check_fit
+from casvit_mm.weights import check_fit, read_checkpoint
 
 OUTPUTS = np.load(GOLDEN / 'outputs.npz')
 PARAMETERS = {'xs': 3_200_700, 's': 5_764_224, 'm': 12_421_520, 't': 21_763_120}
@@ -83,6 +83,34 @@ def test_classification_form_leaves_the_output_norms_of_a_dense_backbone_alone(t
     assert {key.partition('.')[0] for key in report.kept} == {'norm0', 'norm1', 'norm2', 'norm3'}
     assert 'norm.weight' in report.dropped
     assert torch.equal(model.norm3.weight, before)
+
+
+@pytest.mark.parametrize(
+    ('sets', 'weights', 'expected'),
+    [
+        (('model', 'model_ema'), None, 'model'),
+        (('model', 'model_ema'), 'ema', 'model_ema'),
+        (('model', 'model_ema'), 'raw', 'model'),
+        (('model_ema',), None, 'model_ema'),
+    ],
+)
+def test_either_set_of_an_official_classification_file_loads(sets, weights, expected, tmp_path):
+    state = official_state_dict('xs')
+    states = {name: {k: v + i for k, v in state.items()} for i, name in enumerate(sets)}
+    args = argparse.Namespace(input_size=384, model_ema=True)
+    torch.save(dict(states, optimizer=dict(state={}), args=args), tmp_path / 'c.pth')
+    model = CASViT('xs')
+    load_weights(model, tmp_path / 'c.pth', weights)
+    assert torch.equal(model.stem[0].weight, states[expected]['patch_embed.0.weight'])
+
+
+def test_names_that_other_networks_share_are_left_alone(tmp_path):
+    state = {
+        'patch_embed.proj.weight': torch.zeros(1),
+        'network.0.0.mlp.fc1.weight': torch.zeros(1),
+    }
+    torch.save(state, tmp_path / 'swin.pth')
+    assert set(read_checkpoint(tmp_path / 'swin.pth')['state_dict']) == set(state)
 
 
 def test_stages_that_were_not_built_are_dropped(tmp_path):
