@@ -235,10 +235,10 @@ def _arch_of(state: dict[str, Tensor], path: Path) -> dict[str, tuple[int, ...]]
     convs = ['stem.3.weight', *(f'downsamples.{i}.conv.weight' for i in range(len(depths) - 1))]
     missing = [key for key in convs if key not in state]
     if not depths or missing:
+        parts = sorted({key.partition('.')[0] for key in state})
         raise InputError(
-            f'{str(path)!r} is not a whole file of a CAS-ViT: it has no '
-            f'{(missing or ["stages"])[0]}; its keys begin with '
-            f'{", ".join(sorted({k.partition(".")[0] for k in state})[:8])}'
+            f'{str(path)!r} is not a whole file of a CAS-ViT: {(missing or ["stages"])[0]} is '
+            f'missing; its keys begin with {", ".join(parts[:8])}'
         )
     return dict(
         depths=tuple(depths[stage] for stage in sorted(depths)),
