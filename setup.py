@@ -74,6 +74,8 @@ setup(
             'regex',
             *COMMON,
         ],
+        # The engines that tools/benchmark.py times.
+        'export': ['onnx>=1.16', 'onnxruntime>=1.18', 'openvino>=2024.4'],
         'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', 'mypy', 'types-PyYAML'],
     },
 )
