@@ -171,8 +171,8 @@ def draw_comparison(
         label = f'{categories[entry["category_id"]]} {entry["score"]:.2f}'
         if outcome == 'wrong class':
             label += f', truth {names[partner]}'
-        width = line if outcome == 'correct' else 1.8
-        _box(right, entry, _COLOURS[outcome], label if few else '', width)
+        thickness = line if outcome == 'correct' else 1.8
+        _box(right, entry, _COLOURS[outcome], label if few else '', thickness)
     for k in image.missed:
         _box(right, image.objects[k], _COLOURS['missed'], names[k] if few else '', style='--')
     counts = {'correct': image.outcomes.count('correct'), **image.errors}
