@@ -220,6 +220,7 @@ def test_an_official_classifier_can_teach(two_heads, tmp_path):
     if not two_heads:
         state = {key: value for key, value in state.items() if not key.startswith('dist_head')}
     torch.save(dict(model=state, epoch=299), tmp_path / 'cas-vit-xs.pth')
+    init_default_scope('mmpretrain')
     config = dict(config=str(ROOT / 'configs/casvit_xs_imagenet.py'))
     teacher = distillation.Teacher(config, str(tmp_path / 'cas-vit-xs.pth')).load()
     second = state['dist_head.weight'] if two_heads else state['head.weight']
