@@ -413,9 +413,9 @@ def test_attention_is_counted_though_it_is_one_operator():
     assert multiply_adds(Attention(), torch.rand(1, 1, 16, 8)) == 2 * 16 * 16 * 8
 
 
-@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='read from /proc')
 def test_peak_memory_includes_what_a_call_frees_again():
-    assert 60 < peak_of_call(lambda: torch.ones(2**24).sum(), 'cpu') / 2**20 < 90
+    peak = peak_of_call(lambda: torch.ones(2**20).exp().sum(), 'cpu')
+    assert peak == pytest.approx(2 * 4 * 2**20, rel=0.01)
 
 
 def test_the_exponent_is_that_of_the_pixels():
@@ -430,8 +430,6 @@ def test_small_pictures_do_not_bend_the_exponent():
 
 
 def test_time_and_memory_are_measured_for_each_size(configs, monkeypatch, tmp_path):
-    monkeypatch.setattr(linear, 'memory_of_calls', lambda measure, device: measure())
-    monkeypatch.setattr(linear, 'check_memory', lambda device: None)
     monkeypatch.setattr(linear, 'peak_of_call', lambda call, device: call()[0].shape[-1] ** 2)
     sizes = ['544', '512', '64']
     options = dict(models=[configs['classifier']], part='backbone', sizes=sizes)
@@ -601,8 +599,8 @@ def test_a_run_writes_table_and_figures(configs, tmp_path):
     assert [(row['form'], row['batch']) for row in written['rows']] == [
         (name, batch) for name in names for batch in (1, 2)
     ]
-    # What it is stands in a table of its own, before its times.
-    assert (tmp_path / 'benchmark.md').read_text().count('\n| classifier |') == 1 + 8
+    text = (tmp_path / 'benchmark.md').read_text()
+    assert text.count('\n| classifier |') == 1 + 8  # the model, and each contestant
 
 
 def test_an_exported_file_is_timed_beside_the_model_it_is_from(configs, tmp_path):
@@ -647,5 +645,6 @@ def test_growth_is_drawn_for_every_curve(tmp_path):
         time_exponent=1.02,
         memory_exponent=1.0,
     )
-    path = draw_growth([curve, {**curve, 'form': 'compile'}], tmp_path / 'growth.png')
+    engine = {**curve, 'form': 'openvino', 'bytes': None, 'memory_exponent': None}
+    path = draw_growth([curve, engine], tmp_path / 'growth.png')
     assert path.read_bytes().startswith(b'\x89PNG')

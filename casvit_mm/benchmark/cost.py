@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
-import os
+import json
+import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
-from casvit_mm.errors import InputError
-
-__all__ = ['check_memory', 'count_parameters', 'memory_of_calls', 'peak_of_call']
+__all__ = ['count_parameters', 'peak_of_call']
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -23,60 +21,36 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def peak_of_call(call: Callable[[], object], device: str) -> int:
-    """Return the bytes that a call needs beyond the loaded model.
+    """Return the most bytes that PyTorch holds at once during a call, beyond those before it.
 
-    On a CPU this is the growth of the process, so it belongs into a process of its own; see
-    :func:`memory_of_calls`.
-    """
-    if device.startswith('cuda'):
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        call()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
-    _give_back()
-    before = _status('VmRSS')
-    Path('/proc/self/clear_refs').write_text('5')  # forget the peak so far
-    call()
-    return max(_status('VmHWM') - before, 1)
-
-
-def _give_back() -> None:
-    """Return freed memory to the system, so that it counts when it is taken again."""
-    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)  # of glibc
-    if trim is not None:
-        trim(0)
-
-
-def check_memory(device: str) -> None:
-    """Refuse a system that does not tell how much memory a call needs.
-
-    Raises:
-        InputError: On a CPU, without Linux's /proc.
-    """
-    if not (device.startswith('cuda') or os.access('/proc/self/clear_refs', os.W_OK)):
-        raise InputError(
-            '--sizes: the peak memory on a CPU is read from /proc, which only Linux has. Measure '
-            'the time alone by --size 224 512 1024 2048'
-        )
-
-
-def _status(entry: str) -> int:
-    """Return an entry of this process's memory in bytes."""
-    lines = Path('/proc/self/status').read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(entry))
-
-
-def memory_of_calls(measure: Callable[[], list[int]], device: str) -> list[int]:
-    """Run ``measure`` where memory can be told: on the CPU in a new process.
+    So neither weights nor input count, nor what the kernels' library takes for itself.
 
     Args:
-        measure: Can be pickled.
+        call: Computes with PyTorch.
         device: ``'cpu'`` or ``'cuda'``.
     """
-    if device.startswith('cuda'):
-        return measure()
-    context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(1, context) as process:
-        return process.submit(measure).result()
+    call()  # compiles and prepares
+    if not device.startswith('cuda'):
+        return max(accumulate(_allocations(call), initial=0))
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    call()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def _allocations(call: Callable[[], object]) -> list[int]:
+    """Return the bytes that a call takes on the CPU, or gives back, in order of time.
+
+    Not from the size of the process: that also holds what was freed and is kept, and so scatters by
+    a fifth from call to call.
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        call()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, 'trace.json')
+        trace.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())['traceEvents']
+    found = [event for event in events if event['name'] == '[memory]']
+    return [event['args']['Bytes'] for event in sorted(found, key=lambda event: event['ts'])]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import partial
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from casvit_mm.benchmark.contestants import Host, make_call
-from casvit_mm.benchmark.cost import check_memory, memory_of_calls, peak_of_call
-from casvit_mm.benchmark.forms import Form
+from casvit_mm.benchmark.contestants import make_call
+from casvit_mm.benchmark.cost import peak_of_call
 from casvit_mm.benchmark.subjects import find_subject
 from casvit_mm.benchmark.timing import make_timer, statistics, time_calls
 from casvit_mm.errors import InputError
@@ -61,23 +57,25 @@ def check_sizes(sizes: Sequence[tuple[int, int]]) -> None:
 def growth(settings: Settings) -> list[dict[str, Any]]:
     """Return time and memory over the size of the image, for each model, form and batch.
 
+    Memory is PyTorch's; an engine does not tell its own.
+
     Raises:
-        InputError: If a model cannot be had in a form, or the system does not tell the memory.
+        InputError: If a model cannot be had in a form.
     """
     host, sizes = settings.host, settings.image_sizes
-    check_memory(host.device)
     keys = list(product(settings.subjects, settings.chosen_forms, settings.batches))
     calls = []
     for name, form, batch in keys:
         subject = find_subject(name, settings.part, settings.checkpoint)
-        calls += [make_call(subject, form, batch, size, host)[1] for size in sizes]
-    seconds = time_calls(calls, make_timer(host.device), settings.schedule)
+        calls.append([make_call(subject, form, batch, size, host)[1] for size in sizes])
+    timer = make_timer(host.device)
+    seconds = time_calls(list(chain(*calls)), timer, settings.schedule)
     curves = []
     for index, (name, form, batch) in enumerate(keys):
         own = seconds[index * len(sizes) : (index + 1) * len(sizes)]
         ms = [statistics(times) for times in own]
-        measure = partial(_memory, name, settings.part, form, batch, sizes, host)
-        memory = memory_of_calls(measure, host.device)
+        torch_form = form.engine == 'torch'
+        memory = [peak_of_call(call, host.device) for call in calls[index]] if torch_form else None
         curves.append(
             dict(
                 model=Path(name).stem,
@@ -87,22 +85,7 @@ def growth(settings: Settings) -> list[dict[str, Any]]:
                 ms=ms,
                 bytes=memory,
                 time_exponent=exponent(sizes, [each['p50'] for each in ms]),
-                memory_exponent=exponent(sizes, memory),
+                memory_exponent=exponent(sizes, memory) if memory else None,
             )
         )
     return curves
-
-
-def _memory(
-    name: str, part: str, form: Form, batch: int, sizes: list[tuple[int, int]], host: Host
-) -> list[int]:
-    """Return the bytes of a call for each size, measured by rising area in case some are kept."""
-    torch.set_num_threads(host.threads)
-    subject = find_subject(name, part)
-    found = {}
-    for size in sorted(sizes, key=math.prod):
-        call = make_call(subject, form, batch, size, host)[1]
-        if form.engine == 'torch':  # compiles and prepares; an engine would keep its buffers
-            call()
-        found[size] = peak_of_call(call, host.device)
-    return [found[size] for size in sizes]

@@ -141,27 +141,34 @@ def draw_growth(curves: Sequence[dict[str, Any]], out: Path) -> Path:
     panels = figure.subplots(1, 2)
     kinds = (('time_exponent', 'time, ms per call'), ('memory_exponent', 'memory of a call, MiB'))
     for axis, (key, label) in zip(panels, kinds, strict=True):
-        for number, curve in enumerate(curves):
-            pixels = [height * width for height, width in curve['sizes']]
-            values = (
-                [ms['p50'] for ms in curve['ms']]
-                if key == 'time_exponent'
-                else [count / 2**20 for count in curve['bytes']]
-            )
-            points = sorted(zip(pixels, values, strict=True))
-            name = f'{curve["model"]} {curve["form"]}: pixels$^{{{curve[key]:.2f}}}$'
-            colour = colormaps['tab10'](number)
-            axis.plot(*zip(*points, strict=True), marker='o', color=colour, label=name)
-            if number == 0:
-                _draw_slope(axis, points)
+        lines = [_points(curve, key) for curve in curves]
+        for number, (curve, points) in enumerate(zip(curves, lines, strict=True)):
+            if points:
+                name = f'{curve["model"]} {curve["form"]}: pixels$^{{{curve[key]:.2f}}}$'
+                colour = colormaps['tab10'](number)
+                axis.plot(*zip(*points, strict=True), marker='o', color=colour, label=name)
+        known = [points for points in lines if points]
+        if known:
+            _draw_slope(axis, known[0])
         axis.set(xscale='log', yscale='log', xlabel='image size, px', ylabel=label)
         sizes = sorted({size for curve in curves for size in map(tuple, curve['sizes'])})
         axis.set_xticks([h * w for h, w in sizes], [_size(h, w) for h, w in sizes], fontsize=9)
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=9)
+        if known:
+            axis.legend(fontsize=9)
     return save_figure(figure, out)
+
+
+def _points(curve: dict[str, Any], key: str) -> list[tuple[float, float]]:
+    """Return pixels and milliseconds, or MiB; nothing where an engine does not tell those."""
+    if key == 'time_exponent':
+        values = [ms['p50'] for ms in curve['ms']]
+    else:
+        values = [count / 2**20 for count in curve['bytes'] or []]
+    areas = [height * width for height, width in curve['sizes'][: len(values)]]
+    return sorted(zip(areas, values, strict=True))
 
 
 def _draw_slope(axis: Axes, points: Sequence[tuple[float, float]]) -> None:

@@ -36,13 +36,7 @@ class _Figures:
     rows: list[Sequence[str]] = field(default_factory=list)
 
     def for_terminal(self) -> Table:
-        table = Table(
-            title=self.title,
-            title_justify='left',
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            show_edge=False,
-        )
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for number, name in enumerate(self.columns):
             if number < self.left:
                 table.add_column(name, overflow='fold')
@@ -73,6 +67,7 @@ def present(result: dict[str, Any], out: Path | None) -> None:
     if not console.is_terminal:
         console.width = _WIDTH
     for table in tables:
+        console.print(table.title, soft_wrap=True, markup=False)
         console.print(table.for_terminal())
         console.print()
     console.print('\n'.join(remarks), soft_wrap=True, markup=False)
@@ -184,21 +179,21 @@ def _part_table(parts: Sequence[dict[str, Any]]) -> _Figures:
 
 
 def _growth_table(curve: dict[str, Any]) -> _Figures:
-    title = f'{curve["model"]} {curve["form"]}, batch {curve["batch"]}: '
-    title += f'time grows with pixels to the power of {curve["time_exponent"]:.2f}, '
-    title += f'memory {curve["memory_exponent"]:.2f}, from 512 px on'
+    title = f'{curve["model"]} {curve["form"]}, batch {curve["batch"]}: from 512 px on, '
+    title += f'time grows with pixels to the power of {curve["time_exponent"]:.2f}'
+    if curve['bytes']:
+        title += f', memory {curve["memory_exponent"]:.2f}'
     table = _Figures(title, ['size', 'ms', 'quartiles', 'ns per pixel', 'memory MiB'], left=1)
-    for (height, width), ms, memory in zip(
-        curve['sizes'], curve['ms'], curve['bytes'], strict=True
-    ):
+    memory = curve['bytes'] or [None] * len(curve['ms'])
+    for (height, width), ms, count in zip(curve['sizes'], curve['ms'], memory, strict=True):
         per_pixel = 1e6 * ms['p50'] / (height * width * curve['batch'])
         table.rows.append(
             [
                 f'{width}x{height}',
                 _significant(ms['p50']),
                 f'{_significant(ms["q1"])}-{_significant(ms["q3"])}',
-                f'{per_pixel:.1f}',
-                f'{memory / 2**20:.1f}',
+                _significant(per_pixel),
+                '-' if count is None else _significant(count / 2**20),
             ]
         )
     return table
