@@ -1,16 +1,44 @@
 """CAS-ViT for MMEngine: importing this registers the backbone and lends mmcv its operators.
 
-Needs torch, mmengine and timm only; mmcv, mmdet, mmseg and mmpretrain may be absent.
+Needs torch, mmengine and timm only; mmcv, mmdet, mmseg and mmpretrain may be absent. Where one of
+the three is absent too, nothing is registered and :mod:`casvit_mm.deploy` still works.
 """
 
-from casvit_mm.ops import lend_operators_to_mmcv
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-lend_operators_to_mmcv()
+from casvit_mm.errors import InputError
 
-from casvit_mm.errors import InputError  # noqa: E402
-from casvit_mm.models import ARCHS, CASViT  # noqa: E402
-from casvit_mm.weights import load_weights  # noqa: E402
+if TYPE_CHECKING:
+    from casvit_mm.models import ARCHS, CASViT
+    from casvit_mm.weights import load_weights
 
 __version__ = '0.1.0'
 
 __all__ = ['ARCHS', 'CASViT', 'InputError', '__version__', 'load_weights']
+
+# Where to find what needs torch.
+_HOMES = {
+    'ARCHS': 'casvit_mm.models',
+    'CASViT': 'casvit_mm.models',
+    'load_weights': 'casvit_mm.weights',
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if all(find_spec(package) is not None for package in ('torch', 'mmengine', 'timm')):
+    from casvit_mm.ops import lend_operators_to_mmcv
+
+    # Before the models, whose imports may reach mmcv.
+    lend_operators_to_mmcv()
+    import_module('casvit_mm.models')
