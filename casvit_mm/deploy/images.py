@@ -7,7 +7,7 @@ where they take OpenCV's, and Pillow's, to the last bit, where they take Pillow'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from casvit_mm.errors import InputError
 
-__all__ = ['Resized', 'as_bgr', 'read_image', 'resize']
+__all__ = ['Resized', 'as_bgr', 'enlarge_canvas', 'read_image', 'resize']
 
 _OPENCV = {'bilinear': cv2.INTER_LINEAR, 'bicubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
 _PILLOW_BITS = 22  # of the fraction in Pillow's fixed-point weights for 8-bit images
@@ -102,6 +102,18 @@ def resize(image: np.ndarray, steps: Sequence[dict[str, Any]], fill: Sequence[in
     return Resized(image, covered or image.shape[:2], original)
 
 
+def enlarge_canvas(resized: Resized, least: int, fill: Sequence[int]) -> Resized:
+    """Pad an image below and on the right until each side has ``least`` pixels."""
+    height, width = (max(side, least) for side in resized.pixels.shape[:2])
+    return replace(resized, pixels=_pad(resized.pixels, height, width, fill))
+
+
+def _pad(image: np.ndarray, height: int, width: int, fill: Sequence[int]) -> np.ndarray:
+    below, right = height - image.shape[0], width - image.shape[1]
+    colour = [float(value) for value in fill]
+    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=colour)
+
+
 _Step = tuple[np.ndarray, tuple[int, int] | None]
 
 
@@ -118,11 +130,7 @@ def _letterbox(image: np.ndarray, step: dict[str, Any], fill: Sequence[int]) -> 
     height, width = image.shape[:2]
     factor = min(step['size'][0] / height, step['size'][1] / width)
     image = _scaled(image, height * factor, width * factor, step)
-    below, right = (full - part for full, part in zip(step['size'], image.shape, strict=False))
-    padded = cv2.copyMakeBorder(
-        image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=[float(value) for value in fill]
-    )
-    return padded, image.shape[:2]
+    return _pad(image, *step['size'], fill), image.shape[:2]
 
 
 def _stretch(image: np.ndarray, step: dict[str, Any], fill: Sequence[int]) -> _Step:

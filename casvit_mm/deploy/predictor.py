@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from casvit_mm.deploy.engines import Engine, open_engine
-from casvit_mm.deploy.images import Resized, as_bgr, read_image, resize
+from casvit_mm.deploy.images import Resized, as_bgr, enlarge_canvas, read_image, resize
 from casvit_mm.deploy.results import Result, read_outputs
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
@@ -64,7 +64,9 @@ class Predictor:
     def prepare(self, image: np.ndarray | str | Path) -> Resized:
         """Read an image and bring it to the size of the network's input."""
         pixels = as_bgr(image) if isinstance(image, np.ndarray) else read_image(image)
-        return resize(pixels, size_steps(self.spec), fill_colour(self.spec))
+        colour = fill_colour(self.spec)
+        resized = resize(pixels, size_steps(self.spec), colour)
+        return enlarge_canvas(resized, self.spec.least, colour)
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return the raw outputs for an input ``(B, 3, H, W)``, see docs/export.md.
@@ -80,6 +82,11 @@ class Predictor:
                 f'this export is fixed to 1 image of {width}x{height}; got {len(image)} of '
                 f'{image.shape[3]}x{image.shape[2]}. Resize the image, or export again without '
                 '--size, or with another one'
+            )
+        if min(image.shape[2:]) < self.spec.least:
+            raise InputError(
+                f'this export takes sides of {self.spec.least} px or more, got '
+                f'{image.shape[3]}x{image.shape[2]}. Pad the image below or on the right'
             )
         return self.engine.run(image)
 

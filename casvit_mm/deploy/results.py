@@ -168,9 +168,10 @@ def _samples(pixels: np.ndarray, start: float, end: float, size: int) -> np.ndar
     """Return the weights ``(len(pixels), size)`` that read a box's grid at the pixels' centres.
 
     Outside of the grid there is nothing, so the weights of a pixel at its border sum to less than
-    one.
+    one. Of a box without extent the middle is read, as mmdet does.
     """
-    with np.errstate(divide='ignore', invalid='ignore'):  # a box without area has no pixel
+    with np.errstate(divide='ignore', invalid='ignore'):
         places = (pixels.astype(np.float32) + 0.5 - start) / (end - start) * size - 0.5
+    places[np.isinf(places)] = (size - 1) / 2
     distances = np.abs(places[:, None] - np.arange(size, dtype=np.float32))
-    return np.maximum(1 - np.nan_to_num(distances, nan=1.0, posinf=1.0), 0).astype(np.float32)
+    return np.maximum(1 - distances, 0).astype(np.float32)

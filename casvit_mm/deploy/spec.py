@@ -29,6 +29,7 @@ class Spec:
         preprocess: ``'inside'``: the file takes BGR pixels from 0 to 255; ``'outside'``: it takes
             normalised values in the network's channel order.
         size: Height and width of the input, where they are fixed.
+        least: Pixels that a side of the input has at least, where sizes are open.
         precision: ``'fp32'``, ``'fp16'``, ``'bf16'`` or ``'int8'``.
         score_thr: Detections below this score are left out of the outputs.
         mask_thr: Probability from which a pixel belongs to a mask.
@@ -46,6 +47,7 @@ class Spec:
     rgb: bool
     preprocess: str = 'inside'
     size: tuple[int, int] | None = None
+    least: int = 1
     precision: str = 'fp32'
     score_thr: float = 0.0
     mask_thr: float = 0.5

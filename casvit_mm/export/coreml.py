@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,10 +25,10 @@ class _Positional(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.graph = graph
+        self.whole = graph  # a traced module has a `graph` of its own
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.graph(image).values())
+        return tuple(self.whole(image).values())
 
 
 def operators_file(path: Path) -> Path:
@@ -46,29 +48,35 @@ def write_coreml(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
         spec: Goes into the program.
         path: Folder to write, ``.mlpackage``.
     """
-    ct: Any = require('coremltools', 'export')
     example = example.float()
     with torch.no_grad():
-        traced = torch.jit.trace(_Positional(graph), example, check_trace=False)
-    shape = tuple(example.shape)
+        traced = torch.jit.trace(_Positional(graph).eval(), example, check_trace=False)
+    # The converter warns of any newer torch and of what Linux lacks to run the program, and counts
+    # its passes; what goes wrong it raises.
+    with contextlib.redirect_stderr(io.StringIO()):
+        program = _convert(traced, tuple(example.shape), graph.names, spec)
+    program.user_defined_metadata[KEY] = spec.to_json()
+    program.save(str(path))
+    write_json(operators_file(path), _operators(program))
+
+
+def _convert(traced: Any, shape: tuple[int, ...], names: tuple[str, ...], spec: Spec) -> Any:
+    ct: Any = require('coremltools', 'export')
     image = (
         ct.ImageType('image', shape, color_layout=ct.colorlayout.BGR)
         if spec.preprocess == 'inside'
         else ct.TensorType('image', shape, dtype=np.float32)
     )
     halves = ct.precision.FLOAT16 if spec.precision == 'fp16' else ct.precision.FLOAT32
-    program = ct.convert(
+    return ct.convert(
         traced,
         convert_to='mlprogram',
         inputs=[image],
-        outputs=[ct.TensorType(name) for name in graph.names],
+        outputs=[ct.TensorType(name) for name in names],
         minimum_deployment_target=ct.target.iOS17,
         compute_precision=halves,
         skip_model_load=True,
     )
-    program.user_defined_metadata[KEY] = spec.to_json()
-    program.save(str(path))
-    write_json(operators_file(path), _operators(program))
 
 
 def _operators(program: Any) -> dict[str, Any]:

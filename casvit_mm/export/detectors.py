@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from mmdet.models import FPN
 from mmdet.models.dense_heads.anchor_head import AnchorHead
 from mmdet.models.roi_heads.standard_roi_head import StandardRoIHead
 from mmdet.models.task_modules.coders.delta_xywh_bbox_coder import DeltaXYWHBBoxCoder
@@ -116,7 +117,8 @@ class _DenseCandidates(nn.Module):
             best, places = self._top(pairs.flatten(1))
             places = places.clamp(max=self.nms_pre * self.classes - 1)
             labels = places % self.classes
-            rows = rows.gather(1, places // self.classes)
+            # Core ML divides in floating point.
+            rows = rows.gather(1, (places // self.classes).long())
         flat = rows.flatten()
         boxes = self.decoder(priors[flat % anchors], deltas.reshape(-1, 4)[flat], height, width)
         images = images.expand_as(rows).flatten()
@@ -242,7 +244,7 @@ class OneStage(nn.Module):
             raise _unknown('head', self.head)
         found = self.candidates(maps, height, width)
         found, _ = self.suppress(found, batch, height, width)
-        return _per_image(found, batch)
+        return _per_image(found, self.suppress.max_per_img)
 
 
 class TwoStage(nn.Module):
@@ -284,10 +286,10 @@ class TwoStage(nn.Module):
         proposals, real = self.propose(found, batch, height, width)
         found = self._classify(features, proposals, real, height, width)
         found, real = self.suppress(found, batch, height, width)
-        outputs = _per_image(found, batch)
+        outputs = _per_image(found, self.suppress.max_per_img)
         if 'masks' in self.names:
             masks = self._draw(features, found, real)
-            outputs.append(masks.reshape(batch, -1, *masks.shape[1:]))
+            outputs.append(masks.unflatten(0, (-1, self.suppress.max_per_img)))
         return outputs
 
     def _classify(
@@ -331,9 +333,33 @@ def _strides(head: nn.Module) -> list[int]:
     return [max(stride) for stride in head.prior_generator.strides]
 
 
+class _Halving(nn.Module):
+    """An FPN whose coarser levels are every other place of the last one.
+
+    mmdet takes them by a pooling of one place, whose size torch.export takes to be always even or
+    always odd.
+    """
+
+    def __init__(self, neck: FPN) -> None:
+        super().__init__()
+        self.more = neck.num_outs - (neck.backbone_end_level - neck.start_level)
+        neck.num_outs -= self.more
+        self.neck = neck
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        levels = list(self.neck(features))
+        for _ in range(self.more):
+            levels.append(levels[-1][..., ::2, ::2])
+        return tuple(levels)
+
+
 def _network(model: nn.Module) -> dict[str, nn.Module]:
-    neck = dict(neck=model.neck) if model.with_neck else {}
-    return dict(backbone=model.backbone, **neck)
+    if not model.with_neck:
+        return dict(backbone=model.backbone)
+    neck = model.neck
+    if isinstance(neck, FPN) and not neck.add_extra_convs:
+        neck = _Halving(neck)
+    return dict(backbone=model.backbone, neck=neck)
 
 
 def _features(network: nn.ModuleDict, x: Tensor) -> tuple[Tensor, ...]:
@@ -354,12 +380,9 @@ def _rois(candidates: _Candidates, rows: Tensor) -> Tensor:
     return torch.cat([candidates.images[rows, None].to(boxes.dtype), boxes], 1)
 
 
-def _per_image(found: _Candidates, batch: int) -> list[Tensor]:
-    return [
-        found.boxes.reshape(batch, -1, 4),
-        found.scores.reshape(batch, -1),
-        found.labels.reshape(batch, -1),
-    ]
+def _per_image(found: _Candidates, number: int) -> list[Tensor]:
+    """Return boxes, scores and labels ``(B, number, ...)``."""
+    return [column.unflatten(0, (-1, number)) for column in found[:3]]
 
 
 def _iou_thr(cfg: dict) -> float:

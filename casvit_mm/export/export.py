@@ -68,6 +68,8 @@ class Exported:
             f'{pixels if spec.preprocess == "inside" else normal}',
             f'  outputs {", ".join(self.outputs)}',
         ]
+        if spec.least > 1:
+            lines.append(f'  sides   of {spec.least} px or more')
         if self.comparison is None:
             lines.append('  not executed: Core ML runs on Apple devices only')
         else:
@@ -119,6 +121,8 @@ def export(
     loaded = load_model(config, checkpoint, cfg_options)
     spec = _complete(loaded, kind, size, dynamic, preprocess, backbone, precision)
     graph = build_graph(loaded.cfg, loaded.model, spec, _dtype(kind, precision))
+    if not kind.single_rows and spec.size is None:
+        spec = replace(spec, least=graph.stride + 1)
     with _unfinished(Path(out), kind) as path:
         _write(kind, graph, spec, path)
         if precision == 'int8':

@@ -41,6 +41,7 @@ class Format:
         quantize: Turns a float32 file into an int8 one in place, given inputs to calibrate on.
         quantize_packages: What that needs as well.
         dynamic: Whether the sizes of the input may be left open.
+        single_rows: Whether, with open sizes, a map of the network may have one row or column.
         runs_here: Whether what is written can be run and compared.
     """
 
@@ -51,6 +52,7 @@ class Format:
     quantize: Callable[[Path, Sequence[np.ndarray]], None] | None = None
     quantize_packages: tuple[str, ...] = ()
     dynamic: bool = True
+    single_rows: bool = True
     runs_here: bool = True
 
     def files(self, path: Path) -> list[Path]:
@@ -90,26 +92,38 @@ def onnx_model(graph: Graph, example: Tensor, spec: Spec) -> Any:
         graph: In eval mode.
         example: Input ``(B, 3, H, W)``; its sizes are fixed if the spec fixes them.
         spec: Goes into the model.
+
+    Raises:
+        InputError: If a layer has no counterpart.
     """
     onnx = require('onnx', 'export')
     names = list(graph.names)
     axes: dict[str, Any] = {'image': _DYNAMIC, **{name: {0: 'batch'} for name in names}}
     buffer = io.BytesIO()
-    with _quiet():
-        torch.onnx.export(
-            graph,
-            (example,),
-            buffer,
-            opset_version=_OPSET,
-            input_names=['image'],
-            output_names=names,
-            dynamic_axes=None if spec.size else axes,
-            **_torchscript_exporter(),
-        )
+    try:
+        with _quiet():
+            torch.onnx.export(
+                graph,
+                (example,),
+                buffer,
+                opset_version=_OPSET,
+                input_names=['image'],
+                output_names=names,
+                dynamic_axes=None if spec.size else axes,
+                **_torchscript_exporter(),
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise _inexpressible(error, spec) from error
     model = onnx.load_from_string(buffer.getvalue())
     onnx.helper.set_model_props(model, {KEY: spec.to_json()})
     onnx.checker.check_model(model)
     return model
+
+
+def _inexpressible(error: Exception, spec: Spec) -> InputError:
+    reason = str(error).strip().splitlines()[0]
+    cure = '' if spec.size else ' A layer may need a fixed size: try --size 640x480.'
+    return InputError(f'ONNX cannot express the model: {reason}.{cure}')
 
 
 def _torchscript_exporter() -> dict[str, bool]:
@@ -131,9 +145,7 @@ def _write_openvino(graph: Graph, example: Tensor, spec: Spec, path: Path) -> No
 
 
 def _write_torch_export(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
-    # A map of a single row or column is a case of its own to torch.export.
-    least = graph.stride + 1
-    sides = (torch.export.Dim(name, min=least, max=_MOST) for name in ('height', 'width'))
+    sides = (torch.export.Dim(name, min=spec.least, max=_MOST) for name in ('height', 'width'))
     dims = dict(zip((2, 3), sides, strict=True))
     dynamic = None if spec.size else ({0: torch.export.Dim('batch', min=1, max=512), **dims},)
     with torch.no_grad(), _quiet():
@@ -166,7 +178,11 @@ FORMATS = {
         quantize_packages=('nncf',),
     ),
     'torch-export': Format(
-        '.pt2', _write_torch_export, precisions=('fp32', 'fp16', 'bf16'), packages=('torchvision',)
+        '.pt2',
+        _write_torch_export,
+        precisions=('fp32', 'fp16', 'bf16'),
+        packages=('torchvision',),
+        single_rows=False,  # a size of 1 is a case of its own to torch.export
     ),
     'coreml': Format(
         '.mlpackage',

@@ -35,7 +35,7 @@ def sample_images(cfg: Config, folder: str | None, number: int) -> Iterator[tupl
     """Give images to compare on, and say where they come from.
 
     Args:
-        cfg: Its validation data are taken where they are there; else generated images.
+        cfg: Its test data are taken where they are there; else generated images.
         folder: Taken instead, if not None.
         number: Of images, at most.
 
@@ -45,16 +45,16 @@ def sample_images(cfg: Config, folder: str | None, number: int) -> Iterator[tupl
     if folder is not None:
         yield images_in(folder, number, '--images'), str(folder)
         return
-    found = _validation_images(cfg)
+    found = _test_images(cfg)
     if found:
-        yield _spread(found, number), f'the validation data of {Path(cfg.filename).name}'
+        yield _spread(found, number), f'the test data of {Path(cfg.filename).name}'
         return
     with tempfile.TemporaryDirectory() as made:
         generate_shapes(made, sizes=(1, number, 1), side=128, seed=0)
         yield images_in(Path(made, 'val'), number, made), 'generated shapes'
 
 
-def _validation_images(cfg: Config) -> list[Path]:
+def _test_images(cfg: Config) -> list[Path]:
     dataset = innermost_dataset(cfg.test_dataloader).copy()
     dataset.update(pipeline=[], test_mode=True)
     try:
