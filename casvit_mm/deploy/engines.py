@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ import numpy as np
 from casvit_mm.deploy.spec import KEY, Spec
 from casvit_mm.errors import InputError
 
-__all__ = ['ENGINES', 'Engine', 'open_engine', 'require']
+__all__ = ['ENGINES', 'Engine', 'check_installed', 'open_engine', 'require']
 
 
 class Engine(Protocol):
@@ -30,21 +30,27 @@ class Engine(Protocol):
         """Return the outputs by name for an input ``(B, 3, H, W)``."""
 
 
-def require(module: str, extra: str) -> ModuleType:
+def check_installed(package: str, extra: str) -> None:
+    """Refuse to go on without an optional package.
+
+    Raises:
+        InputError: Naming the extra that installs it.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise InputError(
+            f"{package} is not installed. Install it: pip install '.[{extra}]', or pip install "
+            f'{package}'
+        )
+
+
+def require(package: str, extra: str) -> ModuleType:
     """Import an optional package.
 
     Raises:
         InputError: Naming the extra that installs it.
     """
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module.partition('.')[0]:
-            raise
-        raise InputError(
-            f"{module} is not installed. Install it: pip install '.[{extra}]', or pip install "
-            f'{module}'
-        ) from error
+    check_installed(package, extra)
+    return importlib.import_module(package)
 
 
 class OnnxEngine:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from casvit_mm.deploy.engines import require
+from casvit_mm.deploy.engines import check_installed
 from casvit_mm.deploy.images import read_image, resize
 from casvit_mm.deploy.predictor import fill_colour, load, prepare_tensor, size_steps
 from casvit_mm.deploy.spec import Spec
@@ -155,7 +155,7 @@ def _check_request(format: str, out: str, precision: str, calibrate: str | None)
     if calibrate is not None:
         images_in(calibrate, 1, '--calibrate')
     for package in (*kind.packages, *(kind.quantize_packages if precision == 'int8' else ())):
-        require(package, 'export')
+        check_installed(package, 'export')
     return kind
 
 
