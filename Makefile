@@ -35,10 +35,14 @@ $(VENV)/installed: setup.py $(CONSTRAINTS)
 	  "name one: make PYTHON=python3.12 ..." >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(INDEX) -c $(CONSTRAINTS) torch torchvision
-	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[$(STACK),test]'
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[$(STACK)]'
 	@# mmcv asks for opencv-python, which needs a desktop's libGL; servers and containers have none.
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps -c $(CONSTRAINTS) \
 	  opencv-python-headless
+	@touch $@
+
+$(VENV)/installed-tests: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[$(STACK),export,test]'
 	@touch $@
 
 quickstart: $(VENV)/installed
@@ -48,11 +52,11 @@ test: lint types
 	@# Files are spread over the processes; each process computes with one thread.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-lint: $(VENV)/installed
+lint: $(VENV)/installed-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/installed
+types: $(VENV)/installed-tests
 	$(BIN)/mypy
 
 clean:

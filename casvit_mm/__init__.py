@@ -1,19 +1,20 @@
 """CAS-ViT for MMEngine: importing this registers the backbone and the names of our configs.
 
 It also lends mmcv its operators. Needs torch, mmengine and timm only; mmcv, mmdet, mmseg and
-mmpretrain may be absent.
+mmpretrain may be absent. Where one of the three is absent too, nothing is registered and
+:mod:`casvit_mm.deploy` still works.
 """
 
-from casvit_mm.config_files import let_mmengine_find_configs
-from casvit_mm.ops import lend_operators_to_mmcv
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-lend_operators_to_mmcv()
-let_mmengine_find_configs()
+from casvit_mm.errors import InputError
 
-from casvit_mm.errors import InputError  # noqa: E402
-from casvit_mm.fusion import fuse  # noqa: E402
-from casvit_mm.models import ARCHS, TOKEN_MIXERS, CASViT, FViT  # noqa: E402
-from casvit_mm.weights import load_weights  # noqa: E402
+if TYPE_CHECKING:
+    from casvit_mm.fusion import fuse
+    from casvit_mm.models import ARCHS, TOKEN_MIXERS, CASViT, FViT
+    from casvit_mm.weights import load_weights
 
 __version__ = '0.1.0'
 
@@ -27,3 +28,33 @@ __all__ = [
     'fuse',
     'load_weights',
 ]
+
+# Where to find what needs torch.
+_HOMES = {
+    'ARCHS': 'casvit_mm.models',
+    'CASViT': 'casvit_mm.models',
+    'FViT': 'casvit_mm.models',
+    'TOKEN_MIXERS': 'casvit_mm.models',
+    'fuse': 'casvit_mm.fusion',
+    'load_weights': 'casvit_mm.weights',
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if all(find_spec(package) is not None for package in ('torch', 'mmengine', 'timm')):
+    from casvit_mm.config_files import let_mmengine_find_configs
+    from casvit_mm.ops import lend_operators_to_mmcv
+
+    # Before the models, whose imports may reach mmcv.
+    lend_operators_to_mmcv()
+    let_mmengine_find_configs()
+    import_module('casvit_mm.models')

@@ -606,10 +606,10 @@ def test_a_run_writes_table_and_figures(configs, tmp_path):
 def test_an_exported_file_is_timed_beside_the_model_it_is_from(configs, tmp_path):
     pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
-    from casvit_mm.benchmark.engines import export_onnx
+    from casvit_mm.export.onnx_file import trace_to_onnx
 
     subject = find_subject(configs['classifier'])
-    export_onnx(subject.build(), normalise(pixels(1, (32, 64))), tmp_path / 'tiny.onnx')
+    trace_to_onnx(subject.build(), normalise(pixels(1, (32, 64))), tmp_path / 'tiny.onnx')
     options = dict(models=[configs['classifier']], files=[str(tmp_path / 'tiny.onnx')])
     result = benchmark(quick(**options, size=['64x32']))
     assert result['rows'][1]['than'] == 'classifier eager'

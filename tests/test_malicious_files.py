@@ -21,10 +21,12 @@ from torch import nn
 pytest.importorskip('mmdet')
 pytest.importorskip('mmpretrain')
 from casvit_mm import CASViT, InputError, load_weights
+from casvit_mm.benchmark.subjects import find_subject
 from casvit_mm.classification.distillation import Teacher
 from casvit_mm.convert import convert
 from casvit_mm.detection.predictor import Predictor
 from casvit_mm.engine import evaluate, train
+from casvit_mm.export import export
 from casvit_mm.publish import publish
 from casvit_mm.safe_loading import load_from_safe_reader, read_files_safely
 from casvit_mm.weight_files import load_file
@@ -167,6 +169,10 @@ ENTRY_POINTS = {
     ).load(),
     'tools/convert_weights.py': lambda path, at: convert(path, at.folder / 'out.safetensors'),
     'tools/publish_weights.py': lambda path, at: publish(path, at.folder / 'out'),
+    'tools/export.py': lambda path, at: export(
+        at.config, str(path), format='torch-export', out=str(at.folder / 'model.pt2')
+    ),
+    'tools/benchmark.py': lambda path, at: find_subject(at.config, checkpoint=str(path)).build(),
 }
 
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
 import tempfile
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
+from casvit_mm.deploy.engines import check_installed, require
 from casvit_mm.errors import InputError
+from casvit_mm.export.onnx_file import trace_to_onnx
 
-__all__ = ['ENGINE_OF_SUFFIX', 'OpenedFile', 'export_onnx', 'open_file', 'require', 'run_exported']
+__all__ = ['ENGINE_OF_SUFFIX', 'OpenedFile', 'open_file', 'run_exported']
 
 ENGINE_OF_SUFFIX = {'.onnx': 'onnxruntime', '.xml': 'openvino'}
 # By the names of onnxruntime and of OpenVINO.
@@ -32,40 +29,6 @@ _TYPES: dict[str, type[np.generic]] = {
     'f16': np.float16,
     'u8': np.uint8,
 }
-
-
-def require(module: str) -> ModuleType:
-    """Import a package of the extra ``export``.
-
-    Raises:
-        InputError: Naming the extra that installs it.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(
-            f"{module} cannot be imported ({error}). Install it: pip install 'casvit_mm[export]'"
-        ) from error
-
-
-def export_onnx(model: nn.Module, x: Tensor, path: Path) -> None:
-    """Write a model as it is, for inputs of the shape of ``x``.
-
-    Raises:
-        InputError: If onnx is not installed, or the model has an operator that it lacks.
-    """
-    require('onnx')
-    options: dict[str, Any] = dict(opset_version=17)
-    if 'dynamo' in inspect.signature(torch.onnx.export).parameters:
-        options['dynamo'] = False  # the other exporter needs a further package
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of the tracer, about checks of sizes
-            torch.onnx.export(model, (x,), str(path), **options)
-    except Exception as error:  # each operator fails in its own way
-        raise InputError(
-            f'{type(model).__name__} cannot be exported to ONNX here: {str(error).splitlines()[0]}'
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -103,7 +66,7 @@ def open_file(path: Path, engine: str, threads: int, precision: str | None = Non
 
 
 def _open_onnx(path: Path, threads: int, precision: str | None) -> OpenedFile:
-    runtime = require('onnxruntime')
+    runtime = require('onnxruntime', 'export')
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # 2 warns of nodes that it removes by itself
     options.intra_op_num_threads = threads
@@ -126,7 +89,7 @@ def _open_onnx(path: Path, threads: int, precision: str | None) -> OpenedFile:
 
 
 def _open_openvino(path: Path, threads: int, precision: str | None) -> OpenedFile:
-    openvino = require('openvino')
+    openvino = require('openvino', 'export')
     core = openvino.Core()
     try:
         model = core.read_model(path)
@@ -187,10 +150,10 @@ def run_exported(
     """Export a model into a temporary file and return a call that runs it in an engine.
 
     Raises:
-        InputError: As :func:`export_onnx` and :func:`open_file`.
+        InputError: As :func:`casvit_mm.export.onnx_file.trace_to_onnx` and :func:`open_file`.
     """
-    require(engine)
+    check_installed(engine, 'export')
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'model.onnx'
-        export_onnx(model, x, path)
+        trace_to_onnx(model, x, path)
         return open_file(path, engine, threads, precision).start(x.numpy())

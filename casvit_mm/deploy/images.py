@@ -1,0 +1,248 @@
+"""From a file or an array to the pixels that a network sees, with OpenCV and NumPy alone.
+
+Sizes and pixels are those of the test pipelines of mmdet, mmseg and mmpretrain: OpenCV's resizing
+where they take OpenCV's, and Pillow's, to the last bit, where they take Pillow's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from casvit_mm.errors import InputError
+
+__all__ = ['Resized', 'as_bgr', 'enlarge_canvas', 'read_image', 'resize']
+
+_OPENCV = {'bilinear': cv2.INTER_LINEAR, 'bicubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
+_PILLOW_BITS = 22  # of the fraction in Pillow's fixed-point weights for 8-bit images
+
+
+@dataclass(frozen=True)
+class Resized:
+    """An image at the size of the network's input.
+
+    Attributes:
+        pixels: BGR, uint8 ``(H, W, 3)``.
+        image_size: Height and width that the image itself takes of it; the rest is padding.
+        original_size: Height and width of the image as it came.
+    """
+
+    pixels: np.ndarray
+    image_size: tuple[int, int]
+    original_size: tuple[int, int]
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read a file as training reads it.
+
+    Grey becomes three channels, alpha is dropped, of 16 bits the upper 8 are kept, and the EXIF
+    orientation is applied.
+
+    Returns:
+        BGR pixels, uint8 ``(H, W, 3)``.
+
+    Raises:
+        InputError: If the file cannot be read or decoded.
+    """
+    try:
+        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
+    except OSError as error:
+        raise InputError(f'{path} cannot be read: {error.strerror}') from error
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    if image is None:
+        raise InputError(
+            f'{path} ({content.size} bytes) cannot be decoded: it is cut short, damaged, no image, '
+            'or has 32 bits per channel (save it with 8 or 16)'
+        )
+    return image
+
+
+def as_bgr(image: np.ndarray) -> np.ndarray:
+    """Bring an array to the form that :func:`read_image` gives.
+
+    Args:
+        image: ``(H, W)`` grey, ``(H, W, 1)``, ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA, uint8 or
+            uint16.
+
+    Raises:
+        InputError: If it is none of these.
+    """
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.dtype != np.uint8 or image.size == 0 or image.ndim not in (2, 3):
+        raise InputError(
+            f'an image must be uint8 or uint16 of shape (H, W), (H, W, 3) or (H, W, 4), got '
+            f'{image.dtype} {image.shape}'
+        )
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if channels == 1:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    if channels not in (3, 4):
+        raise InputError(f'an image must have 1, 3 or 4 channels, got {channels}')
+    return np.ascontiguousarray(image[..., :3])
+
+
+def resize(image: np.ndarray, steps: Sequence[dict[str, Any]], fill: Sequence[int]) -> Resized:
+    """Bring an image to the size that a test pipeline gives it.
+
+    Args:
+        image: BGR, uint8 ``(H, W, 3)``.
+        steps: The pipeline, see :data:`_STEPS`.
+        fill: Colour of padding, BGR.
+    """
+    original = image.shape[:2]
+    covered = None
+    for step in steps:
+        image, covered = _STEPS[step['op']](image, step, fill)
+    return Resized(image, covered or image.shape[:2], original)
+
+
+def enlarge_canvas(resized: Resized, least: int, fill: Sequence[int]) -> Resized:
+    """Pad an image below and on the right until each side has ``least`` pixels."""
+    height, width = (max(side, least) for side in resized.pixels.shape[:2])
+    return replace(resized, pixels=_pad(resized.pixels, height, width, fill))
+
+
+def _pad(image: np.ndarray, height: int, width: int, fill: Sequence[int]) -> np.ndarray:
+    below, right = height - image.shape[0], width - image.shape[1]
+    colour = [float(value) for value in fill]
+    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=colour)
+
+
+_Step = tuple[np.ndarray, tuple[int, int] | None]
+
+
+def _fit(image: np.ndarray, step: dict[str, Any], fill: Sequence[int]) -> _Step:
+    """Scale to the largest size whose long and short side are within those of ``scale``."""
+    height, width = image.shape[:2]
+    long, short = max(step['scale']), min(step['scale'])
+    factor = min(long / max(height, width), short / min(height, width))
+    return _scaled(image, height * factor, width * factor, step), None
+
+
+def _letterbox(image: np.ndarray, step: dict[str, Any], fill: Sequence[int]) -> _Step:
+    """Scale to lie within ``size``, height and width, and fill what is left below or right."""
+    height, width = image.shape[:2]
+    factor = min(step['size'][0] / height, step['size'][1] / width)
+    image = _scaled(image, height * factor, width * factor, step)
+    height, width = step['size']
+    return _pad(image, height, width, fill), image.shape[:2]
+
+
+def _stretch(image: np.ndarray, step: dict[str, Any], fill: Sequence[int]) -> _Step:
+    """Scale to ``size``, height and width."""
+    height, width = step['size']
+    return _interpolate(image, height, width, step['interpolation']), None
+
+
+def _multiple(image: np.ndarray, step: dict[str, Any], fill: Sequence[int]) -> _Step:
+    """Stretch both sides to the next multiple of ``divisor``."""
+    height, width = (-(-side // step['divisor']) * step['divisor'] for side in image.shape[:2])
+    return _interpolate(image, height, width, step['interpolation']), None
+
+
+def _short_edge(image: np.ndarray, step: dict[str, Any], fill: Sequence[int]) -> _Step:
+    """Scale so that the short side is ``size``."""
+    height, width = image.shape[:2]
+    size = step['size']
+    height, width = (
+        (int(size * height / width), size) if width < height else (size, int(size * width / height))
+    )
+    return _interpolate(image, height, width, step['interpolation']), None
+
+
+def _center_crop(image: np.ndarray, step: dict[str, Any], fill: Sequence[int]) -> _Step:
+    """Cut out the middle ``size``, height and width, or what there is of it."""
+    height, width = (min(pair) for pair in zip(step['size'], image.shape, strict=False))
+    top, left = (round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2))
+    return np.ascontiguousarray(image[top : top + height, left : left + width]), None
+
+
+_STEPS = {
+    'fit': _fit,
+    'letterbox': _letterbox,
+    'stretch': _stretch,
+    'multiple': _multiple,
+    'short_edge': _short_edge,
+    'center_crop': _center_crop,
+}
+
+
+def _scaled(image: np.ndarray, height: float, width: float, step: dict[str, Any]) -> np.ndarray:
+    # A very thin image keeps one pixel.
+    rows, columns = (max(1, int(side + 0.5)) for side in (height, width))
+    return _interpolate(image, rows, columns, step['interpolation'])
+
+
+def _interpolate(image: np.ndarray, height: int, width: int, interpolation: str) -> np.ndarray:
+    if image.shape[:2] == (height, width):
+        return image
+    library, _, method = interpolation.rpartition('-')
+    if library == 'pillow':
+        return _resize_as_pillow(image, height, width, method)
+    return cv2.resize(image, (width, height), interpolation=_OPENCV[method])
+
+
+def _resize_as_pillow(image: np.ndarray, height: int, width: int, method: str) -> np.ndarray:
+    """Resize as ``PIL.Image.resize`` does: along rows, then along columns, each time to uint8."""
+    if image.shape[1] != width:
+        image = _resample(image.transpose(1, 0, 2), width, method).transpose(1, 0, 2)
+    if image.shape[0] != height:
+        image = _resample(image, height, method)
+    return np.ascontiguousarray(image)
+
+
+def _resample(image: np.ndarray, size: int, method: str) -> np.ndarray:
+    """Resample the first axis of ``(N, ...)`` to ``size``."""
+    weights, starts, ends = _pillow_weights(len(image), size, method)
+    out = np.empty((size, *image.shape[1:]), np.uint8)
+    half = 2 ** (_PILLOW_BITS - 1)
+    # A block of neighbours reads few input rows, where the whole matrix is almost all zeros.
+    for first in range(0, size, 16):
+        block = slice(first, first + 16)
+        read = slice(starts[block].min(), ends[block].max())
+        rows = image[read].reshape(read.stop - read.start, -1).astype(np.float64)
+        total = weights[block, read] @ rows  # whole numbers below 2**53: exact
+        values = np.floor((total + half) / 2**_PILLOW_BITS).clip(0, 255)
+        out[block] = values.reshape(-1, *image.shape[1:])
+    return out
+
+
+def _pillow_weights(
+    length: int, size: int, method: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return Pillow's fixed-point weights ``(size, length)``, and where each row's begin and end.
+
+    The filter widens with the step where an image shrinks, which is what OpenCV leaves out.
+    """
+    step = length / size
+    stretch = max(step, 1.0)
+    reach = {'bilinear': 1.0, 'bicubic': 2.0}[method] * stretch
+    centres = (np.arange(size) + 0.5) * step
+    starts = np.maximum((centres - reach + 0.5).astype(int), 0)
+    ends = np.minimum((centres + reach + 0.5).astype(int), length)
+    positions = np.arange(length)
+    inside = (positions >= starts[:, None]) & (positions < ends[:, None])
+    distances = np.abs((positions + 0.5 - centres[:, None]) / stretch)
+    weights = np.where(inside, _FILTERS[method](distances), 0.0)
+    weights /= weights.sum(1, keepdims=True)
+    scaled = weights * 2**_PILLOW_BITS
+    return np.trunc(scaled + np.copysign(0.5, scaled)), starts, ends
+
+
+def _triangle(x: np.ndarray) -> np.ndarray:
+    return np.maximum(1 - x, 0)
+
+
+def _cubic(x: np.ndarray) -> np.ndarray:
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = -0.5 * (((x - 5) * x + 8) * x - 4)
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+
+_FILTERS = {'bilinear': _triangle, 'bicubic': _cubic}

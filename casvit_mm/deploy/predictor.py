@@ -1,0 +1,142 @@
+"""An exported model as a function of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from casvit_mm.deploy.engines import Engine, open_engine
+from casvit_mm.deploy.images import Resized, as_bgr, enlarge_canvas, read_image, resize
+from casvit_mm.deploy.results import Result, read_outputs
+from casvit_mm.deploy.spec import Spec
+from casvit_mm.errors import InputError
+
+__all__ = ['Predictor', 'load', 'prepare_tensor', 'size_steps']
+
+
+class Predictor:
+    """An exported model with its engine and all that its file says of itself.
+
+    Args:
+        engine: The loaded file.
+        score_thr: Least score of a detection; None takes the one it was exported with, the least
+            that can be asked for.
+
+    Attributes:
+        engine: The loaded file; ``engine.run`` gives the raw outputs.
+        spec: Task, classes, sizes and thresholds.
+    """
+
+    def __init__(self, engine: Engine, score_thr: float | None = None) -> None:
+        self.engine = engine
+        self.spec = engine.spec
+        if score_thr is not None:
+            if not self.spec.score_thr <= score_thr <= 1:
+                raise InputError(
+                    f'score_thr must be from {self.spec.score_thr:g}, which the model was exported '
+                    f'with, to 1, got {score_thr}'
+                )
+            self.spec = replace(self.spec, score_thr=score_thr)
+
+    def __call__(self, image: np.ndarray | str | Path) -> Result:
+        """Return what the model finds in one image.
+
+        Args:
+            image: A file, or pixels in OpenCV's order: uint8 or uint16, ``(H, W)`` grey,
+                ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA.
+
+        Returns:
+            :class:`Detections`, :class:`Segmentation`, :class:`Classification` or
+            :class:`Features`, by the task.
+
+        Raises:
+            InputError: If the image cannot be read, or its size cannot be brought to the one that
+                the export is fixed to.
+        """
+        resized = self.prepare(image)
+        outputs = self.run(prepare_tensor(resized.pixels, self.spec))
+        return read_outputs(outputs, self.spec, resized)
+
+    def prepare(self, image: np.ndarray | str | Path) -> Resized:
+        """Read an image and bring it to the size of the network's input."""
+        pixels = as_bgr(image) if isinstance(image, np.ndarray) else read_image(image)
+        colour = fill_colour(self.spec)
+        resized = resize(pixels, size_steps(self.spec), colour)
+        return enlarge_canvas(resized, self.spec.least, colour)
+
+    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the raw outputs for an input ``(B, 3, H, W)``, see docs/export.md.
+
+        Raises:
+            InputError: If the shape is not one that the export takes.
+        """
+        if image.ndim != 4 or image.shape[1] != 3:
+            raise InputError(f'the input must have the shape (B, 3, H, W), got {image.shape}')
+        if self.spec.size and (len(image), *image.shape[2:]) != (1, *self.spec.size):
+            height, width = self.spec.size
+            raise InputError(
+                f'this export is fixed to 1 image of {width}x{height}; got {len(image)} of '
+                f'{image.shape[3]}x{image.shape[2]}. Resize the image, or export again without '
+                '--size, or with another one'
+            )
+        if min(image.shape[2:]) < self.spec.least:
+            raise InputError(
+                f'this export takes sides of {self.spec.least} px or more, got '
+                f'{image.shape[3]}x{image.shape[2]}. Pad the image below or on the right'
+            )
+        return self.engine.run(image)
+
+
+def load(
+    path: str | Path,
+    *,
+    score_thr: float | None = None,
+    threads: int | None = None,
+    trusted: bool = False,
+) -> Predictor:
+    """Load a file that ``tools/export.py`` wrote.
+
+    Args:
+        path: ``.onnx``, ``.xml`` (with its ``.bin`` beside it) or ``.pt2``.
+        score_thr: Least score of a detection; None takes the one it was exported with.
+        threads: Of the engine; None leaves it to the engine.
+        trusted: Whether code in the file may run. Only ``.pt2`` can hold any: torch reads it by
+            pickle and eval.
+
+    Raises:
+        InputError: If the file is missing, damaged or not ours, its engine is not installed,
+            ``score_thr`` is below the one it was exported with, or a ``.pt2`` is not trusted.
+    """
+    return Predictor(open_engine(path, threads, trusted=trusted), score_thr)
+
+
+def size_steps(spec: Spec) -> Sequence[dict[str, Any]]:
+    """Return what brings an image to the input's size.
+
+    A fixed size takes the place of a pipeline that leaves the size to the image.
+    """
+    flexible = spec.task in ('detection', 'segmentation')
+    if spec.size and flexible:
+        return [dict(op='letterbox', size=spec.size, interpolation='bilinear')]
+    return spec.steps
+
+
+def fill_colour(spec: Spec) -> list[int]:
+    """Return the BGR colour of padding: the mean, which normalisation turns to about zero."""
+    colour = [round(value) for value in spec.mean]
+    return colour[::-1] if spec.rgb else colour
+
+
+def prepare_tensor(pixels: np.ndarray, spec: Spec) -> np.ndarray:
+    """Return the input ``(1, 3, H, W)`` that a file wants for BGR pixels ``(H, W, 3)``."""
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+    if spec.preprocess == 'inside':
+        return planes
+    if spec.rgb:
+        planes = planes[:, ::-1]
+    mean, std = (np.array(v, np.float32).reshape(1, 3, 1, 1) for v in (spec.mean, spec.std))
+    return np.ascontiguousarray((planes.astype(np.float32) - mean) / std)

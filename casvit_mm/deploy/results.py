@@ -1,0 +1,177 @@
+"""What a prediction returns, and how raw outputs become it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from casvit_mm.deploy.images import Resized
+from casvit_mm.deploy.spec import Spec
+
+__all__ = ['Classification', 'Detections', 'Features', 'Result', 'Segmentation', 'read_outputs']
+
+Outputs = dict[str, np.ndarray]
+_CHANNELS_AT_ONCE = 16  # of a segmentor's outputs, to bound memory
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Classes of an image, the most probable one first.
+
+    Attributes:
+        scores: Probabilities ``(C,)``, falling.
+        labels: Numbers of the classes ``(C,)``.
+        names: Their names.
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Objects of an image, the highest score first.
+
+    Attributes:
+        boxes: Left, top, right and bottom in pixels of the image, float32 ``(N, 4)``.
+        scores: ``(N,)``.
+        labels: Numbers of the classes ``(N,)``.
+        names: Their names.
+        masks: bool ``(N, H, W)`` at the size of the image; None from a model without masks.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+    masks: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The class of each pixel.
+
+    Attributes:
+        labels: Numbers of the classes ``(H, W)`` at the size of the image, uint8; uint16 from 256
+            classes on.
+        names: Names of all classes.
+    """
+
+    labels: np.ndarray
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Feature maps of a backbone.
+
+    Attributes:
+        maps: By output, such as ``stride8``: ``(C, h, w)``.
+    """
+
+    maps: dict[str, np.ndarray]
+
+
+Result = Classification | Detections | Segmentation | Features
+
+
+def read_outputs(outputs: Outputs, spec: Spec, resized: Resized) -> Result:
+    """Turn the outputs for one image into a result in pixels of the image as it came."""
+    if spec.task == 'classification':
+        return _classify(outputs['scores'][0], spec)
+    if spec.task == 'segmentation':
+        return Segmentation(_label_map(outputs['logits'][0], spec, resized), spec.classes)
+    if spec.task == 'detection':
+        return _detect(outputs, spec, resized)
+    return Features({name: values[0] for name, values in outputs.items()})
+
+
+def _classify(scores: np.ndarray, spec: Spec) -> Classification:
+    order = np.argsort(-scores, kind='stable')
+    return Classification(scores[order], order, tuple(spec.classes[i] for i in order))
+
+
+def _label_map(logits: np.ndarray, spec: Spec, resized: Resized) -> np.ndarray:
+    """Enlarge ``(C, h, w)`` to the input, then to the image, as mmseg does; return the labels."""
+    best = np.full(resized.original_size, -np.inf, np.float32)
+    labels = np.zeros(resized.original_size, np.uint8 if len(logits) <= 256 else np.uint16)
+    for first in range(0, len(logits), _CHANNELS_AT_ONCE):
+        block = logits[first : first + _CHANNELS_AT_ONCE]
+        enlarged = _enlarge(block, resized.pixels.shape[:2], spec.align_corners)
+        height, width = resized.image_size
+        enlarged = enlarged[:, :height, :width]
+        enlarged = _enlarge(enlarged, resized.original_size, spec.align_corners)
+        for number, values in enumerate(enlarged, start=first):
+            better = values > best
+            best[better] = values[better]
+            labels[better] = number
+    if spec.label_thr is not None:
+        return (1 / (1 + np.exp(-best)) > spec.label_thr).astype(np.uint8)
+    return labels
+
+
+def _enlarge(maps: np.ndarray, size: Sequence[int], align_corners: bool) -> np.ndarray:
+    """Interpolate ``(C, h, w)`` linearly to ``size``, height and width."""
+    if maps.shape[1:] == tuple(size):
+        return maps
+    if align_corners:
+        rows, columns = (_lines(old, new) for old, new in zip(maps.shape[1:], size, strict=True))
+        return rows @ maps @ columns.T
+    resized = cv2.resize(maps.transpose(1, 2, 0), (size[1], size[0]))
+    return resized.reshape(*size, len(maps)).transpose(2, 0, 1)
+
+
+def _lines(old: int, new: int) -> np.ndarray:
+    """Return weights ``(new, old)`` that keep the first and last value where they are."""
+    places = np.linspace(0, old - 1, new, dtype=np.float32)
+    return np.maximum(1 - np.abs(places[:, None] - np.arange(old, dtype=np.float32)), 0)
+
+
+def _detect(outputs: Outputs, spec: Spec, resized: Resized) -> Detections:
+    found = (outputs['labels'][0] >= 0) & (outputs['scores'][0] > spec.score_thr)
+    labels = outputs['labels'][0][found].astype(np.int64)
+    scores = outputs['scores'][0][found]
+    height, width = resized.original_size
+    # The sides are rounded apart, so each has a factor of its own.
+    factors = np.array(resized.image_size, np.float32) / (height, width)
+    boxes = outputs['boxes'][0][found] / factors[[1, 0, 1, 0]].astype(np.float32)
+    boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
+    boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
+    names = tuple(spec.classes[label] for label in labels)
+    masks = None
+    if 'masks' in outputs:
+        masks = np.zeros((len(boxes), height, width), bool)
+        for full, small, box in zip(masks, outputs['masks'][0][found], boxes, strict=True):
+            _paste(full, small, box, spec.mask_thr)
+    return Detections(boxes, scores, labels, names, masks)
+
+
+def _paste(full: np.ndarray, small: np.ndarray, box: np.ndarray, threshold: float) -> None:
+    """Draw the probabilities ``small`` of a box ``(S, S)`` into the image's mask ``full``."""
+    height, width = full.shape
+    left, right = _reach(box[0], box[2], width)
+    top, bottom = _reach(box[1], box[3], height)
+    rows = _samples(np.arange(top, bottom), box[1], box[3], small.shape[0])
+    columns = _samples(np.arange(left, right), box[0], box[2], small.shape[1])
+    full[top:bottom, left:right] = rows @ small.astype(np.float32) @ columns.T >= threshold
+
+
+def _reach(start: float, end: float, limit: int) -> tuple[int, int]:
+    return max(int(np.floor(start)) - 1, 0), min(int(np.ceil(end)) + 1, limit)
+
+
+def _samples(pixels: np.ndarray, start: float, end: float, size: int) -> np.ndarray:
+    """Return the weights ``(len(pixels), size)`` that read a box's grid at the pixels' centres.
+
+    Outside of the grid there is nothing, so the weights of a pixel at its border sum to less than
+    one. Of a box without extent the middle is read, as mmdet does.
+    """
+    with np.errstate(divide='ignore', invalid='ignore'):
+        places = (pixels.astype(np.float32) + 0.5 - start) / (end - start) * size - 0.5
+    places[np.isinf(places)] = (size - 1) / 2
+    distances = np.abs(places[:, None] - np.arange(size, dtype=np.float32))
+    return np.maximum(1 - distances, 0).astype(np.float32)

@@ -1,0 +1,86 @@
+"""Core ML programs, which Linux can write and check, but only Apple devices can run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from casvit_mm.deploy.engines import require
+from casvit_mm.deploy.spec import KEY, Spec
+from casvit_mm.export.graphs import Graph
+from casvit_mm.reporting import write_json
+
+__all__ = ['operators_file', 'write_coreml']
+
+
+class _Positional(nn.Module):
+    """A graph whose outputs are a tuple, which is what Core ML's converter reads."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.whole = graph  # a traced module has a `graph` of its own
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.whole(image).values())
+
+
+def operators_file(path: Path) -> Path:
+    """Return where the list of operators of a program is written, beside it."""
+    return path.with_suffix('.operators.json')
+
+
+def write_coreml(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
+    """Write a program for iOS 17, macOS 14 and newer, and the list of its operators beside it.
+
+    The converter checks types and shapes of the whole program. Pre-processing inside makes the
+    input an image, as cameras give it; outside, an array.
+
+    Args:
+        graph: In float32; the program computes in half precision where the spec says so.
+        example: ``(1, 3, H, W)``; its size is fixed.
+        spec: Goes into the program.
+        path: Folder to write, ``.mlpackage``.
+    """
+    example = example.float()
+    with torch.no_grad():
+        traced = torch.jit.trace(_Positional(graph).eval(), example, check_trace=False)
+    # The converter warns of any newer torch and of what Linux lacks to run the program, and counts
+    # its passes; what goes wrong it raises.
+    with contextlib.redirect_stderr(io.StringIO()):
+        program = _convert(traced, tuple(example.shape), graph.names, spec)
+    program.user_defined_metadata[KEY] = spec.to_json()
+    program.save(str(path))
+    write_json(operators_file(path), _operators(program))
+
+
+def _convert(traced: Any, shape: tuple[int, ...], names: tuple[str, ...], spec: Spec) -> Any:
+    ct: Any = require('coremltools', 'export')
+    image = (
+        ct.ImageType('image', shape, color_layout=ct.colorlayout.BGR)
+        if spec.preprocess == 'inside'
+        else ct.TensorType('image', shape, dtype=np.float32)
+    )
+    halves = ct.precision.FLOAT16 if spec.precision == 'fp16' else ct.precision.FLOAT32
+    return ct.convert(
+        traced,
+        convert_to='mlprogram',
+        inputs=[image],
+        outputs=[ct.TensorType(name) for name in names],
+        minimum_deployment_target=ct.target.iOS17,
+        compute_precision=halves,
+        skip_model_load=True,
+    )
+
+
+def _operators(program: Any) -> dict[str, Any]:
+    main = program.get_spec().mlProgram.functions['main']
+    (block,) = main.block_specializations.values()
+    counts = Counter(operation.type for operation in block.operations)
+    return dict(executed=False, operators=dict(counts.most_common()))

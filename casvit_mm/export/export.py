@@ -1,0 +1,258 @@
+"""From a config and a checkpoint to a compared file: the library behind ``tools/export.py``."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from casvit_mm.deploy.engines import check_installed
+from casvit_mm.deploy.images import read_image, resize
+from casvit_mm.deploy.predictor import fill_colour, load, prepare_tensor, size_steps
+from casvit_mm.deploy.spec import Spec
+from casvit_mm.errors import InputError
+from casvit_mm.export.compare import TOLERANCES, Comparison, compare
+from casvit_mm.export.formats import FORMATS, Format
+from casvit_mm.export.graphs import Graph, build_graph
+from casvit_mm.export.images import images_in, sample_images
+from casvit_mm.export.loading import Loaded, load_model
+from casvit_mm.reporting import check_writable
+
+__all__ = ['Exported', 'export']
+
+_COMPARED = 8  # images
+_CALIBRATED = 128
+_LEAST = 32
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What :func:`export` wrote.
+
+    Attributes:
+        path: The file; a pair has the other one beside it.
+        spec: What it says of itself.
+        outputs: Names of its outputs.
+        comparison: With PyTorch; None where it cannot be run here.
+        compared_on: Where the images of the comparison come from.
+        note: What the user should know; empty if nothing.
+        seconds: That it took.
+    """
+
+    path: Path
+    spec: Spec
+    outputs: tuple[str, ...]
+    comparison: Comparison | None
+    compared_on: str
+    note: str
+    seconds: float
+
+    def __str__(self) -> str:
+        spec = self.spec
+        height, width = spec.size or ('height', 'width')
+        batch = 1 if spec.size else 'batch'
+        pixels = 'uint8, BGR from 0 to 255'
+        order = 'RGB' if spec.rgb else 'BGR'
+        normal = f'float32, {order}, minus mean, divided by deviation'
+        lines = [
+            f'{self.path}: {spec.task}, {spec.precision}, {self.seconds:.0f} s',
+            f'  input   image ({batch}, 3, {height}, {width}) '
+            f'{pixels if spec.preprocess == "inside" else normal}',
+            f'  outputs {", ".join(self.outputs)}',
+        ]
+        if spec.least > 1:
+            lines.append(f'  sides   of {spec.least} px or more')
+        if self.comparison is None:
+            lines.append('  not executed: Core ML runs on Apple devices only')
+        else:
+            lines.append(f'  compared with PyTorch on {self.compared_on}, {self.comparison}')
+        return '\n'.join(lines + [f'  note: {self.note}'] * bool(self.note))
+
+
+def export(
+    config: str,
+    checkpoint: str | None = None,
+    *,
+    format: str,
+    out: str,
+    size: str | None = None,
+    dynamic: bool = False,
+    preprocess: str = 'inside',
+    backbone: bool = False,
+    precision: str = 'fp32',
+    calibrate: str | None = None,
+    images: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+) -> Exported:
+    """Write a model for another engine, run the file on images, and keep it if it agrees.
+
+    Args:
+        config: Config file.
+        checkpoint: File of weights; None exports random ones, for timing.
+        format: One of :data:`casvit_mm.export.FORMATS`.
+        out: File to write, with the suffix of the format.
+        size: Fixed size of the input as ``'WIDTHxHEIGHT'``, for a batch of one. None takes the size
+            that the test pipeline gives every image, as that of a classifier does; where it gives
+            none, batch and sides stay open.
+        dynamic: Leave them open in any case.
+        preprocess: ``'inside'``: normalisation and channel order are part of the file;
+            ``'outside'``: the caller does both.
+        backbone: Export the backbone alone, with its feature maps as outputs.
+        precision: ``'fp32'``, ``'fp16'``, ``'bf16'`` or ``'int8'``.
+        calibrate: Folder of images that ``'int8'`` is calibrated on.
+        images: Folder of images to compare on; None takes the config's test data, or generated
+            images where they are absent.
+        cfg_options: Config entries to set, by dotted name.
+
+    Raises:
+        InputError: If anything the user gave cannot work, or the file does not agree with PyTorch;
+            what was at ``out`` before is then left as it was.
+    """
+    start = time.perf_counter()
+    kind = _check_request(format, out, precision, calibrate)
+    loaded = load_model(config, checkpoint, cfg_options)
+    spec = _complete(loaded, kind, size, dynamic, preprocess, backbone, precision)
+    graph = build_graph(loaded.cfg, loaded.model, spec, _dtype(kind, precision))
+    if not kind.single_rows and spec.size is None:
+        spec = replace(spec, least=graph.stride + 1)
+    with _unfinished(Path(out), kind) as path:
+        _write(kind, graph, spec, path)
+        if precision == 'int8':
+            _quantize(kind, path, spec, calibrate)
+        comparison, source = None, ''
+        if kind.runs_here:
+            with sample_images(loaded.cfg, images, _COMPARED) as (files, source):
+                comparison = compare(loaded.model, load(path, trusted=True), files)
+            comparison.check(TOLERANCES[precision], precision)
+    seconds = time.perf_counter() - start
+    return Exported(Path(out), spec, graph.names, comparison, source, loaded.note, seconds)
+
+
+def _check_request(format: str, out: str, precision: str, calibrate: str | None) -> Format:
+    """Refuse what cannot work before anything is built."""
+    kind = FORMATS[format]
+    if Path(out).suffix != kind.suffix:
+        raise InputError(f'--out {out}: a file of --format {format} ends in {kind.suffix}')
+    check_writable({'--out': out}, {})
+    if precision not in kind.precisions:
+        raise InputError(
+            f'--format {format} cannot be written in {precision}; it has '
+            f'{", ".join(kind.precisions)}'
+        )
+    if (precision == 'int8') != (calibrate is not None):
+        raise InputError(
+            '--int8 and --calibrate FOLDER belong together: ranges of values are taken from images '
+            'such as the model will see'
+        )
+    if calibrate is not None:
+        images_in(calibrate, 1, '--calibrate')
+    for package in (*kind.packages, *(kind.quantize_packages if precision == 'int8' else ())):
+        check_installed(package, 'export')
+    return kind
+
+
+def _complete(
+    loaded: Loaded,
+    kind: Format,
+    size: str | None,
+    dynamic: bool,
+    preprocess: str,
+    backbone: bool,
+    precision: str,
+) -> Spec:
+    """Return the spec with what was asked for."""
+    spec = replace(loaded.spec, preprocess=preprocess, precision=precision)
+    if backbone:
+        spec = replace(spec, task='backbone', classes=())
+    if dynamic and not kind.dynamic:
+        raise InputError('Core ML programs have a fixed size: leave --dynamic out')
+    constant = _constant_size(spec)
+    fixed = constant if size is None else _parse_size(size)
+    if size is not None and constant not in (None, fixed):
+        raise InputError(
+            f'--size {size}: the test pipeline of {loaded.cfg.filename} gives every image '
+            f'{constant[1]}x{constant[0]}. Leave --size out, or change the pipeline by '
+            '--cfg-options'
+        )
+    spec = replace(spec, size=None if dynamic else fixed)
+    kind.refuse(spec, getattr(loaded.model, 'roi_head', None) is not None and not backbone)
+    return spec
+
+
+def _parse_size(size: str) -> tuple[int, int]:
+    """Return height and width."""
+    match = re.fullmatch(r'(\d+)x(\d+)', size)
+    if match is None or min(map(int, match.groups())) < _LEAST:
+        raise InputError(
+            f'--size {size}: write width and height in pixels, {_LEAST} or more, as in 640x480'
+        )
+    width, height = map(int, match.groups())
+    return height, width
+
+
+def _constant_size(spec: Spec) -> tuple[int, int] | None:
+    """Return height and width that the pipeline gives every image, if it does."""
+    last = spec.steps[-1] if spec.steps else {}
+    if last.get('op') in ('stretch', 'center_crop'):
+        return last['size'][0], last['size'][1]
+    return None
+
+
+def _dtype(kind: Format, precision: str) -> torch.dtype:
+    """Return in which type the networks of the graph compute.
+
+    OpenVINO and Core ML convert a float32 graph themselves.
+    """
+    if kind.suffix in ('.onnx', '.pt2'):
+        halves = dict(fp16=torch.float16, bf16=torch.bfloat16)
+        return halves.get(precision, torch.float32)
+    return torch.float32
+
+
+def _write(kind: Format, graph: Graph, spec: Spec, path: Path) -> None:
+    # A graph of open size is traced at one that has no side, batch or map of 1.
+    shape = (1, 3, *spec.size) if spec.size else (2, 3, 2 * graph.stride, 3 * graph.stride)
+    example = torch.randint(0, 256, shape, dtype=torch.uint8)
+    if spec.preprocess == 'outside':
+        example = example.float() / 128 - 1
+    kind.write(graph, example, spec, path)
+
+
+def _quantize(kind: Format, path: Path, spec: Spec, folder: str | None) -> None:
+    assert kind.quantize is not None  # a format without has no such precision
+    assert folder is not None  # _check_request has seen to it
+    inputs = []
+    for file in images_in(folder, _CALIBRATED, '--calibrate'):
+        resized = resize(read_image(file), size_steps(spec), fill_colour(spec))
+        inputs.append(prepare_tensor(resized.pixels, spec))
+    kind.quantize(path, inputs)
+
+
+@contextmanager
+def _unfinished(out: Path, kind: Format) -> Iterator[Path]:
+    """Give a path to write to, and move what was written to ``out`` if nothing is raised."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix='.export-') as folder:
+        path = Path(folder, out.name)
+        try:
+            yield path
+            _move(kind.files(path), kind.files(out))
+        except OSError as error:
+            raise InputError(
+                f'cannot write {out}: {error.strerror}. Make room or name another place.'
+            ) from error
+
+
+def _move(sources: Sequence[Path], targets: Sequence[Path]) -> None:
+    for source, target in zip(sources, targets, strict=True):
+        if target.is_dir():  # an older .mlpackage
+            shutil.rmtree(target)
+        source.replace(target)

@@ -1,0 +1,155 @@
+"""One writer per format: a graph goes in, one file (or pair, or folder) comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from casvit_mm.deploy.engines import require
+from casvit_mm.deploy.spec import KEY, Spec
+from casvit_mm.errors import InputError
+from casvit_mm.export.coreml import operators_file, write_coreml
+from casvit_mm.export.graphs import Graph
+from casvit_mm.export.onnx_file import trace_to_onnx
+from casvit_mm.export.quantize import quantize_onnx, quantize_openvino
+
+__all__ = ['FORMATS', 'Format']
+
+_DYNAMIC = {0: 'batch', 2: 'height', 3: 'width'}
+_MOST = 8192  # pixels of a side of an image for torch-export
+
+
+@dataclass(frozen=True)
+class Format:
+    """What can be written, and how.
+
+    Attributes:
+        suffix: Of the file.
+        write: Writes a graph, with an example of its input and the spec, to a path.
+        precisions: In which it can be written.
+        packages: What it needs beside torch.
+        quantize: Turns a float32 file into an int8 one in place, given inputs to calibrate on.
+        quantize_packages: What that needs as well.
+        dynamic: Whether the sizes of the input may be left open.
+        single_rows: Whether, with open sizes, a map of the network may have one row or column.
+        runs_here: Whether what is written can be run and compared.
+    """
+
+    suffix: str
+    write: Callable[[Graph, Tensor, Spec, Path], None]
+    precisions: tuple[str, ...]
+    packages: tuple[str, ...]
+    quantize: Callable[[Path, Sequence[np.ndarray]], None] | None = None
+    quantize_packages: tuple[str, ...] = ()
+    dynamic: bool = True
+    single_rows: bool = True
+    runs_here: bool = True
+
+    def files(self, path: Path) -> list[Path]:
+        """Return what is written for ``path``, itself last."""
+        if self.suffix == '.xml':
+            return [path.with_suffix('.bin'), path]
+        if self.suffix == '.mlpackage':
+            return [operators_file(path), path]
+        return [path]
+
+    def refuse(self, spec: Spec, two_stages: bool) -> None:
+        """Refuse what the format cannot express.
+
+        Raises:
+            InputError: With the reason and what can be done instead.
+        """
+        if self.runs_here:
+            return
+        if two_stages:
+            raise InputError(
+                'Core ML has no RoIAlign whose number of samples follows from the size of a '
+                'region, which Mask R-CNN has. Take --format onnx, or a RetinaNet'
+            )
+        if spec.size is None:
+            raise InputError('Core ML programs have a fixed size: name it, as in --size 640x480')
+
+
+def _write_onnx(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
+    onnx = require('onnx', 'export')
+    axes = {'image': _DYNAMIC, **{name: {0: 'batch'} for name in graph.names}}
+    try:
+        trace_to_onnx(graph, example, path, graph.names, None if spec.size else axes)
+    except InputError as error:
+        if spec.size:
+            raise
+        raise InputError(f'{error}. A layer may need a fixed size: try --size 640x480') from error
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {KEY: spec.to_json()})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _write_openvino(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
+    openvino = require('openvino', 'export')
+    onnx_file = path.with_suffix('.onnx')
+    try:
+        _write_onnx(graph, example, spec, onnx_file)
+        model = openvino.convert_model(onnx_file)
+    finally:
+        onnx_file.unlink(missing_ok=True)
+    model.set_rt_info(spec.to_json(), KEY)
+    openvino.save_model(model, path, compress_to_fp16=spec.precision == 'fp16')
+
+
+def _write_torch_export(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
+    sides = (torch.export.Dim(name, min=spec.least, max=_MOST) for name in ('height', 'width'))
+    dims = dict(zip((2, 3), sides, strict=True))
+    dynamic = None if spec.size else ({0: torch.export.Dim('batch', min=1, max=512), **dims},)
+    with torch.no_grad(), _quiet():
+        program = torch.export.export(graph, (example,), dynamic_shapes=dynamic)
+    torch.export.save(program, path, extra_files={f'{KEY}.json': spec.to_json()})
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide remarks on constants and on the age of an exporter; the comparison finds real errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+
+FORMATS = {
+    'onnx': Format(
+        '.onnx',
+        _write_onnx,
+        precisions=('fp32', 'fp16', 'int8'),
+        packages=('onnx', 'onnxruntime'),
+        quantize=quantize_onnx,
+    ),
+    'openvino': Format(
+        '.xml',
+        _write_openvino,
+        precisions=('fp32', 'fp16', 'bf16', 'int8'),
+        packages=('onnx', 'openvino'),
+        quantize=quantize_openvino,
+        quantize_packages=('nncf',),
+    ),
+    'torch-export': Format(
+        '.pt2',
+        _write_torch_export,
+        precisions=('fp32', 'fp16', 'bf16'),
+        packages=('torchvision',),
+        single_rows=False,  # a size of 1 is a case of its own to torch.export
+    ),
+    'coreml': Format(
+        '.mlpackage',
+        write_coreml,
+        precisions=('fp32', 'fp16'),
+        packages=('coremltools',),
+        dynamic=False,
+        runs_here=False,
+    ),
+}

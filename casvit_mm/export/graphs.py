@@ -1,0 +1,182 @@
+"""Whole models as graphs: an image in, named outputs out, nothing that an exporter cannot follow.
+
+Each graph runs the modules of the mm model itself; what the mm packages compute in Python between
+and after them (choice of candidates, non-maximum suppression) stands in
+:mod:`casvit_mm.export.detectors`.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from casvit_mm.deploy.spec import Spec
+from casvit_mm.errors import InputError
+from casvit_mm.export.detectors import OneStage, TwoStage
+
+__all__ = ['Graph', 'build_graph']
+
+
+class Preprocess(nn.Module):
+    """From what the caller gives to what the backbone takes.
+
+    Args:
+        spec: Mean, deviation, channel order, and whether they are applied here.
+        divisor: The sides are padded to a multiple of it, below and on the right, with zeros as
+            mmdet pads.
+
+    Shape:
+        ``(B, 3, h, w)`` of any type ``-> (B, 3, H, W)`` float32.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: Spec, divisor: int) -> None:
+        super().__init__()
+        self.inside = spec.preprocess == 'inside'
+        self.rgb = spec.rgb
+        self.divisor = divisor
+        self.register_buffer('mean', torch.tensor(spec.mean).view(1, 3, 1, 1))
+        self.register_buffer('std', torch.tensor(spec.std).view(1, 3, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = image.float()
+        if self.inside:
+            x = torch.stack([x[:, 2], x[:, 1], x[:, 0]], 1) if self.rgb else x
+            x = (x - self.mean) / self.std
+        if self.divisor > 1:
+            height, width = x.shape[2:]
+            x = F.pad(x, (0, -width % self.divisor, 0, -height % self.divisor))
+        return x
+
+
+class Graph(nn.Module):
+    """A model to export.
+
+    Args:
+        preprocess: What comes before the backbone.
+        body: ``(B, 3, H, W)`` and the image's height and width to the outputs.
+        names: Of the outputs, in their order.
+        dtype: In which the networks compute; candidates and boxes stay float32.
+        stride: Of the coarsest map of the network, in pixels.
+
+    Shape:
+        ``(B, 3, h, w)`` -> dictionary of tensors that begin with ``B``.
+    """
+
+    def __init__(
+        self,
+        preprocess: Preprocess,
+        body: nn.Module,
+        names: tuple[str, ...],
+        dtype: torch.dtype,
+        stride: int,
+    ) -> None:
+        super().__init__()
+        self.preprocess = preprocess
+        self.body = body
+        self.names = names
+        self.dtype = dtype
+        self.stride = stride
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the outputs by name."""
+        height, width = image.shape[2:]
+        x = self.preprocess(image).to(self.dtype)
+        return dict(zip(self.names, self.body(x, height, width), strict=True))
+
+
+class _Backbone(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.network = model.backbone
+
+    def forward(self, x: Tensor, height: int, width: int) -> list[Tensor]:
+        return [feature.float() for feature in self.network(x)]
+
+
+class _Classifier(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.network = model
+
+    def forward(self, x: Tensor, height: int, width: int) -> list[Tensor]:
+        # Without samples, mode='tensor' is backbone, neck and head.
+        return [self.network(x, mode='tensor').float().softmax(-1)]
+
+
+class _Segmentor(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.network = model
+
+    def forward(self, x: Tensor, height: int, width: int) -> list[Tensor]:
+        return [self.network(x, mode='tensor').float()]
+
+
+def build_graph(cfg: Config, model: Any, spec: Spec, dtype: torch.dtype = torch.float32) -> Graph:
+    """Return the graph of a model in eval mode, with a copy of its weights.
+
+    This is the place for an inference form of the model: what is done to the copy here is in every
+    export.
+
+    Raises:
+        InputError: If the model has a part whose predictions cannot be expressed as a graph.
+    """
+    model = copy.deepcopy(model)
+    divisor = 1
+    strides = _strides(model.backbone)
+    body: nn.Module
+    if spec.task == 'backbone':
+        body = _Backbone(model)
+        names = tuple(f'stride{stride}' for stride in strides)
+    elif spec.task == 'classification':
+        body, names = _Classifier(model), ('scores',)
+    elif spec.task == 'segmentation':
+        _refuse_windows(cfg, model)
+        _keep_sizes_open(model)
+        body, names = _Segmentor(model), ('logits',)
+    else:
+        divisor = model.data_preprocessor.pad_size_divisor
+        two_stages = getattr(model, 'roi_head', None) is not None
+        body = TwoStage(model) if two_stages else OneStage(model)
+        names, strides = body.names, body.strides
+    return Graph(Preprocess(spec, divisor), body.to(dtype), names, dtype, max(strides)).eval()
+
+
+@torch.no_grad()
+def _strides(backbone: nn.Module) -> list[int]:
+    """Return how many pixels a place of each feature map of a backbone stands for."""
+    side = 128
+    return [side // features.shape[-1] for features in backbone(torch.zeros(1, 3, side, side))]
+
+
+def _keep_sizes_open(model: Any) -> None:
+    """Replace mmseg's enlarging layers, which make a plain number of the size, by torch's own."""
+    from mmseg.models.utils import Upsample
+
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, Upsample) and child.size is None:
+                same = nn.Upsample(None, child.scale_factor, child.mode, child.align_corners)
+                setattr(parent, name, same)
+
+
+def _refuse_windows(cfg: Config, model: Any) -> None:
+    if model.test_cfg.get('mode', 'whole') != 'whole':
+        raise InputError(
+            f'{cfg.filename}: model.test_cfg reads images by windows, which is a loop around the '
+            'network. Export with --cfg-options model.test_cfg.mode=whole, and cut the windows '
+            'yourself'
+        )
+    if model.data_preprocessor.test_cfg:
+        raise InputError(
+            f'{cfg.filename}: model.data_preprocessor.test_cfg pads images; an exported segmentor '
+            'takes them as they are. Use ResizeToMultiple in the test pipeline'
+        )

@@ -1,0 +1,170 @@
+"""A config and its checkpoint as a model to export, and what the exported file says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.model.utils import revert_sync_batchnorm
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+
+from casvit_mm.datasets.own_data import innermost_dataset, set_num_classes
+from casvit_mm.deploy.spec import Spec
+from casvit_mm.engine.preflight import check_backbone, read_config
+from casvit_mm.errors import InputError
+from casvit_mm.weight_files import class_names
+from casvit_mm.weights import check_fit, read_checkpoint
+
+__all__ = ['Loaded', 'load_model']
+
+_TASKS = {'mmdet': 'detection', 'mmseg': 'segmentation', 'mmpretrain': 'classification'}
+_WITHOUT_EFFECT = ('LoadAnnotations', 'PackDetInputs', 'PackSegInputs', 'PackInputs')
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model with its weights, in eval mode.
+
+    Attributes:
+        cfg: Its config.
+        model: The mm model.
+        spec: Task, classes and pre-processing; the rest at its defaults.
+        note: What the user should know of the weights or classes; empty if nothing.
+    """
+
+    cfg: Config
+    model: Any
+    spec: Spec
+    note: str
+
+
+def load_model(
+    config: str | Path, checkpoint: str | Path | None, cfg_options: dict[str, Any] | None
+) -> Loaded:
+    """Build a config's model with the weights of a checkpoint, or without any.
+
+    The number of classes follows from the names in the checkpoint.
+
+    Raises:
+        InputError: If the config or checkpoint is missing, they do not fit each other, or the test
+            pipeline holds a step that an exported file cannot describe.
+    """
+    cfg = read_config(config)
+    cfg.merge_from_dict(cfg_options or {})
+    task = _TASKS.get(cfg.get('default_scope', ''))
+    if task is None or 'model' not in cfg or 'test_dataloader' not in cfg:
+        raise InputError(
+            f'{config} is no config of mmdet, mmseg or mmpretrain with a model and a test '
+            'dataloader, which is what can be exported'
+        )
+    check_backbone(cfg)
+    init_default_scope(cfg.default_scope)
+    if 'backbone' in cfg.model:
+        cfg.model.backbone.init_cfg = None
+    content = read_checkpoint(checkpoint) if checkpoint else {}
+    names = class_names(content)
+    note = '' if checkpoint else 'no checkpoint: the exported weights are random, good for timing'
+    if names is None:
+        names = _config_classes(cfg)
+        if checkpoint:
+            note = f'{checkpoint} holds no class names; the {len(names)} of {config} are used'
+    set_num_classes(cfg, len(names))
+    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    if checkpoint:
+        model.load_state_dict(check_fit(model, content['state_dict'], checkpoint))
+    return Loaded(cfg, model.eval(), _describe(cfg, model, task, names), note)
+
+
+def _config_classes(cfg: Config) -> tuple[str, ...]:
+    dataset = innermost_dataset(cfg.test_dataloader)
+    default = getattr(DATASETS.get(dataset.type), 'METAINFO', {})
+    names = (dataset.get('metainfo') or {}).get('classes') or default.get('classes')
+    if not names:
+        raise InputError(
+            f'neither the checkpoint nor {cfg.filename} holds class names. Give them: '
+            '--cfg-options "test_dataloader.dataset.metainfo.classes=[first,second]"'
+        )
+    return tuple(names)
+
+
+def _describe(cfg: Config, model: Any, task: str, names: tuple[str, ...]) -> Spec:
+    preprocessor = model.data_preprocessor
+    if getattr(preprocessor, 'mean', None) is None:
+        raise InputError(f'{cfg.filename}: model.data_preprocessor has no mean and std')
+    settings = cfg.model.data_preprocessor
+    spec: dict[str, Any] = dict(
+        task=task,
+        classes=names,
+        steps=tuple(_steps(cfg)),
+        mean=tuple(preprocessor.mean.flatten().tolist()),
+        std=tuple(preprocessor.std.flatten().tolist()),
+        rgb=bool(settings.get('bgr_to_rgb') or settings.get('to_rgb')),
+    )
+    if task == 'detection':
+        test_cfg = model.test_cfg.get('rcnn', model.test_cfg)
+        spec.update(
+            score_thr=float(test_cfg.get('score_thr', 0.0)),
+            mask_thr=float(test_cfg.get('mask_thr_binary', 0.5)),
+        )
+    if task == 'segmentation':
+        head = model.decode_head
+        threshold = float(head.threshold) if head.out_channels == 1 else None
+        spec.update(align_corners=bool(head.align_corners), label_thr=threshold)
+    return Spec(**spec)
+
+
+def _steps(cfg: Config) -> list[dict[str, Any]]:
+    """Return what the test pipeline does to an image's size, as deploy.images.resize reads it."""
+    first, *pipeline = innermost_dataset(cfg.test_dataloader).pipeline
+    if _name(first) != 'LoadImageFromFile' or first.get('color_type', 'color') != 'color':
+        raise InputError(
+            f'{cfg.filename}: the test pipeline starts with {dict(first)}; an exported model reads '
+            "images itself, as LoadImageFromFile with color_type='color' does"
+        )
+    steps = []
+    for step in pipeline:
+        if _name(step) in _WITHOUT_EFFECT:
+            continue
+        described = _describe_step(step)
+        if described is None:
+            raise InputError(
+                f'{cfg.filename}: an exported file cannot describe the step {dict(step)} of the '
+                'test pipeline. Known are Resize, ResizeToMultiple, ResizeEdge with the short '
+                'edge, and CenterCrop, with bilinear or bicubic interpolation'
+            )
+        steps.append(described)
+    return steps
+
+
+def _name(step: ConfigDict) -> str:
+    return getattr(step.type, '__name__', str(step.type)).rpartition('.')[2]
+
+
+def _describe_step(step: ConfigDict) -> dict[str, Any] | None:
+    """Return one step of a pipeline by name and numbers; None if it is not known."""
+    method = step.get('interpolation') or 'bilinear'
+    library = {'cv2': '', 'pillow': 'pillow-'}.get(step.get('backend', 'cv2'))
+    if library is None or method not in ('bilinear', 'bicubic'):
+        return None
+    how = dict(interpolation=library + method)
+    kind = _name(step)
+    if kind == 'Resize' and 'scale' in step:
+        scale = _pair(step.scale)
+        if step.get('keep_ratio', False):
+            return dict(op='fit', scale=scale, **how)
+        return dict(op='stretch', size=scale[::-1], **how)
+    if kind == 'ResizeToMultiple':
+        return dict(op='multiple', divisor=step.get('size_divisor', 32), **how)
+    if kind == 'ResizeEdge' and step.get('edge', 'short') == 'short':
+        return dict(op='short_edge', size=step.scale, **how)
+    if kind == 'CenterCrop' and not step.get('auto_pad', False):
+        return dict(op='center_crop', size=_pair(step.crop_size)[::-1])
+    return None
+
+
+def _pair(value: Any) -> list[int]:
+    """Return width and height."""
+    return [value, value] if isinstance(value, int) else list(value)

@@ -1,0 +1,73 @@
+"""Tiny models of each task with arbitrary, reproducible predictions, for the tests of export."""
+
+from pathlib import Path
+
+import torch
+from conftest import ROOT, TINY_ARCH, randomize_norms
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from casvit_mm.datasets.own_data import set_num_classes
+
+CLASSES = ('disc', 'square', 'triangle')
+WIDTHS = list(TINY_ARCH['embed_dims'])
+
+CHANGES = {
+    'classification': {'model.head.in_channels': WIDTHS[-1]},
+    'segmentation': {
+        'model.neck': dict(in_channels=WIDTHS, out_channels=16),
+        'model.decode_head': dict(in_channels=[16] * 4, channels=16),
+    },
+    'retinanet': {
+        'model.neck': dict(in_channels=WIDTHS[1:], out_channels=32),
+        'model.bbox_head': dict(in_channels=32, feat_channels=32),
+        'model.test_cfg': dict(nms_pre=40, max_per_img=12, score_thr=0.3),
+    },
+    'maskrcnn': {
+        'model.neck': dict(in_channels=WIDTHS),
+        'model.test_cfg.rpn': dict(nms_pre=40, max_per_img=30),
+        'model.test_cfg.rcnn': dict(max_per_img=12, score_thr=0.3),
+    },
+}
+CONFIGS = {
+    'classification': 'casvit_xs_light',
+    'segmentation': 'semfpn_casvit_xs_light',
+    'retinanet': 'retinanet_casvit_xs_light',
+    'maskrcnn': 'maskrcnn_casvit_xs_shapes',
+}
+# Layers whose outputs decide on classes, and a deviation of their weights that spreads the scores
+# without bringing many to 1, where all are equal.
+DECIDING = {
+    'classification': ('head.fc', 0.5),
+    'segmentation': ('decode_head.conv_seg', 0.5),
+    'retinanet': ('bbox_head.retina_cls', 0.05),
+    'maskrcnn': ('roi_head.bbox_head.fc_cls', 0.5),
+}
+
+
+def write_model(folder: Path, kind: str) -> tuple[str, str]:
+    """Write a config and a checkpoint with random weights that depend on the image."""
+    cfg = Config.fromfile(ROOT / f'configs/{CONFIGS[kind]}.py')
+    cfg.merge_from_dict(
+        {'model.backbone': dict(arch=dict(_delete_=True, **TINY_ARCH), init_cfg=None)}
+    )
+    cfg.merge_from_dict(CHANGES[kind])
+    for step in cfg.test_dataloader.dataset.pipeline:
+        if step.type == 'Resize':
+            step.scale = (96, 96) if kind in ('retinanet', 'maskrcnn') else (192, 96)
+    set_num_classes(cfg, len(CLASSES))
+    config = str(folder / f'{kind}.py')
+    cfg.dump(config)
+
+    init_default_scope(cfg.default_scope)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    randomize_norms(model)
+    name, deviation = DECIDING[kind]
+    deciding = model.get_submodule(name)
+    torch.nn.init.normal_(deciding.weight, std=deviation)
+    torch.nn.init.zeros_(deciding.bias)
+    checkpoint = str(folder / f'{kind}.pth')
+    meta = dict(dataset_meta=dict(classes=list(CLASSES)))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), checkpoint)
+    return config, checkpoint
