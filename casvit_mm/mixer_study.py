@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 import math
 import platform
 import statistics
-import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from torch.profiler import profile
 from torch.utils.benchmark import Timer
 
+from casvit_mm.benchmark.cost import peak_of_call
 from casvit_mm.complexity import multiply_adds
 from casvit_mm.drawing import save_figure
 from casvit_mm.errors import InputError
@@ -90,31 +89,13 @@ def measure(
             for name, mixer in mixers.items():
                 plain = copy.deepcopy(mixer).to('meta')
                 costs[name]['multiply_adds'].append(multiply_adds(plain, x.to('meta')))
-                costs[name]['bytes'].append(_peak_bytes(mixer, x))
+                costs[name]['bytes'].append(peak_of_call(partial(mixer, x), device))
             for name, seconds in _latencies(mixers, x, rounds).items():
                 costs[name]['seconds'].append(seconds)
     tokens = [side**2 for side in sides]
     for cost in costs.values():
         cost['exponents'] = {figure: _exponent(tokens, cost[figure]) for figure in _UNITS}
     return costs
-
-
-def _peak_bytes(mixer: nn.Module, x: Tensor) -> int:
-    """Return the most memory that torch held for the forward pass beyond what was there before."""
-    if x.is_cuda:
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        mixer(x)
-        return torch.cuda.max_memory_allocated() - before
-    mixer(x)  # what is allocated once and for all
-    with profile(profile_memory=True) as profiler:
-        mixer(x)
-    with tempfile.TemporaryDirectory() as folder:
-        trace = Path(folder, 'trace.json')
-        profiler.export_chrome_trace(str(trace))
-        events = json.loads(trace.read_text())['traceEvents']
-    changes = [event['args']['Bytes'] for event in events if event['name'] == '[memory]']
-    return int(np.cumsum(changes).max())
 
 
 def _latencies(mixers: dict[str, nn.Module], x: Tensor, rounds: int) -> dict[str, float]:
