@@ -14,8 +14,8 @@ from rich.table import Table
 
 from casvit_mm.errors import InputError
 from casvit_mm.reporting import replacing
-from casvit_mm.weight_files import MODEL_ZOO, load_file
-from casvit_mm.zoo import FILES, RECIPES, WeightFile, in_words
+from casvit_mm.weight_files import load_file
+from casvit_mm.zoo import FILES, MODEL_ZOO, RECIPES, WeightFile, in_words
 
 __all__ = ['Downloaded', 'download', 'print_files']
 

@@ -8,8 +8,7 @@ from typing import Any
 import yaml
 
 from casvit_mm.complexity import Complexity
-from casvit_mm.weight_files import MODEL_ZOO
-from casvit_mm.zoo import CAS_VIT, RECIPES, Recipe, in_words
+from casvit_mm.zoo import CAS_VIT, MODEL_ZOO, RECIPES, Recipe, in_words
 
 __all__ = ['metafile', 'page']
 

@@ -25,17 +25,15 @@ from torch import Tensor
 
 from casvit_mm.errors import InputError
 from casvit_mm.weight_sources import local_file
+from casvit_mm.zoo import how_to_get
 
 __all__ = [
-    'MODEL_ZOO',
     'SAFETENSORS_META',
     'WEIGHT_SETS',
     'class_names',
     'load_file',
     'state_dict_of',
 ]
-
-MODEL_ZOO = 'https://github.com/Tianfang-Zhang/CAS-ViT/blob/main/MODEL_ZOO.md'
 
 # Entry of a safetensors file's metadata that holds what ``meta`` holds in a training file, as JSON.
 SAFETENSORS_META = 'casvit_mm.meta'
@@ -111,8 +109,7 @@ def load_file(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(
             f'file of weights {str(path)!r} does not exist.\n'
-            f'Published weights: {MODEL_ZOO}; place the file at that path, give another path, or '
-            'train without it: --from-scratch'
+            f'{how_to_get(str(path))}\nOr give another path, or train without: --from-scratch'
         )
     try:
         if path.suffix == '.safetensors':

@@ -1,6 +1,6 @@
 """The published files and figures, and what was measured here: one row per config.
 
-Links and figures are those of the authors' model zoo (:data:`casvit_mm.weight_files.MODEL_ZOO`).
+Links and figures are those of the authors' model zoo (:data:`MODEL_ZOO`).
 ``tools/model_zoo.py`` writes the metafile and docs/model_zoo.md from these tables.
 """
 
@@ -15,6 +15,7 @@ from casvit_mm.errors import InputError
 __all__ = [
     'CAS_VIT',
     'FILES',
+    'MODEL_ZOO',
     'RECIPES',
     'Measured',
     'Recipe',
@@ -104,6 +105,7 @@ def _published_files() -> Iterator[WeightFile]:
     )
 
 
+MODEL_ZOO = 'https://github.com/Tianfang-Zhang/CAS-ViT/blob/main/MODEL_ZOO.md'
 _COMMAND = 'python -m casvit_mm download_weights'
 FILES: dict[str, WeightFile] = {file.name: file for file in _published_files()}
 
