@@ -28,11 +28,11 @@ from casvit_mm.benchmark.plots import draw_accuracy, draw_growth
 from casvit_mm.benchmark.roofline import Piece, bytes_moved, shares
 from casvit_mm.benchmark.run import compare, lead_over_peers
 from casvit_mm.benchmark.subjects import find_subject
-from casvit_mm.benchmark.timing import Schedule, WallTimer, in_turn, speed_up, statistics
 from casvit_mm.benchmark.training import training_call
 from casvit_mm.complexity import multiply_adds
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT
+from casvit_mm.timing import Schedule, WallTimer, in_turn, speed_up, statistics
 
 CLASSIFIER = f"""
 default_scope = 'mmpretrain'

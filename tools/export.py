@@ -4,6 +4,7 @@
 python tools/export.py configs/maskrcnn_casvit_s_coco.py CKPT --format onnx --out model.onnx
 python tools/export.py CONFIG CKPT --format openvino --out model.xml --size 640x480 --bf16
 python tools/export.py CONFIG CKPT --format onnx --out model.onnx --int8 --calibrate photos/
+python tools/export.py CONFIG CKPT --format fastest --out model      # of ONNX and OpenVINO, here
 
 The file needs no mm package any more: from casvit_mm.deploy import load; load('model.onnx')(image)
 """
@@ -13,7 +14,7 @@ import argparse
 from mmengine.config import DictAction
 
 from casvit_mm.engine.distributed import cli
-from casvit_mm.export import FORMATS, export
+from casvit_mm.export import FORMATS, export, export_fastest
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,9 +24,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('config')
     parser.add_argument('checkpoint', nargs='?', help='random weights without it, for timing')
-    parser.add_argument('--format', required=True, choices=FORMATS)
+    parser.add_argument('--format', required=True, choices=[*FORMATS, 'fastest'])
     suffixes = ', '.join(kind.suffix for kind in FORMATS.values())
-    parser.add_argument('--out', required=True, metavar='FILE', help=f'ends in {suffixes}')
+    parser.add_argument(
+        '--out', required=True, metavar='FILE', help=f'ends in {suffixes}; of fastest: without'
+    )
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(
         '--size', metavar='WxH', help='fixed input size, batch 1 (a classifier: that of its crop)'
@@ -52,5 +55,20 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def main() -> None:
+    """Export, and print what was written."""
+    args = vars(parse_args())
+    if args['format'] != 'fastest':
+        print(export(**args))
+        return
+    out = args.pop('out')
+    del args['format']
+    print(
+        export_fastest(
+            lambda name, path: export(format=name, out=path, **args), out, args['precision']
+        )
+    )
+
+
 if __name__ == '__main__':
-    cli(lambda: print(export(**vars(parse_args()))))
+    cli(main)

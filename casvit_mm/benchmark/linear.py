@@ -12,8 +12,8 @@ import numpy as np
 from casvit_mm.benchmark.contestants import make_call
 from casvit_mm.benchmark.cost import peak_of_call
 from casvit_mm.benchmark.subjects import find_subject
-from casvit_mm.benchmark.timing import make_timer, statistics, time_calls
 from casvit_mm.errors import InputError
+from casvit_mm.timing import make_timer, statistics, time_calls
 
 if TYPE_CHECKING:
     from casvit_mm.benchmark.settings import Settings

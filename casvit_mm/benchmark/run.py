@@ -20,16 +20,16 @@ from casvit_mm.benchmark.peers import OURS, PEERS, peers_of
 from casvit_mm.benchmark.roofline import rooflines
 from casvit_mm.benchmark.settings import Settings
 from casvit_mm.benchmark.subjects import Subject, WholeModel, find_subject, official_subject
-from casvit_mm.benchmark.timing import (
+from casvit_mm.benchmark.training import training_call
+from casvit_mm.errors import InputError
+from casvit_mm.reporting import check_writable
+from casvit_mm.timing import (
     in_turn,
     make_timer,
     speed_up,
     statistics,
     time_calls,
 )
-from casvit_mm.benchmark.training import training_call
-from casvit_mm.errors import InputError
-from casvit_mm.reporting import check_writable
 
 __all__ = ['benchmark', 'compare', 'lead_over_peers']
 

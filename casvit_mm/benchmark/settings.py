@@ -12,8 +12,8 @@ from casvit_mm.benchmark.host import check_device
 from casvit_mm.benchmark.inputs import parse_size
 from casvit_mm.benchmark.linear import check_sizes
 from casvit_mm.benchmark.peers import OURS
-from casvit_mm.benchmark.timing import Schedule
 from casvit_mm.errors import InputError
+from casvit_mm.timing import Schedule
 
 __all__ = ['PRESETS', 'Settings']
 

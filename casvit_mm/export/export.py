@@ -8,10 +8,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from casvit_mm.deploy.engines import check_installed
@@ -26,7 +27,7 @@ from casvit_mm.export.images import images_in, sample_images
 from casvit_mm.export.loading import Loaded, load_model
 from casvit_mm.reporting import check_writable
 
-__all__ = ['Exported', 'export']
+__all__ = ['Exported', 'export', 'move']
 
 _COMPARED = 8  # images
 _CALIBRATED = 128
@@ -43,6 +44,7 @@ class Exported:
         outputs: Names of its outputs.
         comparison: With PyTorch; None where it cannot be run here.
         compared_on: Where the images of the comparison come from.
+        example: An input that was compared, ``(1, 3, H, W)``; None where nothing was.
         note: What the user should know; empty if nothing.
         seconds: That it took.
     """
@@ -52,6 +54,7 @@ class Exported:
     outputs: tuple[str, ...]
     comparison: Comparison | None
     compared_on: str
+    example: np.ndarray | None = field(repr=False)
     note: str
     seconds: float
 
@@ -127,13 +130,15 @@ def export(
         _write(kind, graph, spec, path)
         if precision == 'int8':
             _quantize(kind, path, spec, calibrate)
-        comparison, source = None, ''
+        comparison, source, example = None, '', None
         if kind.runs_here:
             with sample_images(loaded.cfg, images, _COMPARED) as (files, source):
-                comparison = compare(loaded.model, load(path, trusted=True), files)
+                predictor = load(path, trusted=True)
+                comparison = compare(loaded.model, predictor, files)
+                example = prepare_tensor(predictor.prepare(files[0]).pixels, spec)
             comparison.check(TOLERANCES[precision], precision)
     seconds = time.perf_counter() - start
-    return Exported(Path(out), spec, graph.names, comparison, source, loaded.note, seconds)
+    return Exported(Path(out), spec, graph.names, comparison, source, example, loaded.note, seconds)
 
 
 def _check_request(format: str, out: str, precision: str, calibrate: str | None) -> Format:
@@ -244,14 +249,15 @@ def _unfinished(out: Path, kind: Format) -> Iterator[Path]:
         path = Path(folder, out.name)
         try:
             yield path
-            _move(kind.files(path), kind.files(out))
+            move(kind.files(path), kind.files(out))
         except OSError as error:
             raise InputError(
                 f'cannot write {out}: {error.strerror}. Make room or name another place.'
             ) from error
 
 
-def _move(sources: Sequence[Path], targets: Sequence[Path]) -> None:
+def move(sources: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Put files and folders in the places of others."""
     for source, target in zip(sources, targets, strict=True):
         if target.is_dir():  # an older .mlpackage
             shutil.rmtree(target)
