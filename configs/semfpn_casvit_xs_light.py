@@ -44,8 +44,4 @@ param_scheduler = [
 ]
 train_cfg = dict(max_iters=1600, val_interval=400)
 default_hooks = dict(checkpoint=dict(interval=400))
-# The last steps of a short schedule scatter; the average is steadier.
-custom_hooks = [
-    dict(type='EMAHook', momentum=0.004, begin_iter=400, update_buffers=True, strict_load=True)
-]
 auto_scale_lr = dict(base_batch_size=8)
