@@ -109,9 +109,19 @@ def class_activation(
     label, target, boxes = _TARGETS[seen.spec.task](seen, found[0], index)
     if target is None:
         return Cam(label, how)
+    score = target(found[0])
+    if score.requires_grad:
+        modules = _telling_modules(stages, outputs, score, image.x)
+    elif method == 'eigencam':
+        modules = [stage.end for stage in stages]
+    else:
+        raise InputError(
+            f'--method {method}: the scores of {seen.name} have no gradient. Take --method '
+            'eigencam, which needs none'
+        )
     cam = getattr(pytorch_grad_cam, METHODS[method])(
         seen.model,
-        _telling_modules(stages, outputs, target(found[0]), image.x),
+        modules,
         reshape_transform=lambda value: _map_of_any(stages, value, image.x),
     )
     try:
@@ -120,6 +130,8 @@ def class_activation(
         # Not by its context manager, which would hide an IndexError.
         cam.activations_and_grads.release()
         seen.model.zero_grad()
+    if not heat.any():
+        return Cam(f'{label}\nno place speaks for it', how, None, boxes)
     height, width = image.pixels.shape[:2]
     return Cam(label, how, heat[:height, :width], boxes)
 

@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
-from casvit_mm.benchmark.subjects import Logits, WholeModel
+from casvit_mm.benchmark.subjects import Logits
 from casvit_mm.deploy.images import resize
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
 from casvit_mm.export.loading import load_model
 from casvit_mm.weight_files import class_names
-from casvit_mm.weights import check_fit, read_checkpoint
+from casvit_mm.weights import check_fit, compare, read_checkpoint
 
 __all__ = ['Prepared', 'SeenModel', 'see_config', 'see_named']
 
@@ -120,9 +120,9 @@ def see_config(
     if task == 'segmentation':
         divisor = (loaded.cfg.model.data_preprocessor.get('test_cfg') or {}).get('size_divisor', 1)
     if task == 'detection':
-        from mmdet.structures import DetDataSample
+        from casvit_mm.seeing.detectors import DifferentiableDetector
 
-        whole: nn.Module = WholeModel(model, DetDataSample)
+        whole: nn.Module = DifferentiableDetector(model)
     else:
         whole = Logits(model)
     name = Path(str(config)).stem
@@ -170,7 +170,10 @@ def _see_timm(
         if bias is not None and len(bias) != len(classes):
             model = timm.create_model(name, num_classes=len(bias))
             classes = tuple(f'class {index}' for index in range(len(bias)))
-        model.load_state_dict(check_fit(model, state, checkpoint, content.get('official_names')))
+        if hasattr(model, 'backbone'):  # CAS-ViT, whose files come in several forms
+            state = check_fit(model, state, checkpoint, content.get('official_names'))
+        compare(model.state_dict(), state, {}, checkpoint)
+        model.load_state_dict(state)
         classes = class_names(content) or classes
     data = resolve_model_data_config(model)
     height, width = data['input_size'][1:]

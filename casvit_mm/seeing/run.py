@@ -99,7 +99,7 @@ def visualize(
         run.add(file)
     run.finish()
     if run.unreadable:
-        raise InputError(f'{len(run.unreadable)} not read:\n' + '\n'.join(run.unreadable))
+        raise InputError(f'{len(run.unreadable)} image(s) not read:\n' + '\n'.join(run.unreadable))
     if no_gates and show is not None:
         check_gates(seen)
     return run.written
@@ -249,7 +249,7 @@ class _Run:
             rows.append((model.name, fields))
         number = len(self._field_inputs[0])
         title = (
-            f'Effective receptive field of the central unit, mean of {number} image(s); below each '
+            f'Effective receptive field of the central unit, mean of {number} image(s); above each '
             'the side of the smallest square with that share of the gradient'
         )
         self.written.append(draw_fields(rows, self._folder / 'fields.png', title))
