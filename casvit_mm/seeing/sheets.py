@@ -199,7 +199,7 @@ def draw_fields(rows: Sequence[tuple[str, Sequence[Field]]], out: Path, title: s
         dpi=100,
         layout='constrained',
     )
-    figure.suptitle('\n'.join(textwrap.wrap(title, 36 * columns)), fontsize=11)
+    figure.suptitle('\n'.join(textwrap.wrap(title, 32 * columns)), fontsize=11)
     norm = LogNorm(1e-4, 1, clip=True)
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for part, (name, fields) in zip(parts, rows, strict=True):
