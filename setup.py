@@ -76,6 +76,8 @@ setup(
         ],
         # tools/export.py: every format, int8, and the engines that tools/benchmark.py times.
         'export': ['onnx>=1.16', 'onnxruntime>=1.18', 'openvino>=2024.4', 'nncf', 'coremltools>=8'],
+        # tools/visualize.py: class activation maps.
+        'visualize': ['grad-cam>=1.5.5'],
         # casvit_mm.deploy alone: pip install --no-deps casvit_mm, and these.
         'deploy': ['numpy', 'opencv-python-headless', 'onnxruntime>=1.18'],
         'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', 'mypy', 'types-PyYAML'],

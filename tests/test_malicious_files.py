@@ -29,6 +29,7 @@ from casvit_mm.engine import evaluate, train
 from casvit_mm.export import export
 from casvit_mm.publish import publish
 from casvit_mm.safe_loading import load_from_safe_reader, read_files_safely
+from casvit_mm.seeing.models import see_config, see_named
 from casvit_mm.weight_files import load_file
 
 CONFIG = f"""
@@ -173,6 +174,10 @@ ENTRY_POINTS = {
         at.config, str(path), format='torch-export', out=str(at.folder / 'model.pt2')
     ),
     'tools/benchmark.py': lambda path, at: find_subject(at.config, checkpoint=str(path)).build(),
+    'tools/visualize.py': lambda path, at: see_config(at.config, path, 'cpu'),
+    'tools/visualize.py --beside': lambda path, at: see_named(
+        f'casvit_xs:{path}', ('a', 'b'), 'cpu'
+    ),
 }
 
 

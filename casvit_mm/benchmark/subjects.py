@@ -20,7 +20,7 @@ from casvit_mm.errors import InputError
 from casvit_mm.models import ARCHS, CASViT
 from casvit_mm.weights import check_fit, read_checkpoint
 
-__all__ = ['Subject', 'WholeModel', 'find_subject', 'official_subject']
+__all__ = ['Logits', 'Subject', 'WholeModel', 'find_subject', 'official_subject']
 
 _OURS = {f'casvit_{variant}': variant for variant in ARCHS}
 
@@ -48,7 +48,7 @@ class Subject:
     official: bool = False
 
 
-class _Logits(nn.Module):
+class Logits(nn.Module):
     """A classifier of mmpretrain as a function of the image alone.
 
     Shape:
@@ -165,7 +165,7 @@ def _classifier(variant: str) -> nn.Module:
     )
     neck = dict(type='GlobalAveragePooling')
     cfg = dict(type='ImageClassifier', backbone=backbone, neck=neck, head=head)
-    return _Logits(MODELS.build(cfg).eval())
+    return Logits(MODELS.build(cfg).eval())
 
 
 def _from_config(path: str, part: str, checkpoint: str | None) -> nn.Module:
@@ -196,4 +196,4 @@ def _from_config(path: str, part: str, checkpoint: str | None) -> nn.Module:
         from mmseg.structures import SegDataSample
 
         return WholeModel(model, SegDataSample)
-    return _Logits(model) if scope == 'mmpretrain' else model
+    return Logits(model) if scope == 'mmpretrain' else model

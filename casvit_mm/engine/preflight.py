@@ -7,8 +7,9 @@ import inspect
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
 
-from casvit_mm.config_files import config_path
+from casvit_mm.config_files import PREFIX, config_path
 from casvit_mm.datasets.coco import CocoSummary, check_coco
 from casvit_mm.datasets.layouts import LAYOUTS, describe_missing
 from casvit_mm.datasets.own_data import innermost_dataset, needs_masks
@@ -30,13 +31,23 @@ def read_config(path: str | Path) -> Config:
     """Read a config, and let nothing run what the files contain that it names.
 
     Args:
-        path: A path, or the name of one of ours, ``casvit_mm::NAME.py``.
+        path: A path, the name of one of ours, ``casvit_mm::NAME.py``, or of another framework's,
+            such as ``mmpretrain::resnet/resnet18_8xb32_in1k.py``.
 
     Raises:
         InputError: If there is no such file.
     """
     read_files_safely()
-    return Config.fromfile(config_path(path))
+    name = str(path)
+    if '::' not in name or name.startswith(PREFIX):
+        return Config.fromfile(config_path(path))
+    try:
+        return get_config(name)
+    except (AssertionError, ImportError, OSError, ValueError) as error:
+        raise InputError(
+            f'config {name} is not there; of another framework it is PACKAGE::FOLDER/NAME.py, such '
+            f'as mmpretrain::resnet/resnet18_8xb32_in1k.py ({error})'
+        ) from error
 
 
 def check_is_detector(cfg: Config) -> None:

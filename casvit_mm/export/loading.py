@@ -80,7 +80,9 @@ def load_model(
 
 def _config_classes(cfg: Config) -> tuple[str, ...]:
     dataset = innermost_dataset(cfg.test_dataloader)
-    default = getattr(DATASETS.get(dataset.type), 'METAINFO', {})
+    # Configs of mmpretrain name its data sets without the scope.
+    with DATASETS.switch_scope_and_registry(cfg.default_scope) as datasets:
+        default = getattr(datasets.get(dataset.type), 'METAINFO', {})
     names = (dataset.get('metainfo') or {}).get('classes') or default.get('classes')
     if not names:
         raise InputError(
