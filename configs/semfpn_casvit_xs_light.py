@@ -1,8 +1,8 @@
 """Semantic FPN with CAS-ViT-XS for a few hundred images on a small machine, trained from scratch.
 
-Images scaled to a short side of about 384 px, crops of 256 px; neck and head have 64 channels, since
-those of 256 cost several times as much as the backbone: one second per iteration of 8 crops on two
-CPU cores with ``--channels-last``. Meant for ``--from-scratch --data``.
+Images scaled to a short side of about 384 px, crops of 256 px; neck and head have 64 channels,
+since those of 256 cost several times as much as the backbone: one second per iteration of 8 crops
+on two CPU cores with ``--channels-last``. Meant for ``--from-scratch --data``.
 """
 
 _base_ = './semfpn_casvit_xs_ade20k.py'
