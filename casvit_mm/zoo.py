@@ -366,7 +366,7 @@ _SMALL: list[tuple[str, str, tuple[int, int], Measured]] = [
         'semfpn_casvit_xs_light',
         'Semantic FPN, light',
         (512, 384),
-        Measured('CamVid', {_MIOU: 51.0}, 'streets-from-scratch-on-two-cpu-cores'),
+        Measured('CamVid', {_MIOU: 49.2}, 'streets-from-scratch-on-two-cpu-cores'),
     ),
     (
         'maskrcnn_casvit_xs_shapes',
