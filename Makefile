@@ -1,6 +1,7 @@
 # make quickstart   install, then train and evaluate a small detector: three minutes on a CPU;
 #                   TASK=segmentation: a small segmentor
-# make test         install what is missing, then lint, types and tests
+# make test         install what is missing, then lint, types and tests, but for the slowest
+# make test-all     the slowest as well: five minutes more on two cores
 #
 # PYTHON=python3.12 picks the interpreter of .venv. TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # takes torch without CUDA, a tenth of the download. JOBS=8 tests in so many processes.
@@ -25,7 +26,7 @@ endif
 BIN := $(VENV)/bin
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: install quickstart test lint types clean
+.PHONY: install quickstart test test-all lint types clean
 
 install: $(VENV)/installed
 
@@ -48,9 +49,14 @@ $(VENV)/installed-tests: $(VENV)/installed
 quickstart: $(VENV)/installed
 	$(BIN)/python tools/quickstart.py --task $(TASK)
 
+# Files are spread over the processes; each process computes with one thread.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
 test: lint types
-	@# Files are spread over the processes; each process computes with one thread.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(PYTEST) -m 'not slow'
+
+test-all: lint types
+	$(PYTEST)
 
 lint: $(VENV)/installed-tests
 	$(BIN)/ruff check .

@@ -21,12 +21,12 @@ CHANGES = {
     'retinanet': {
         'model.neck': dict(in_channels=WIDTHS[1:], out_channels=32),
         'model.bbox_head': dict(in_channels=32, feat_channels=32),
-        'model.test_cfg': dict(nms_pre=40, max_per_img=12, score_thr=0.3),
+        'model.test_cfg': dict(nms_pre=40, max_per_img=150, score_thr=0.3),
     },
     'maskrcnn': {
         'model.neck': dict(in_channels=WIDTHS),
         'model.test_cfg.rpn': dict(nms_pre=40, max_per_img=30),
-        'model.test_cfg.rcnn': dict(max_per_img=12, score_thr=0.3),
+        'model.test_cfg.rcnn': dict(max_per_img=60, score_thr=0.3),
     },
 }
 CONFIGS = {

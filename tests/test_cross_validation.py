@@ -22,6 +22,7 @@ QUICK = {
 }
 
 
+@pytest.mark.slow
 def test_every_image_is_validated_once_and_the_figures_are_summarised(tmp_path):
     folder = generate_shapes(tmp_path / 'set', sizes=(6, 2, 2), side=64, seed=2).parent
     data = folder / 'folds.yaml'

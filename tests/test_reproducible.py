@@ -273,6 +273,7 @@ def test_a_process_group_that_is_told_to_end_saves_and_exits_with_143(
     assert_same_run(tmp_path, unbroken)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason='gloo, on a host without GPU')
 def test_two_processes_stop_together_and_go_on_to_the_weights_of_the_unbroken_run(
     config, shapes, tool, tmp_path
@@ -294,6 +295,7 @@ def test_two_processes_stop_together_and_go_on_to_the_weights_of_the_unbroken_ru
     assert_same_run(broken, whole)
 
 
+@pytest.mark.slow
 def test_training_by_iterations_goes_on_to_the_weights_of_the_unbroken_run(start, tmp_path):
     options = {
         'train_cfg': dict(_delete_=True, type='IterBasedTrainLoop', max_iters=7, val_interval=4),

@@ -262,6 +262,7 @@ def test_from_scratch_takes_a_backbone_that_has_no_norm_eval(shapes, tmp_path):
     assert type(runner.model.backbone).__name__ == 'TIMMBackbone'
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(shapes, tmp_path):
     common = dict(from_scratch=True, data=str(shapes), work_dir=str(tmp_path), deterministic=True)
     try:
@@ -272,6 +273,7 @@ def test_the_same_seed_gives_the_same_weights(shapes, tmp_path):
     assert not torch.equal(stems[0], stems[2])
 
 
+@pytest.mark.slow
 def test_mmdets_own_train_tool_runs_the_config_copied_to_the_work_dir(trained, tmp_path):
     tool = Path(importlib.util.find_spec('mmdet').origin).parent / '.mim/tools/train.py'
     if not tool.is_file():
@@ -291,6 +293,7 @@ def test_mmdets_own_train_tool_runs_the_config_copied_to_the_work_dir(trained, t
     assert (tmp_path / 'epoch_1.pth').is_file()
 
 
+@pytest.mark.slow
 def test_mmdets_own_test_tool_imports_after_the_operators_are_installed(tmp_path):
     if operator_source() == 'compiled':
         pytest.skip('this mmcv has the operators')

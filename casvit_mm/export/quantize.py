@@ -81,6 +81,10 @@ def quantize_openvino(path: Path, inputs: Sequence[np.ndarray]) -> None:
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(inputs),
         ignored_scope=nncf.IgnoredScope(patterns=list(_EXACT), validate=False),
+        # Seven bits for weights here as well.
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            overflow_fix=nncf.OverflowFix.ENABLE
+        ),
     )
     quantized.set_rt_info(text, KEY)
     with_rest = path.with_suffix('.int8.xml')  # the old weights are still mapped into memory
