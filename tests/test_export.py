@@ -13,7 +13,8 @@ pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 pytest.importorskip('mmpretrain')
 pytest.importorskip('onnxruntime')
-onnx = pytest.importorskip('onnx')
+pytest.importorskip('onnx')
+import onnx
 from export_models import CLASSES, write_model
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
