@@ -29,7 +29,11 @@ from casvit_mm.export.formats import FORMATS
 
 KINDS = ['classification', 'segmentation', 'retinanet', 'maskrcnn']
 PACKAGES = dict(onnx='onnxruntime', openvino='openvino', coreml='coremltools')
-FORMS = ['onnx', 'openvino', pytest.param('torch-export', marks=pytest.mark.slow)]
+# OpenVINO is tested below in lower precisions and as the fastest; all of it by make test-all.
+FORMS = [
+    'onnx',
+    *(pytest.param(form, marks=pytest.mark.slow) for form in ('openvino', 'torch-export')),
+]
 SUFFIX = {name: kind.suffix for name, kind in FORMATS.items()}
 load = partial(deploy.load, trusted=True)
 
@@ -210,7 +214,12 @@ def test_a_backbone_gives_a_feature_map_per_stage(written, form):
 
 @pytest.mark.parametrize(
     ('form', 'precision'),
-    [('onnx', 'fp16'), ('openvino', 'fp16'), ('openvino', 'bf16'), ('torch-export', 'bf16')],
+    [
+        ('onnx', 'fp16'),
+        ('openvino', 'fp16'),
+        ('openvino', 'bf16'),
+        pytest.param('torch-export', 'bf16', marks=pytest.mark.slow),
+    ],
 )
 def test_a_lower_precision_is_measured_and_said(written, form, precision):
     out, exported = written('segmentation', form, precision=precision)
