@@ -1,7 +1,7 @@
 # make quickstart   install, then train and evaluate a small detector: three minutes on a CPU;
 #                   TASK=segmentation: a small segmentor
 # make test         install what is missing, then lint, types and tests, but for the slowest
-# make test-all     the slowest as well: five minutes more on two cores
+# make test-all     the slowest as well
 #
 # PYTHON=python3.12 picks the interpreter of .venv. TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # takes torch without CUDA, a tenth of the download. JOBS=8 tests in so many processes.

@@ -3,11 +3,7 @@
 _base_ = './semfpn_casvit_xs_light.py'
 
 crop_size = (128, 128)
-model = dict(
-    data_preprocessor=dict(size=crop_size),
-    neck=dict(out_channels=64),
-    decode_head=dict(in_channels=[64, 64, 64, 64], channels=64),
-)
+model = dict(data_preprocessor=dict(size=crop_size))
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),

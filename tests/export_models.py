@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 from conftest import ROOT, TINY_ARCH, randomize_norms
 from mmengine.config import Config
@@ -43,6 +45,21 @@ DECIDING = {
     'retinanet': ('bbox_head.retina_cls', 0.05),
     'maskrcnn': ('roi_head.bbox_head.fc_cls', 0.5),
 }
+
+
+def random_image(height, width, seed=0):
+    """Smooth colours and noise, BGR."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(int)
+    return (image + rng.integers(-20, 20, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+def write_photos(folder: Path) -> Path:
+    """Fill a folder with images whose sizes differ."""
+    for number, size in enumerate([(90, 120), (130, 70), (64, 64)]):
+        cv2.imwrite(str(folder / f'{number}.png'), random_image(*size, seed=number))
+    return folder
 
 
 def write_model(folder: Path, kind: str) -> tuple[str, str]:

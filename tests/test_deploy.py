@@ -18,7 +18,7 @@ pytest.importorskip('mmpretrain')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')
 import onnx
-from export_models import CLASSES, write_model
+from export_models import CLASSES, random_image, write_model, write_photos
 from mmcv.transforms import Compose
 from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 from mmengine.config import Config
@@ -38,39 +38,26 @@ from casvit_mm.export.loading import _steps
 SPEC = Spec('detection', CLASSES, (), (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), True)
 
 
-def random_image(height, width, seed=0):
-    """Smooth colours and noise, BGR."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(int)
-    return (image + rng.integers(-20, 20, image.shape)).clip(0, 255).astype(np.uint8)
-
-
 @pytest.fixture(scope='module')
 def photos(tmp_path_factory):
-    """A folder of images whose sizes differ."""
-    folder = tmp_path_factory.mktemp('photos')
-    for number, size in enumerate([(90, 120), (130, 70), (64, 64)]):
-        cv2.imwrite(str(folder / f'{number}.png'), random_image(*size, seed=number))
-    return folder
+    return write_photos(tmp_path_factory.mktemp('photos'))
+
+
+def export_onnx(kind, folder, photos):
+    config, checkpoint = write_model(folder, kind)
+    path = folder / 'model.onnx'
+    export(config, checkpoint, format='onnx', out=str(path), images=str(photos))
+    return path
 
 
 @pytest.fixture(scope='module')
 def classifier(tmp_path_factory, photos):
-    folder = tmp_path_factory.mktemp('classifier')
-    config, checkpoint = write_model(folder, 'classification')
-    path = folder / 'model.onnx'
-    export(config, checkpoint, format='onnx', out=str(path), images=str(photos))
-    return path
+    return export_onnx('classification', tmp_path_factory.mktemp('classifier'), photos)
 
 
 @pytest.fixture(scope='module')
 def detector(tmp_path_factory, photos):
-    folder = tmp_path_factory.mktemp('detector')
-    config, checkpoint = write_model(folder, 'maskrcnn')
-    path = folder / 'model.onnx'
-    export(config, checkpoint, format='onnx', out=str(path), images=str(photos))
-    return path
+    return export_onnx('maskrcnn', tmp_path_factory.mktemp('detector'), photos)
 
 
 @pytest.mark.parametrize('method', ['bilinear', 'bicubic'])

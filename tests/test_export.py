@@ -4,7 +4,6 @@ import json
 import sys
 from functools import partial
 
-import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, run_command
@@ -15,10 +14,9 @@ pytest.importorskip('mmpretrain')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')
 import onnx
-from export_models import CLASSES, write_model
+from export_models import CLASSES, random_image, write_model, write_photos
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from test_deploy import random_image
 
 from casvit_mm import InputError, deploy
 from casvit_mm.export import compare as comparing
@@ -48,10 +46,7 @@ def models(tmp_path_factory):
 @pytest.fixture(scope='module')
 def photos(tmp_path_factory):
     """A folder of images whose sizes differ."""
-    folder = tmp_path_factory.mktemp('photos')
-    for number, size in enumerate([(90, 120), (130, 70), (64, 64)]):
-        cv2.imwrite(str(folder / f'{number}.png'), random_image(*size, seed=number))
-    return folder
+    return write_photos(tmp_path_factory.mktemp('photos'))
 
 
 @pytest.fixture

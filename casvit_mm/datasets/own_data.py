@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import DATASETS
 
 from casvit_mm.datasets.coco import CocoSummary, check_content
 from casvit_mm.datasets.defects import first_of
@@ -334,6 +335,29 @@ def innermost_dataset(loader: ConfigDict) -> ConfigDict:
     while 'dataset' in dataset:
         dataset = dataset.dataset
     return dataset
+
+
+def config_classes(cfg: Config, checkpoint: object) -> tuple[str, ...]:
+    """Return the class names of the config's test data, without reading it.
+
+    Args:
+        cfg: With a ``test_dataloader``.
+        checkpoint: What holds none, for the message.
+
+    Raises:
+        InputError: If the config holds none either.
+    """
+    dataset = innermost_dataset(cfg.test_dataloader)
+    # Configs of mmpretrain name its data sets without the scope.
+    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as datasets:
+        default = getattr(datasets.get(dataset.type), 'METAINFO', {})
+    names = (dataset.get('metainfo') or {}).get('classes') or default.get('classes')
+    if not names:
+        raise InputError(
+            f'neither {checkpoint} nor {cfg.filename} holds class names. Give them: '
+            '--cfg-options "test_dataloader.dataset.metainfo.classes=[first,second]"'
+        )
+    return tuple(names)
 
 
 def dicts_in(node: Any) -> Iterator[ConfigDict]:

@@ -9,14 +9,19 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from mmcv.transforms import Compose
-from mmdet.registry import DATASETS, MODELS
+from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import encode_mask_results
 from mmengine.config import Config
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 
-from casvit_mm.datasets.own_data import innermost_dataset, raise_max_dets, set_num_classes
+from casvit_mm.datasets.own_data import (
+    config_classes,
+    innermost_dataset,
+    raise_max_dets,
+    set_num_classes,
+)
 from casvit_mm.engine.preflight import check_backbone, check_is_detector, read_config
 from casvit_mm.errors import InputError
 from casvit_mm.weight_files import class_names
@@ -71,7 +76,7 @@ class Predictor:
         self.note = ''
         classes = class_names(content)
         if classes is None:
-            classes = _config_classes(cfg, checkpoint)
+            classes = config_classes(cfg, checkpoint)
             self.note = (
                 f'{checkpoint} holds no class names; the {len(classes)} of {config} are used '
                 f'({", ".join(classes[:3])}{", ..." if len(classes) > 3 else ""})'
@@ -208,19 +213,6 @@ def _load_config(path: str | Path, cfg_options: dict[str, Any] | None) -> Config
     if 'backbone' in cfg.model:
         cfg.model.backbone.init_cfg = None
     return cfg
-
-
-def _config_classes(cfg: Config, checkpoint: str | Path) -> tuple[str, ...]:
-    """Return the class names of the config's test data, without reading it."""
-    dataset = innermost_dataset(cfg.test_dataloader)
-    default = getattr(DATASETS.get(dataset.type), 'METAINFO', {})
-    classes = (dataset.get('metainfo') or {}).get('classes') or default.get('classes')
-    if not classes:
-        raise InputError(
-            f'neither {checkpoint} nor {cfg.filename} holds class names. Give them: '
-            '--cfg-options "test_dataloader.dataset.metainfo.classes=[first,second]"'
-        )
-    return tuple(classes)
 
 
 def _set_score_thr(node: dict[str, Any], score_thr: float) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from mmdet.models import FPN
 from mmdet.models.dense_heads.anchor_head import AnchorHead
 from mmdet.models.roi_heads.standard_roi_head import StandardRoIHead
 from mmdet.models.task_modules.coders.delta_xywh_bbox_coder import DeltaXYWHBBoxCoder
@@ -22,6 +21,7 @@ from torch.nn import functional as F
 from torchvision.ops import nms, roi_align
 
 from casvit_mm.errors import InputError
+from casvit_mm.export.networks import features_of, network_of
 
 __all__ = ['OneStage', 'TwoStage']
 
@@ -233,7 +233,7 @@ class OneStage(nn.Module):
         super().__init__()
         cfg = model.test_cfg
         self.strides = _strides(model.bbox_head)
-        self.network = nn.ModuleDict(_network(model))
+        self.network = nn.ModuleDict(network_of(model))
         self.head = model.bbox_head
         self.candidates = _DenseCandidates(model.bbox_head, cfg.nms_pre, by_level=False)
         thr = cfg.get('score_thr', 0.0)
@@ -242,7 +242,7 @@ class OneStage(nn.Module):
 
     def forward(self, x: Tensor, height: int, width: int) -> list[Tensor]:
         batch = x.shape[0]
-        maps = self.head(_features(self.network, x))
+        maps = self.head(features_of(self.network, x))
         if len(maps) != 2:
             raise _unknown('head', self.head)
         found = self.candidates(maps, height, width)
@@ -265,7 +265,7 @@ class TwoStage(nn.Module):
             raise _unknown('roi_head', roi_head)
         rpn, rcnn = model.test_cfg.rpn, model.test_cfg.rcnn
         self.strides = _strides(model.rpn_head)
-        self.network = nn.ModuleDict(_network(model))
+        self.network = nn.ModuleDict(network_of(model))
         self.rpn = model.rpn_head
         self.candidates = _DenseCandidates(model.rpn_head, rpn.nms_pre, by_level=True)
         min_side = rpn.get('min_bbox_size', -1)
@@ -284,7 +284,7 @@ class TwoStage(nn.Module):
 
     def forward(self, x: Tensor, height: int, width: int) -> list[Tensor]:
         batch = x.shape[0]
-        features = _features(self.network, x)
+        features = features_of(self.network, x)
         found = self.candidates(self.rpn(features), height, width)
         proposals, real = self.propose(found, batch, height, width)
         found = self._classify(features, proposals, real, height, width)
@@ -334,42 +334,6 @@ class TwoStage(nn.Module):
 
 def _strides(head: Any) -> list[int]:
     return [max(stride) for stride in head.prior_generator.strides]
-
-
-class _Halving(nn.Module):
-    """An FPN whose coarser levels are every other place of the last one.
-
-    mmdet takes them by a pooling of one place, whose size torch.export takes to be always even or
-    always odd.
-    """
-
-    def __init__(self, neck: FPN) -> None:
-        super().__init__()
-        self.more = neck.num_outs - (neck.backbone_end_level - neck.start_level)
-        neck.num_outs -= self.more
-        self.neck = neck
-
-    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        levels = list(self.neck(features))
-        for _ in range(self.more):
-            levels.append(levels[-1][..., ::2, ::2])
-        return tuple(levels)
-
-
-def _network(model: Any) -> dict[str, nn.Module]:
-    if not model.with_neck:
-        return dict(backbone=model.backbone)
-    neck = model.neck
-    if isinstance(neck, FPN) and not neck.add_extra_convs:
-        neck = _Halving(neck)
-    return dict(backbone=model.backbone, neck=neck)
-
-
-def _features(network: nn.ModuleDict, x: Tensor) -> tuple[Tensor, ...]:
-    features: Any = x
-    for module in network.values():
-        features = module(features)
-    return features
 
 
 def _real_rows(real: Tensor) -> Tensor:

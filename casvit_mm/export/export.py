@@ -159,7 +159,7 @@ def _check_request(format: str, out: str, precision: str, calibrate: str | None)
         )
     if calibrate is not None:
         images_in(calibrate, 1, '--calibrate')
-    for package in (*kind.packages, *(kind.quantize_packages if precision == 'int8' else ())):
+    for package in kind.needs(precision):
         check_installed(package, 'export')
     return kind
 

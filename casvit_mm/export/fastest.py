@@ -81,8 +81,8 @@ def export_fastest(
 
 def _possible(kind: Format, precision: str) -> bool:
     """Return whether a format has the precision and all it needs is installed."""
-    needed = [*kind.packages, *(kind.quantize_packages if precision == 'int8' else ())]
-    installed = all(importlib.util.find_spec(package) is not None for package in needed)
+    found = (importlib.util.find_spec(package) for package in kind.needs(precision))
+    installed = all(spec is not None for spec in found)
     return installed and precision in kind.precisions
 
 

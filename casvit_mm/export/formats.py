@@ -52,6 +52,10 @@ class Format:
     single_rows: bool = True
     runs_here: bool = True
 
+    def needs(self, precision: str) -> tuple[str, ...]:
+        """Return the packages that writing in a precision takes."""
+        return self.packages + (self.quantize_packages if precision == 'int8' else ())
+
     def files(self, path: Path) -> list[Path]:
         """Return what is written for ``path``, itself last."""
         if self.suffix == '.xml':

@@ -8,9 +8,9 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.model.utils import revert_sync_batchnorm
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import MODELS, init_default_scope
 
-from casvit_mm.datasets.own_data import innermost_dataset, set_num_classes
+from casvit_mm.datasets.own_data import config_classes, innermost_dataset, set_num_classes
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.engine.preflight import check_backbone, read_config
 from casvit_mm.errors import InputError
@@ -67,7 +67,7 @@ def load_model(
     names = class_names(content)
     note = '' if checkpoint else 'no checkpoint: the exported weights are random, good for timing'
     if names is None:
-        names = _config_classes(cfg)
+        names = config_classes(cfg, checkpoint or 'the checkpoint')
         if checkpoint:
             note = f'{checkpoint} holds no class names; the {len(names)} of {config} are used'
     set_num_classes(cfg, len(names))
@@ -76,20 +76,6 @@ def load_model(
     if checkpoint:
         model.load_state_dict(check_fit(model, content['state_dict'], checkpoint))
     return Loaded(cfg, model.eval(), _describe(cfg, model, task, names), note)
-
-
-def _config_classes(cfg: Config) -> tuple[str, ...]:
-    dataset = innermost_dataset(cfg.test_dataloader)
-    # Configs of mmpretrain name its data sets without the scope.
-    with DATASETS.switch_scope_and_registry(cfg.default_scope) as datasets:
-        default = getattr(datasets.get(dataset.type), 'METAINFO', {})
-    names = (dataset.get('metainfo') or {}).get('classes') or default.get('classes')
-    if not names:
-        raise InputError(
-            f'neither the checkpoint nor {cfg.filename} holds class names. Give them: '
-            '--cfg-options "test_dataloader.dataset.metainfo.classes=[first,second]"'
-        )
-    return tuple(names)
 
 
 def _describe(cfg: Config, model: Any, task: str, names: tuple[str, ...]) -> Spec:
