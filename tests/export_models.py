@@ -1,5 +1,6 @@
 """Tiny models of each task with arbitrary, reproducible predictions, for the tests of export."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -10,8 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from casvit_mm.datasets.own_data import set_num_classes
+from casvit_mm.datasets.shapes import CLASSES
 
-CLASSES = ('disc', 'square', 'triangle')
 WIDTHS = list(TINY_ARCH['embed_dims'])
 
 CHANGES = {
@@ -62,8 +63,8 @@ def write_photos(folder: Path) -> Path:
     return folder
 
 
-def write_model(folder: Path, kind: str) -> tuple[str, str]:
-    """Write a config and a checkpoint with random weights that depend on the image."""
+def write_model(folder: Path, kind: str, classes: Sequence[str] = CLASSES) -> tuple[str, str]:
+    """Write a config and a checkpoint of random weights whose predictions depend on the image."""
     cfg = Config.fromfile(ROOT / f'configs/{CONFIGS[kind]}.py')
     cfg.merge_from_dict(
         {'model.backbone': dict(arch=dict(_delete_=True, **TINY_ARCH), init_cfg=None)}
@@ -72,7 +73,7 @@ def write_model(folder: Path, kind: str) -> tuple[str, str]:
     for step in cfg.test_dataloader.dataset.pipeline:
         if step.type == 'Resize':
             step.scale = (96, 96) if kind in ('retinanet', 'maskrcnn') else (192, 96)
-    set_num_classes(cfg, len(CLASSES))
+    set_num_classes(cfg, len(classes))
     config = str(folder / f'{kind}.py')
     cfg.dump(config)
 
@@ -85,6 +86,6 @@ def write_model(folder: Path, kind: str) -> tuple[str, str]:
     torch.nn.init.normal_(deciding.weight, std=deviation)
     torch.nn.init.zeros_(deciding.bias)
     checkpoint = str(folder / f'{kind}.pth')
-    meta = dict(dataset_meta=dict(classes=list(CLASSES)))
+    meta = dict(dataset_meta=dict(classes=list(classes)))
     torch.save(dict(state_dict=model.state_dict(), meta=meta), checkpoint)
     return config, checkpoint

@@ -1,9 +1,10 @@
 #!/usr/bin/env python
-"""Evaluate a checkpoint of any task.
+"""Evaluate a checkpoint, or an exported file, of any task.
 
 python tools/test.py configs/maskrcnn_casvit_s_coco.py checkpoints/maskrcnn_casvit_s_coco.pth
 python tools/test.py CONFIG CKPT --data dataset.yaml --out figures.json --show-dir pictures
 python tools/test.py CONFIG CKPT --out-pred predictions.json --analysis errors
+python tools/test.py CONFIG model.onnx --data dataset.yaml
 python tools/test.py configs/semfpn_casvit_s_ade20k.py CKPT --out-pred labels --slide 512
 tools/dist_test.sh CONFIG CKPT 8
 """
@@ -22,7 +23,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config')
-    parser.add_argument('checkpoint')
+    parser.add_argument('checkpoint', help='or .onnx, .xml of tools/export.py')
     parser.add_argument('--work-dir', metavar='DIR', help='logs')
     parser.add_argument('--data', metavar='YAML', help='own data, see docs/own_data.md')
     parser.add_argument('--out', metavar='JSON', help='write the figures')

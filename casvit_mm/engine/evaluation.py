@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 
 from casvit_mm.engine.distributed import init_distributed, on_first_rank
+from casvit_mm.engine.exported import check_classes, exported_model, is_exported, read_spec
 from casvit_mm.engine.preflight import check_backbone
 from casvit_mm.engine.setup import build_runner, load_config
 from casvit_mm.engine.tasks import Wanted, task_of
@@ -35,7 +36,8 @@ def evaluate(
 
     Args:
         config: Config file.
-        checkpoint: File of weights, of our training runs or the authors'.
+        checkpoint: File of weights, of our training runs or the authors'; or ``.onnx`` or ``.xml``
+            of ``tools/export.py``, which its engine runs.
         work_dir: Folder for logs; ``work_dirs/<config>`` if None.
         data: ``dataset.yaml`` of own data; its test split, or val where it has none.
         out: JSON file for the figures, also those of each class and size.
@@ -66,12 +68,16 @@ def evaluate(
 
     init_distributed(cfg)
     on_first_rank(lambda: check_backbone(cfg))
-    content = load_file(checkpoint)
+    spec = read_spec(checkpoint, cfg, wanted) if is_exported(checkpoint) else None
+    classes = spec.classes if spec else class_names(load_file(checkpoint))
     if data is not None:
-        task.put_own_data(cfg, data, ('test',), class_names(content))
+        task.put_own_data(cfg, data, ('test',), classes)
     else:
         on_first_rank(lambda: task.check_datasets(cfg, ('test',)))
     task.ask_for(cfg, wanted)
+    if spec is not None:
+        check_classes(checkpoint, spec, cfg)
+        cfg.model, cfg.load_from = exported_model(checkpoint), None
     files, folders = {'--out': out}, {'--analysis': analysis, '--show-dir': show_dir}
     (files if task.PREDICTIONS_IN_ONE_FILE else folders)['--out-pred'] = out_pred
     on_first_rank(lambda: check_writable(files, folders))

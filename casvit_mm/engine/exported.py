@@ -1,0 +1,121 @@
+"""Evaluate a file of ``tools/export.py`` with the data and the metric of its config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
+from torch import Tensor, nn
+
+from casvit_mm.datasets.own_data import config_classes
+from casvit_mm.deploy import Classification, Detections, Segmentation, Spec, load
+from casvit_mm.deploy.engines import ENGINES
+from casvit_mm.engine.tasks import Wanted
+from casvit_mm.errors import InputError
+
+__all__ = ['ExportedModel', 'check_classes', 'exported_model', 'is_exported', 'read_spec']
+
+_TASKS = {'mmseg': 'segmentation', 'mmpretrain': 'classification'}
+
+
+@MODELS.register_module()
+class ExportedModel(BaseModel):
+    """A file of ``tools/export.py`` in the place of the model it was made from, to be evaluated.
+
+    It reads each image itself, by :mod:`casvit_mm.deploy`, as it will where it is deployed.
+
+    Args:
+        path: ``.onnx`` or ``.xml``.
+
+    Raises:
+        InputError: If the file cannot be loaded.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._predictor = load(path)
+        # MMEngine wraps the model of several processes, which wants a parameter.
+        self.unused = nn.Parameter(torch.zeros(()))
+
+    def test_step(self, data: dict[str, Any]) -> list[BaseDataElement]:
+        """Return the data samples of a batch with what the file predicts for their images."""
+        samples = data['data_samples']
+        for sample in samples:
+            _put_result(sample, self._predictor(sample.img_path))
+        return samples
+
+    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> None:
+        """Refuse: nothing of the file can be trained or called by tensors."""
+        raise NotImplementedError('an exported file predicts by test_step only')
+
+
+def _put_result(sample: Any, result: Any) -> None:
+    """Put a result into a data sample as the mm packages do."""
+    if isinstance(result, Detections):
+        fields = dict(bboxes=result.boxes, scores=result.scores, labels=result.labels)
+        if result.masks is not None:
+            fields['masks'] = result.masks
+        tensors = {name: torch.from_numpy(values) for name, values in fields.items()}
+        sample.pred_instances = InstanceData(**tensors)
+    elif isinstance(result, Segmentation):
+        labels = torch.from_numpy(result.labels.astype(np.int64))
+        sample.pred_sem_seg = PixelData(data=labels[None])
+    else:
+        assert isinstance(result, Classification)
+        scores = np.empty_like(result.scores)
+        scores[result.labels] = result.scores
+        sample.set_pred_score(torch.from_numpy(scores)).set_pred_label(int(result.labels[0]))
+
+
+def is_exported(path: str | Path) -> bool:
+    """Return whether a path is named as an exported file, and not as a checkpoint."""
+    return Path(path).suffix in (*ENGINES, '.mlpackage')
+
+
+def read_spec(path: str, cfg: Config, wanted: Wanted) -> Spec:
+    """Return what an exported file says of itself, and refuse what it cannot be used for.
+
+    Raises:
+        InputError: If the file cannot be loaded, is of another task than the config, or should
+            read images by windows.
+    """
+    if wanted.slide is not None:
+        raise InputError('--slide needs a checkpoint: an exported file reads an image whole')
+    spec = load(path).spec
+    task = _TASKS.get(cfg.get('default_scope'), 'detection')
+    if spec.task != task:
+        raise InputError(
+            f'{path} is for {spec.task}, and {cfg.filename} for {task}. Give the config that the '
+            'file was exported from; a backbone alone has nothing to evaluate'
+        )
+    return spec
+
+
+def check_classes(path: str, spec: Spec, cfg: Config) -> None:
+    """Refuse test data whose classes are not those of the file.
+
+    Raises:
+        InputError: Naming both.
+    """
+    classes = config_classes(cfg, path)
+    if classes != spec.classes:
+        raise InputError(
+            f'{path} knows {len(spec.classes)} classes ({_first(spec.classes)}), the test data of '
+            f'{cfg.filename} has {len(classes)} ({_first(classes)}). Give the data that the model '
+            'was trained on: --data dataset.yaml'
+        )
+
+
+def _first(names: tuple[str, ...], number: int = 5) -> str:
+    return ', '.join(names[:number]) + (', ...' if len(names) > number else '')
+
+
+def exported_model(path: str) -> dict[str, str]:
+    """Return the config of an exported file in the place of a model."""
+    return dict(type='ExportedModel', path=str(Path(path).resolve()))
