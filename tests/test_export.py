@@ -125,6 +125,7 @@ def test_places_without_an_object_have_score_0_and_label_minus_1(written, kind, 
     assert empty.any()
 
 
+@pytest.mark.slow
 def test_a_side_that_torch_export_does_not_take_is_padded_or_refused(written, photos):
     predictor = load(written('retinanet', 'torch-export')[0])
     assert predictor.prepare(photos / '0.png').pixels.shape == (129, 129, 3)
@@ -256,8 +257,15 @@ def test_a_classifier_has_the_size_of_its_crop_unless_it_is_left_open(written):
     assert load(written('classification', 'onnx', dynamic=True)[0]).spec.size is None
 
 
-@pytest.mark.parametrize('kind', ['classification', 'retinanet'])
-@pytest.mark.parametrize('precision', ['fp32', 'fp16'])
+@pytest.mark.parametrize(
+    ('kind', 'precision'),
+    [
+        ('classification', 'fp32'),
+        ('classification', 'fp16'),
+        pytest.param('retinanet', 'fp32', marks=pytest.mark.slow),
+        pytest.param('retinanet', 'fp16', marks=pytest.mark.slow),
+    ],
+)
 def test_a_core_ml_program_is_written_with_its_operators_and_marked(write, kind, precision):
     size = None if kind == 'classification' else '96x64'
     out, exported = write(kind, 'coreml', size=size, precision=precision)

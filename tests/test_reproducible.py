@@ -189,6 +189,7 @@ def test_sigterm_in_mid_epoch_then_resuming_gives_the_weights_of_the_unbroken_ru
     assert_same_run(tmp_path, unbroken)
 
 
+@pytest.mark.slow
 def test_sigterm_during_validation_then_resuming_validates_and_gives_the_same_run(
     unbroken, start, tmp_path
 ):
@@ -257,6 +258,7 @@ def wait_for(text: str, file: Path, process: subprocess.Popen) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_process_group_that_is_told_to_end_saves_and_exits_with_143(
     unbroken, config, shapes, start, tool, tmp_path
 ):
