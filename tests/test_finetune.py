@@ -211,6 +211,7 @@ def test_two_places_to_start_from_are_refused(config, other):
         train(config, finetune='a.pth', **other)
 
 
+@pytest.mark.slow
 def test_an_interrupted_fine_tuning_goes_on_by_the_same_command(
     config, trained, other_data, tmp_path
 ):
