@@ -143,8 +143,8 @@ def _refuse_programs(path: Path) -> None:
     with path.open('rb') as file:
         zipped = file.read(4) == b'PK\x03\x04'
     if zipped:
-        records = torch._C.PyTorchFileReader(str(path)).get_all_records()
-        kind = 'a TorchScript program' if 'constants.pkl' in records else None
+        reader: Any = torch._C.PyTorchFileReader(str(path))  # declared in part by torch 2.4
+        kind = 'a TorchScript program' if 'constants.pkl' in reader.get_all_records() else None
     else:
         kind = 'a tar archive of torch 0.1' if tarfile.is_tarfile(path) else None
     if kind:

@@ -95,11 +95,17 @@ def resize(image: np.ndarray, steps: Sequence[dict[str, Any]], fill: Sequence[in
         steps: The pipeline, see :data:`_STEPS`.
         fill: Colour of padding, BGR.
     """
-    original = image.shape[:2]
+    original = _size(image)
     covered = None
     for step in steps:
         image, covered = _STEPS[step['op']](image, step, fill)
-    return Resized(image, covered or image.shape[:2], original)
+    return Resized(image, covered or _size(image), original)
+
+
+def _size(image: np.ndarray) -> tuple[int, int]:
+    """Return height and width."""
+    height, width = image.shape[:2]
+    return height, width
 
 
 def enlarge_canvas(resized: Resized, least: int, fill: Sequence[int]) -> Resized:
@@ -131,7 +137,7 @@ def _letterbox(image: np.ndarray, step: dict[str, Any], fill: Sequence[int]) -> 
     factor = min(step['size'][0] / height, step['size'][1] / width)
     image = _scaled(image, height * factor, width * factor, step)
     height, width = step['size']
-    return _pad(image, height, width, fill), image.shape[:2]
+    return _pad(image, height, width, fill), _size(image)
 
 
 def _stretch(image: np.ndarray, step: dict[str, Any], fill: Sequence[int]) -> _Step:

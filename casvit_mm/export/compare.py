@@ -118,7 +118,8 @@ def _compare_image(
     """Return differences of outputs, agreement, its weight and the number of objects."""
     spec = predictor.spec
     resized = predictor.prepare(file)
-    whole = resized.pixels.shape[:2]
+    height, width = resized.pixels.shape[:2]
+    whole = (height, width)
     if resized.image_size != whole:
         # What is padded belongs to the image here: the mm packages do not know of it.
         resized = replace(resized, image_size=whole, original_size=whole)
