@@ -83,12 +83,15 @@ def measure(
         | {figure: [] for figure in _UNITS}
         for name, mixer in mixers.items()
     }
-    with torch.inference_mode():
+    for name, mixer in mixers.items():
+        plain = copy.deepcopy(mixer).to('meta')
+        costs[name]['multiply_adds'] = [
+            multiply_adds(plain, torch.empty(1, dim, side, side, device='meta')) for side in sides
+        ]
+    with torch.inference_mode():  # in which torch 2.4 counts no multiply-adds
         for side in sides:
             x = torch.rand(1, dim, side, side, device=device)
             for name, mixer in mixers.items():
-                plain = copy.deepcopy(mixer).to('meta')
-                costs[name]['multiply_adds'].append(multiply_adds(plain, x.to('meta')))
                 costs[name]['bytes'].append(peak_of_call(partial(mixer, x), device))
             for name, seconds in _latencies(mixers, x, rounds).items():
                 costs[name]['seconds'].append(seconds)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, free_port, run_command
 from PIL import Image
 
 pytest.importorskip('mmdet')
@@ -97,6 +97,32 @@ def test_the_predictions_are_those_of_the_checkpoint(evaluated):
             value = first[name]
             wanted = value if isinstance(value, str) else pytest.approx(value, abs=0.01)
             assert second[name] == wanted, name
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_figures_of_one(evaluated, tmp_path):
+    kind, (_, (figures, where)) = evaluated
+    if kind != 'segmentation':
+        pytest.skip('one task is enough')
+    folder = where.parent
+    result = run_command(
+        'tools/dist_test.sh',
+        folder / 'segmentation.py',
+        folder / 'model.onnx',
+        2,
+        '--data',
+        folder / 'data/dataset.yaml',
+        '--work-dir',
+        tmp_path / 'log',
+        '--out',
+        tmp_path / 'figures.json',
+        OMP_NUM_THREADS='1',
+        PORT=free_port(),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    together = json.loads((tmp_path / 'figures.json').read_text())
+    for name, value in figures.items():
+        assert together[name] == pytest.approx(value, abs=1e-6), name
 
 
 @pytest.fixture(scope='module')

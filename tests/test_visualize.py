@@ -318,7 +318,7 @@ def test_gates_of_another_mixer_are_refused_after_the_rest_is_drawn(written, pho
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(class_names=['lorry']), 'lorry: .* knows no such class; Known are disc, square'),
+        (dict(class_names=['lorry']), 'lorry: .* knows no such class; Known are circle, square'),
         (dict(class_names=['squares']), 'near: square'),
         (dict(stage=5), 'has the stages 1 to 4, with a stride of 4, 8, 16, 32 px'),
         (dict(stage=0), 'has the stages 1 to 4'),

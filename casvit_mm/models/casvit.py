@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from mmengine.registry import MODELS
+from mmengine.utils import digit_version
 from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -184,6 +185,12 @@ def _checkpointed(block: nn.Module, x: Tensor) -> Tensor:
         return nullcontext(), _without_running_stats(block)
 
     return checkpoint(block, x, use_reentrant=False, context_fn=contexts)
+
+
+if digit_version(torch.__version__) < digit_version('2.11'):
+    # Compiled by torch 2.4, they move twice; versions between the two were not tried. So the blocks
+    # that are checkpointed stay uncompiled there.
+    _checkpointed = torch.compiler.disable(_checkpointed)
 
 
 @MODELS.register_module()
