@@ -23,6 +23,7 @@ from casvit_mm.classification.analysis import (
     write_predictions,
 )
 from casvit_mm.classification.metric import ClassificationAccuracy
+from casvit_mm.engine.distributed import cli
 from casvit_mm.reporting import print_classification_metrics
 
 CLASSES = ('paper', 'glass', 'metal', 'cardboard', 'plastic', 'trash', 'never')
@@ -160,7 +161,12 @@ def test_images_that_pad_the_last_batch_are_counted_once():
 
 
 def evaluate_part(rank, port, folder):
-    """One of two processes: every other image, the first once more as padding."""
+    """One of two processes, which ends as those of our tools do."""
+    cli(lambda: evaluate_every_other(rank, port, folder))
+
+
+def evaluate_every_other(rank, port, folder):
+    """Evaluate a process's share of the images, the first once more as padding."""
     torch.distributed.init_process_group(
         'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
     )
@@ -172,7 +178,6 @@ def evaluate_part(rank, port, folder):
     torch.save(figures, f'{folder}/{rank}.pt')
     if rank == 0:
         write_predictions(f'{folder}/predictions.json', metric)
-    torch.distributed.destroy_process_group()
 
 
 def test_two_processes_give_the_figures_and_predictions_of_one(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from PIL import Image
 pytest.importorskip('mmseg')
 
 from casvit_mm import InputError
+from casvit_mm.engine.distributed import cli
 from casvit_mm.reporting import print_segmentation_metrics
 from casvit_mm.segmentation import SegmentationIoU
 from casvit_mm.segmentation.files import ImageFiles
@@ -131,7 +132,12 @@ def test_images_that_pad_the_last_batch_are_counted_once():
 
 
 def evaluate_part(rank, port, folder):
-    """One of two processes: every other image, the first once more as padding."""
+    """One of two processes, which ends as those of our tools do."""
+    cli(lambda: evaluate_every_other(rank, port, folder))
+
+
+def evaluate_every_other(rank, port, folder):
+    """Evaluate a process's share of the images, the first once more as padding."""
     torch.distributed.init_process_group(
         'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
     )
@@ -143,7 +149,6 @@ def evaluate_part(rank, port, folder):
     torch.save(figures, f'{folder}/{rank}.pt')
     if rank == 0:
         torch.save([image.path for image in metric.images], f'{folder}/images.pt')
-    torch.distributed.destroy_process_group()
 
 
 def test_two_processes_give_the_figures_of_one(tmp_path, monkeypatch):

@@ -112,9 +112,10 @@ def cli(main: Callable[[], object]) -> None:
 def _leave(status: int) -> NoReturn:
     """End a process of a group without the destructors of C++.
 
-    A process that ends with gloo's threads at work is aborted by chance (status -6), and models
-    keep the group alive after it was destroyed.
+    A process that ends with gloo's threads at work is aborted by chance (status -6). The group is
+    held: by chance torch 2.4 waits for ever in its destructor, for a thread that waits for the GIL.
     """
+    group = dist.group.WORLD  # noqa: F841
     dist.destroy_process_group()
     atexit._run_exitfuncs()
     sys.stdout.flush()
