@@ -364,6 +364,14 @@ def test_the_comparison_sees_a_wrong_detection(written, models, photos, monkeypa
         found.check(comparing.TOLERANCES['fp32'], 'fp32')
 
 
+def test_images_without_an_object_agree(written, models, photos):
+    predictor = load(written('maskrcnn', 'onnx')[0], score_thr=1.0)
+    model = load_model(*models['maskrcnn'], None).model
+    model.roi_head.test_cfg.score_thr = 1.0
+    found = compare(model, predictor, sorted(photos.iterdir()))
+    assert (found.objects, found.agreement) == (0, 1.0)
+
+
 def test_a_nan_is_no_agreement():
     found = Comparison(1, None, float('nan'), float('nan'), 1.0)
     with pytest.raises(InputError, match='not accurate enough'):

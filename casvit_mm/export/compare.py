@@ -237,7 +237,8 @@ def _box_overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def _mask_overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the intersection over union of masks; of two without a pixel it is one."""
-    flat = [masks.reshape(len(masks), -1).astype(np.float32) for masks in (first, second)]
+    pixels = first.shape[1] * first.shape[2]
+    flat = [masks.reshape(len(masks), pixels).astype(np.float32) for masks in (first, second)]
     common = flat[0] @ flat[1].T
     union = flat[0].sum(1)[:, None] + flat[1].sum(1) - common
     return np.where(union > 0, common / np.maximum(union, 1), 1.0)
