@@ -712,6 +712,7 @@ def run(*arguments):
     return run_command(sys.executable, 'tools/check_data.py', *arguments)
 
 
+@pytest.mark.slow
 def test_the_tool_ends_with_2_where_training_would_and_fix_mends_it(folder, tmp_path):
     edit(folder, lambda c: c['annotations'][1].update(category_id=9))
     out, clean = tmp_path / 'out', tmp_path / 'clean'

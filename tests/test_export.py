@@ -289,6 +289,7 @@ def fastest(models, photos, tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kept', ['onnx', 'openvino'])
 def test_the_fastest_format_is_kept_alone(fastest, monkeypatch, tmp_path, kept):
     pytest.importorskip('openvino')
@@ -303,6 +304,7 @@ def test_the_fastest_format_is_kept_alone(fastest, monkeypatch, tmp_path, kept):
     assert f'fastest on this machine: {kept} 1.0 ms' in str(found)
 
 
+@pytest.mark.slow
 def test_every_engine_that_is_there_is_timed(fastest):
     pytest.importorskip('openvino')
     found = fastest().milliseconds

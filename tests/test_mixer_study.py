@@ -110,6 +110,7 @@ def accuracies(tmp_path_factory):
     return arguments, options, compare_accuracies(*arguments, **options)
 
 
+@pytest.mark.slow
 def test_each_seed_is_trained_with_the_mixer(accuracies):
     (_, _, out), _, results = accuracies
     found = results['PoolingTokenMixer']
@@ -119,6 +120,7 @@ def test_each_seed_is_trained_with_the_mixer(accuracies):
     assert "token_mixer=dict(type='PoolingTokenMixer')" in config
 
 
+@pytest.mark.slow
 def test_the_comparison_is_written(accuracies):
     out = accuracies[0][2]
     assert json.loads((out / 'accuracy.json').read_text())['facts']['seeds'] == [0, 1]
@@ -126,12 +128,14 @@ def test_the_comparison_is_written(accuracies):
     assert Image.open(out / 'accuracy.png').width > 500
 
 
+@pytest.mark.slow
 def test_what_is_trained_is_not_trained_again(accuracies, monkeypatch):
     arguments, options, results = accuracies
     monkeypatch.setattr('multiprocessing.get_context', pytest.fail)
     assert compare_accuracies(*arguments, **options) == results
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_named_after_its_own_message(tmp_path):
     with pytest.raises(InputError, match='PoolingTokenMixer_0 failed, see above'):
         compare_accuracies(['PoolingTokenMixer'], 'nowhere.yaml', tmp_path, seeds=(0,))

@@ -132,6 +132,7 @@ def assert_same_run(work_dir: Path, unbroken: Path) -> None:
     assert names[0] == names[1]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(
     unbroken, start, tmp_path
 ):

@@ -225,6 +225,7 @@ def ready_runner(**arguments):
     return caught.value.args[0]
 
 
+@pytest.mark.slow
 def test_auto_scale_lr_scales_from_the_published_total_batch(shapes, tmp_path):
     common = dict(from_scratch=True, data=str(shapes), work_dir=str(tmp_path))
     plain = ready_runner(**common)
