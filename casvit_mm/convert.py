@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, first_names
 from casvit_mm.key_rules import (
     is_official,
     rename_official_keys,
@@ -52,14 +52,11 @@ class Converted:
 
     def __str__(self) -> str:
         names = self.classes or ()
-        more = ', ...' if len(names) > 5 else ''
         lines = [
             str(self.path),
             f'  {self.kind}, from {self.source}',
             f'  {WEIGHT_SETS[self.weights]} weights' if self.weights else '',
-            f'  {len(names)} classes: {", ".join(names[:5])}{more}'
-            if names
-            else '  no class names',
+            f'  {len(names)} classes: {first_names(names, 5)}' if names else '  no class names',
             '',
             str(self.report),
             f'\n{self.note}' if self.note else '',

@@ -1,6 +1,8 @@
-"""The one kind of error that is the user's to mend."""
+"""The one kind of error that is the user's to mend, and how its message lists names."""
 
-__all__ = ['InputError']
+from collections.abc import Sequence
+
+__all__ = ['InputError', 'first_names']
 
 
 class InputError(ValueError):
@@ -8,3 +10,8 @@ class InputError(ValueError):
 
     The command lines print the message without a traceback and exit with status 2.
     """
+
+
+def first_names(names: Sequence[str], number: int) -> str:
+    """Return the first ``number`` names with commas between them, and dots for the others."""
+    return ', '.join(names[:number]) + (', ...' if len(names) > number else '')

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, first_names
 from casvit_mm.reporting import replacing
 from casvit_mm.weight_files import (
     SAFETENSORS_META,
@@ -54,13 +54,12 @@ class Published:
     def __str__(self) -> str:
         kind = f'{WEIGHT_SETS[self.weights]} weights' if self.weights else 'weights'
         names = self.classes or ()
-        classes = f', {len(names)} classes: {", ".join(names[:5])}' if names else ', no class names'
+        shown = f'{len(names)} classes: {first_names(names, 5)}' if names else 'no class names'
         before, after = (path.stat().st_size / 1e6 for path in (self.source, self.path))
         return '\n'.join(
             [
                 f'{self.path}{"" if self.new else " (was there already, with the same content)"}',
-                f'  the {kind} of {self.source}: {self.tensors} tensors{classes}'
-                f'{", ..." if len(names) > 5 else ""}',
+                f'  the {kind} of {self.source}: {self.tensors} tensors, {shown}',
                 f'  {before:.1f} MB -> {after:.1f} MB',
                 f'  sha256 {self.sha256}',
                 'To start a training from its backbone:',

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, first_names
 from casvit_mm.key_rules import (
     KEY_RULES,
     as_classifier,
@@ -115,7 +115,7 @@ def _modules(keys: Iterable[str], limit: int = 4, depth: int = 9) -> str:
         modules = list(dict.fromkeys('.'.join(names[:parts_given]) for names in parts))
         if len(modules) <= limit:
             break
-    return ', '.join(modules[:limit]) + (', ...' if len(modules) > limit else '')
+    return first_names(modules, limit)
 
 
 def _grouped(keys: list[str], reasons: Mapping[str, str]) -> dict[str, list[str]]:

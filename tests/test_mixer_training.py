@@ -57,4 +57,4 @@ def test_the_loss_of_the_quickstarts_detector_falls(recipe, name):
         optimizer.step()
         losses.append(loss.item())
     # Single losses scatter, with the regions that are drawn and with the machine's rounding.
-    assert sum(losses[-3:]) / 3 < 0.85 * losses[0]
+    assert sum(losses[-3:]) / 3 < 0.8 * losses[0]

@@ -17,7 +17,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from casvit_mm.engine.preflight import read_config
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, first_names
 from casvit_mm.weight_sources import local_file
 from casvit_mm.weights import as_classifier, read_checkpoint
 
@@ -205,9 +205,7 @@ def _fill(model: nn.Module, path: str) -> None:
         'of another shape': [k for k in own if k in state and own[k].shape != state[k].shape],
     }
     misfits = [
-        f'  {len(keys)} {name}: {", ".join(keys[:3])}{", ..." if len(keys) > 3 else ""}'
-        for name, keys in groups.items()
-        if keys
+        f'  {len(keys)} {name}: {first_names(keys, 3)}' for name, keys in groups.items() if keys
     ]
     if misfits:
         matched = len(own) - len(groups['missing']) - len(groups['of another shape'])

@@ -12,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmpretrain.evaluation import ConfusionMatrix
 from mmpretrain.registry import METRICS
 
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, first_names
 
 __all__ = ['ClassificationAccuracy', 'ClassifiedImage', 'class_figures']
 
@@ -176,7 +176,7 @@ class ClassificationAccuracy(BaseMetric):
         if results and self._num_outputs != number:
             raise InputError(
                 f'the model tells {self._num_outputs} classes apart and the data has {number}: '
-                f'{", ".join(self.classes[:5])}{", ..." if number > 5 else ""}. Evaluate it on '
+                f'{first_names(self.classes, 5)}. Evaluate it on '
                 'data of the classes that it was trained on.'
             )
         for image in results:

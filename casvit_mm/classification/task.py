@@ -18,7 +18,7 @@ from casvit_mm.datasets.layouts import describe_missing
 from casvit_mm.datasets.own_data import innermost_dataset
 from casvit_mm.engine.distributed import on_first_rank
 from casvit_mm.engine.tasks import Wanted, describe_own_data, distinct_splits, require_metric
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, first_names
 from casvit_mm.reporting import print_classification_metrics, run_all, write_json
 
 __all__ = [
@@ -63,9 +63,7 @@ def put_own_data(
     images = {name: len(split.images) for name, split in distinct_splits(prepared).items()}
     remarks = {name: split.remarks for name, split in prepared.items()}
     first = prepared[splits[0]]
-    names = f'{len(first.classes)} classes: {", ".join(first.classes[:_LISTED])}'
-    if len(first.classes) > _LISTED:
-        names += ', ...'
+    names = f'{len(first.classes)} classes: {first_names(first.classes, _LISTED)}'
     return len(first.images), describe_own_data(described.path, images, names, remarks)
 
 

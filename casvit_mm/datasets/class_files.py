@@ -17,7 +17,7 @@ from casvit_mm.datasets.description import FoldSplit
 from casvit_mm.datasets.sources import find_files, read_list
 from casvit_mm.datasets.splitting import split_names
 from casvit_mm.datasets.voc import IMAGE_SUFFIXES
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, first_names
 
 __all__ = ['ClassImage', 'ClassListing', 'list_splits', 'quote_some']
 
@@ -59,8 +59,7 @@ class _Line(NamedTuple):
 
 def quote_some(names: list[str]) -> str:
     """Return the first names in quotation marks, and dots for the others."""
-    shown = ', '.join(map(repr, names[:_NAMED]))
-    return f'{shown}, ...' if len(names) > _NAMED else shown
+    return first_names([repr(name) for name in names], _NAMED)
 
 
 def list_splits(data: ClassData, splits: tuple[str, ...]) -> dict[str, ClassListing]:

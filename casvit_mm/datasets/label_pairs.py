@@ -16,7 +16,7 @@ from casvit_mm.datasets.label_data import (
 )
 from casvit_mm.datasets.sources import find_files, read_list, stem
 from casvit_mm.datasets.voc import IMAGE_SUFFIXES
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, first_names
 
 __all__ = ['LabelPair', 'find_pairs']
 
@@ -202,6 +202,4 @@ def _without_partner(source: LabelSource, files: _Files, where: str) -> Iterator
 
 
 def _names(paths: list[Path]) -> str:
-    return ', '.join(path.name for path in paths[:_NAMED]) + (
-        ', ...' if len(paths) > _NAMED else ''
-    )
+    return first_names([path.name for path in paths], _NAMED)

@@ -23,7 +23,7 @@ from casvit_mm.datasets.own_data import (
     set_num_classes,
 )
 from casvit_mm.engine.preflight import check_backbone, check_is_detector, read_config
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, first_names
 from casvit_mm.weight_files import class_names
 from casvit_mm.weights import check_fit, read_checkpoint
 
@@ -79,7 +79,7 @@ class Predictor:
             classes = config_classes(cfg, checkpoint)
             self.note = (
                 f'{checkpoint} holds no class names; the {len(classes)} of {config} are used '
-                f'({", ".join(classes[:3])}{", ..." if len(classes) > 3 else ""})'
+                f'({first_names(classes, 3)})'
             )
         self.classes = classes
         set_num_classes(cfg, len(classes))

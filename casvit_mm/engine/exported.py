@@ -16,12 +16,10 @@ from torch import Tensor, nn
 from casvit_mm.datasets.own_data import config_classes
 from casvit_mm.deploy import Classification, Detections, Segmentation, Spec, load
 from casvit_mm.deploy.engines import ENGINES
-from casvit_mm.engine.tasks import Wanted
-from casvit_mm.errors import InputError
+from casvit_mm.engine.tasks import TASK_OF_SCOPE, Wanted
+from casvit_mm.errors import InputError, first_names
 
 __all__ = ['ExportedModel', 'check_classes', 'exported_model', 'is_exported', 'read_spec']
-
-_TASKS = {'mmseg': 'segmentation', 'mmpretrain': 'classification'}
 
 
 @MODELS.register_module()
@@ -88,7 +86,7 @@ def read_spec(path: str, cfg: Config, wanted: Wanted) -> Spec:
     if wanted.slide is not None:
         raise InputError('--slide needs a checkpoint: an exported file reads an image whole')
     spec = load(path).spec
-    task = _TASKS.get(cfg.get('default_scope'), 'detection')
+    task = TASK_OF_SCOPE.get(cfg.get('default_scope'), 'detection')
     if spec.task != task:
         raise InputError(
             f'{path} is for {spec.task}, and {cfg.filename} for {task}. Give the config that the '
@@ -105,15 +103,12 @@ def check_classes(path: str, spec: Spec, cfg: Config) -> None:
     """
     classes = config_classes(cfg, path)
     if classes != spec.classes:
+        known, found = (first_names(names, 5) for names in (spec.classes, classes))
         raise InputError(
-            f'{path} knows {len(spec.classes)} classes ({_first(spec.classes)}), the test data of '
-            f'{cfg.filename} has {len(classes)} ({_first(classes)}). Give the data that the model '
-            'was trained on: --data dataset.yaml'
+            f'{path} knows {len(spec.classes)} classes ({known}), the test data of '
+            f'{cfg.filename} has {len(classes)} ({found}). Give the data that the model was '
+            'trained on: --data dataset.yaml'
         )
-
-
-def _first(names: tuple[str, ...], number: int = 5) -> str:
-    return ', '.join(names[:number]) + (', ...' if len(names) > number else '')
 
 
 def exported_model(path: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from casvit_mm.errors import InputError
 
 __all__ = [
+    'TASK_OF_SCOPE',
     'Task',
     'Wanted',
     'describe_own_data',
@@ -20,6 +21,9 @@ __all__ = [
     'require_metric',
     'task_of',
 ]
+
+# By the default scope of a config.
+TASK_OF_SCOPE = {'mmdet': 'detection', 'mmseg': 'segmentation', 'mmpretrain': 'classification'}
 
 S = TypeVar('S')
 

@@ -13,13 +13,13 @@ from mmengine.registry import MODELS, init_default_scope
 from casvit_mm.datasets.own_data import config_classes, innermost_dataset, set_num_classes
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.engine.preflight import check_backbone, read_config
+from casvit_mm.engine.tasks import TASK_OF_SCOPE
 from casvit_mm.errors import InputError
 from casvit_mm.weight_files import class_names
 from casvit_mm.weights import check_fit, read_checkpoint
 
 __all__ = ['Loaded', 'load_model']
 
-_TASKS = {'mmdet': 'detection', 'mmseg': 'segmentation', 'mmpretrain': 'classification'}
 _WITHOUT_EFFECT = ('LoadAnnotations', 'PackDetInputs', 'PackSegInputs', 'PackInputs')
 
 
@@ -53,7 +53,7 @@ def load_model(
     """
     cfg = read_config(config)
     cfg.merge_from_dict(cfg_options or {})
-    task = _TASKS.get(cfg.get('default_scope', ''))
+    task = TASK_OF_SCOPE.get(cfg.get('default_scope', ''))
     if task is None or 'model' not in cfg or 'test_dataloader' not in cfg:
         raise InputError(
             f'{config} is no config of mmdet, mmseg or mmpretrain with a model and a test '

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from casvit_mm.benchmark.subjects import Logits
 from casvit_mm.deploy.images import resize
 from casvit_mm.deploy.spec import Spec
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, first_names
 from casvit_mm.export.loading import load_model
 from casvit_mm.weight_files import class_names
 from casvit_mm.weights import check_fit, compare, read_checkpoint
@@ -90,9 +90,9 @@ class SeenModel:
             return classes.index(name)
         near = difflib.get_close_matches(name, classes, n=3)
         hint = f'near: {", ".join(near)}. ' if near else ''
-        known = ', '.join(classes[:20]) + (', ...' if len(classes) > 20 else '')
         raise InputError(
-            f'--class {name}: {self.name} knows no such class; {hint}Known are {known}'
+            f'--class {name}: {self.name} knows no such class; {hint}Known are '
+            f'{first_names(classes, 20)}'
         )
 
 

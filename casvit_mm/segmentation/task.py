@@ -17,7 +17,7 @@ from casvit_mm.datasets.layouts import describe_missing
 from casvit_mm.datasets.own_data import innermost_dataset
 from casvit_mm.engine.distributed import on_first_rank
 from casvit_mm.engine.tasks import Wanted, describe_own_data, distinct_splits, require_metric
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, first_names
 from casvit_mm.reporting import print_segmentation_metrics, run_all, write_json
 from casvit_mm.segmentation.analysis import write_analysis
 from casvit_mm.segmentation.hooks import SegmentationPicturesHook
@@ -73,7 +73,7 @@ def _check_folders(dataset: ConfigDict, where: str) -> None:
     if lonely:
         raise InputError(
             f'{len(lonely)} of {len(found)} images in {images} ({where}) have no label map in '
-            f'{labels}: {", ".join(lonely[:_NAMED])}{", ..." if len(lonely) > _NAMED else ""}'
+            f'{labels}: {first_names(lonely, _NAMED)}'
         )
 
 
