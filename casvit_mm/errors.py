@@ -1,8 +1,8 @@
-"""The one kind of error that is the user's to mend, and how its message lists names."""
+"""The errors that are the user's to mend, and how their messages list names."""
 
 from collections.abc import Sequence
 
-__all__ = ['InputError', 'first_names']
+__all__ = ['DivergedError', 'InputError', 'first_names']
 
 
 class InputError(ValueError):
@@ -10,6 +10,10 @@ class InputError(ValueError):
 
     The command lines print the message without a traceback and exit with status 2.
     """
+
+
+class DivergedError(InputError):
+    """A model that predicts no numbers, after a training that diverged."""
 
 
 def first_names(names: Sequence[str], number: int) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
@@ -19,7 +18,7 @@ from rich.table import Table
 from casvit_mm.drawing import save_figure
 from casvit_mm.engine import evaluate, train
 from casvit_mm.engine.distributed import cli
-from casvit_mm.errors import InputError
+from casvit_mm.errors import DivergedError, InputError
 from casvit_mm.mixer_study import publish_tables, short_name
 from casvit_mm.reporting import write_json
 
@@ -39,7 +38,8 @@ def compare_accuracies(
 
     Each run has a process of its own and is evaluated with its last checkpoint, on the test split
     or, where there is none, on val. What is done already, is not done again. Writes
-    ``accuracy.json``, ``accuracy.md`` and ``accuracy.png``.
+    ``accuracy.json``, ``accuracy.md`` and ``accuracy.png``. A run whose model predicts no numbers
+    at its end is told as diverged.
 
     Args:
         names: Registered mixers.
@@ -51,7 +51,7 @@ def compare_accuracies(
 
     Returns:
         By mixer ``parameters`` of the classifier, and ``top1`` and ``seconds``, lists over the
-        seeds.
+        seeds; ``top1`` is NaN where a run diverged.
 
     Raises:
         InputError: If a run failed or a file cannot be written.
@@ -92,7 +92,8 @@ def _run(
         process.join()
         if not result.is_file():
             raise InputError(f'{folder.name} failed, see above. The same command goes on there.')
-    return json.loads(result.read_text())
+    figures = json.loads(result.read_text())
+    return {**figures, 'top1': math.nan if figures['top1'] is None else figures['top1']}
 
 
 def _train_by_command(
@@ -114,25 +115,44 @@ def _train(config: str, data: str, folder: Path, seed: int, options: dict[str, A
         cfg_options=options,
     )
     seconds = time.perf_counter() - start
-    metrics = evaluate(
-        str(folder / Path(config).name),
-        runner.message_hub.get_info('last_ckpt'),
-        data=data,
-        work_dir=str(folder / 'test'),
-    )
+    try:
+        metrics = evaluate(
+            str(folder / Path(config).name),
+            runner.message_hub.get_info('last_ckpt'),
+            data=data,
+            work_dir=str(folder / 'test'),
+        )
+        top1 = metrics['accuracy/top1']
+    except DivergedError as error:
+        print(f'{folder.name}: {error}')
+        top1 = math.nan
     parameters = sum(p.numel() for p in runner.model.parameters())
-    figures = dict(top1=metrics['accuracy/top1'], seconds=seconds, parameters=parameters)
+    figures = dict(top1=top1, seconds=seconds, parameters=parameters)
     write_json(folder / 'result.json', figures)
 
 
-def _spread(values: Sequence[float]) -> float:
-    """Return the sample deviation; that of one value is unknown."""
-    return statistics.stdev(values) if len(values) > 1 else math.nan
+def _converged(top1: Sequence[float]) -> list[float]:
+    """Return the figures of the runs that have one."""
+    return [value for value in top1 if not math.isnan(value)]
+
+
+def _mean_and_spread(top1: Sequence[float]) -> str:
+    """Return the mean of the runs that converged and their sample deviation; one run has none."""
+    values = _converged(top1)
+    if not values:
+        return 'diverged'
+    mean = f'{statistics.fmean(values):.3f}'
+    return f'{mean} ± {statistics.stdev(values):.3f}' if len(values) > 1 else mean
 
 
 def _by_mean(results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """Return the results, the best mixer first."""
-    return sorted(results.items(), key=lambda item: -statistics.fmean(item[1]['top1']))
+
+    def mean(item: tuple[str, dict[str, Any]]) -> float:
+        values = _converged(item[1]['top1'])
+        return statistics.fmean(values) if values else 0
+
+    return sorted(results.items(), key=mean, reverse=True)
 
 
 def _accuracy_table(results: dict[str, dict[str, Any]], seeds: Sequence[int]) -> Table:
@@ -142,13 +162,12 @@ def _accuracy_table(results: dict[str, dict[str, Any]], seeds: Sequence[int]) ->
         table.add_column(column, justify='right', no_wrap=True)
     for name, result in _by_mean(results):
         top1 = result['top1']
-        spread = _spread(top1)
         table.add_row(
             short_name(name),
             f'{result["parameters"]:,}',
-            f'{np.mean(top1):.3f}' + ('' if math.isnan(spread) else f' ± {spread:.3f}'),
-            *(f'{value:.3f}' for value in top1),
-            f'{np.mean(result["seconds"]) / 60:.1f}',
+            _mean_and_spread(top1),
+            *('diverged' if math.isnan(value) else f'{value:.3f}' for value in top1),
+            f'{statistics.fmean(result["seconds"]) / 60:.1f}',
         )
     return table
 
@@ -159,8 +178,10 @@ def _draw_accuracies(results: dict[str, dict[str, Any]], out: Path, title: str) 
     figure = Figure(figsize=(8, 1.4 + 0.5 * len(rows)), dpi=110, layout='constrained')
     axis = figure.subplots()
     for row, (_, result) in enumerate(rows):
-        axis.plot(result['top1'], [row] * len(result['top1']), 'o', color='#0072B2', alpha=0.7)
-        axis.plot(np.mean(result['top1']), row, '|', color='black', markersize=20, mew=2)
+        values = _converged(result['top1'])
+        axis.plot(values, [row] * len(values), 'o', color='#0072B2', alpha=0.7)
+        if values:
+            axis.plot(statistics.fmean(values), row, '|', color='black', markersize=20, mew=2)
     axis.set_yticks(range(len(rows)), [short_name(name) for name, _ in rows])
     axis.invert_yaxis()
     axis.set(xlabel='top-1 (dots: seeds, bar: mean)', ylim=(len(rows) - 0.5, -0.5))

@@ -201,8 +201,8 @@ def test_a_label_beyond_the_classes_is_refused_with_its_file():
 
 
 def test_a_model_that_has_diverged_is_not_given_figures():
-    with pytest.raises(InputError, match='diverged'):
-        evaluated([sample([math.nan] * 3, 0)], 'abc')
+    with pytest.raises(InputError, match=r'1 of 2 images .* images/b\.jpg\. .*diverged'):
+        evaluated([sample([0, 0, 1], 0), sample([math.nan] * 3, 0, 'images/b.jpg')], 'abc')
 
 
 def test_images_without_classes_cannot_be_evaluated():

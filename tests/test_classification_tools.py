@@ -70,6 +70,14 @@ def test_two_processes_train_and_say_what_they_did(trained):
     assert 'learning rate 0.001 -> 0.00025: 8 images per step of the optimizer' in printed
 
 
+def test_the_lines_of_single_parameters_are_in_the_log_file_alone(trained):
+    work_dir, printed = trained
+    line = 'paramwise_options -- backbone.stem.0.bias:weight_decay=0.0'
+    assert any(line in log.read_text() for log in work_dir.glob('*/*.log'))
+    assert line not in printed
+    assert 'AdamW' in printed
+
+
 def test_the_loss_curve_shows_the_accuracy(trained, tmp_path):
     assert any('accuracy/top1' in entry for entry in read_scalars(trained[0]))
     picture = draw_loss_curve(trained[0], tmp_path / 'curve.png')

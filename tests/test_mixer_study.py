@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from PIL import Image
 from torch import nn
 
 pytest.importorskip('mmpretrain')
-from casvit_mm import InputError
+from casvit_mm import InputError, mixer_accuracy
 from casvit_mm.complexity import multiply_adds
 from casvit_mm.datasets.shapes import generate_shape_classes
+from casvit_mm.errors import DivergedError
 from casvit_mm.mixer_accuracy import compare_accuracies
 from casvit_mm.mixer_study import (
     _exponent,
@@ -133,6 +135,35 @@ def test_what_is_trained_is_not_trained_again(accuracies, monkeypatch):
     arguments, options, results = accuracies
     monkeypatch.setattr('multiprocessing.get_context', pytest.fail)
     assert compare_accuracies(*arguments, **options) == results
+
+
+def test_a_run_that_diverged_is_told_and_leaves_the_others_their_mean(tmp_path):
+    for seed, top1 in enumerate([None, 0.5, 0.7]):
+        run = tmp_path / f'runs/PoolingTokenMixer_{seed}/result.json'
+        run.parent.mkdir(parents=True)
+        run.write_text(json.dumps(dict(top1=top1, seconds=60, parameters=7)))
+    results = compare_accuracies(['PoolingTokenMixer'], 'unread.yaml', tmp_path)
+    assert math.isnan(results['PoolingTokenMixer']['top1'][0])
+    row = (tmp_path / 'accuracy.md').read_text().split('Pooling')[1]
+    assert [cell.strip() for cell in row.split('|')[2:6]] == [
+        '0.600 ± 0.141',
+        'diverged',
+        '0.500',
+        '0.700',
+    ]
+
+
+def test_scores_that_are_no_numbers_are_kept_as_a_run_that_diverged(tmp_path, monkeypatch):
+    def evaluate(*_, **__):
+        raise DivergedError('1 of 7 images')
+
+    hub = SimpleNamespace(get_info=lambda key: 'epoch_8.pth')
+    runner = SimpleNamespace(message_hub=hub, model=nn.Linear(2, 2))
+    monkeypatch.setattr(mixer_accuracy, 'train', lambda *_, **__: runner)
+    monkeypatch.setattr(mixer_accuracy, 'evaluate', evaluate)
+    mixer_accuracy._train('config.py', 'data.yaml', tmp_path, 0, {})
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert (result['top1'], result['parameters']) == (None, 6)
 
 
 @pytest.mark.slow

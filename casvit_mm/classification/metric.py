@@ -12,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmpretrain.evaluation import ConfusionMatrix
 from mmpretrain.registry import METRICS
 
-from casvit_mm.errors import InputError, first_names
+from casvit_mm.errors import DivergedError, InputError, first_names
 
 __all__ = ['ClassificationAccuracy', 'ClassifiedImage', 'class_figures']
 
@@ -126,7 +126,8 @@ class ClassificationAccuracy(BaseMetric):
         """Return the accuracies and the three means over the images of all ranks.
 
         Raises:
-            InputError: If model and data differ in their classes, or the scores are no numbers.
+            InputError: If model and data differ in their classes.
+            DivergedError: If the score of an image is no number.
         """
         names = (self.dataset_meta or {}).get('classes')
         self.classes = tuple(map(str, range(self._num_outputs)) if names is None else names)
@@ -185,10 +186,12 @@ class ClassificationAccuracy(BaseMetric):
                     f'{image.path}: its class is number {image.truth}, but there are only {number} '
                     'classes, counted from 0'
                 )
-        if np.isnan([image.score for image in results]).any():
-            raise InputError(
-                'the scores of the model are no numbers (NaN): its training has diverged. Train '
-                'with a lower learning rate, or evaluate an earlier checkpoint.'
+        lost = [image.path for image in results if np.isnan(image.score)]
+        if lost:
+            raise DivergedError(
+                f'the scores of {len(lost)} of {len(results)} images are no numbers (NaN): '
+                f'{first_names(lost, 3)}. The training of the model has diverged: train with a '
+                'lower learning rate, or evaluate an earlier checkpoint.'
             )
 
 

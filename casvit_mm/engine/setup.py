@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from mmengine.config import Config
@@ -51,6 +52,14 @@ def add_hook(cfg: Config, hook_type: str) -> None:
 def build_runner(cfg: Config, notes: list[str]) -> Runner:
     """Build the Runner, and log what was changed for the user."""
     runner = ChannelsLastRunner.from_cfg(cfg)
+    _shorten_terminal(runner.logger)
     for note in notes:
         runner.logger.info(note)
     return runner
+
+
+def _shorten_terminal(logger: logging.Logger) -> None:
+    """Leave MMEngine's line for each parameter without weight decay to the log file."""
+    for handler in logger.handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(lambda record: 'paramwise_options --' not in record.getMessage())

@@ -337,7 +337,11 @@ class FastformerAttention(nn.Module):
 
 @TOKEN_MIXERS.register_module()
 class FastformerTokenMixer(nn.Module):
-    """:class:`FastformerAttention` over all positions of a map.
+    """:class:`FastformerAttention` over all positions of a map, each normalised over its channels.
+
+    As in Fastformer and in ViT, whose blocks begin with a LayerNorm, and not only CAS-ViT's
+    BatchNorm before it: the attention is cubic in its input, and in eval mode a single bright
+    image would grow without bound from block to block.
 
     Args:
         dim: Number of channels.
@@ -352,10 +356,11 @@ class FastformerTokenMixer(nn.Module):
 
     def __init__(self, dim: int, num_heads: int = 4) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(dim)
         self.attention = FastformerAttention(dim, num_heads)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _to_map(self.attention(_to_tokens(x)), x)
+        return _to_map(self.attention(self.norm(_to_tokens(x))), x)
 
 
 @TOKEN_MIXERS.register_module()
