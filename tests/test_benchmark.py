@@ -592,7 +592,7 @@ def test_a_run_writes_table_and_figures(configs, tmp_path):
     pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
     pytest.importorskip('openvino')
-    names = ['eager', 'eager+amp', 'onnxruntime', 'openvino']
+    names = ['eager', 'eager+amp', 'onnxruntime', 'fused+openvino']
     options = dict(models=[configs['classifier']], forms=names, size=['64x32'], batch=[1, 2])
     benchmark(quick(**options, out=str(tmp_path)))
     written = json.loads((tmp_path / 'benchmark.json').read_text())

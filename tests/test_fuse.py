@@ -147,6 +147,29 @@ def test_fusing_in_float32_changes_nothing_above_rounding():
     assert_equal(fuse(model)(x), model(x), 1e-5)
 
 
+def test_the_gates_of_a_fused_backbone_need_no_convolution_of_their_own():
+    def gate_convolutions(model):
+        return [
+            name
+            for name, module in model.named_modules()
+            if '.gate_' in name and isinstance(module, nn.Conv2d) and module.groups == 1
+        ]
+
+    model = backbone()
+    fused = fuse(model)
+    assert gate_convolutions(model)
+    assert not gate_convolutions(fused)
+
+
+def test_an_exchanged_layer_of_a_gate_is_left_to_the_user():
+    model = backbone()
+    gate = model.stages[0][0].token_mixer.gate_q
+    gate[0].gate[3] = nn.utils.parametrizations.spectral_norm(gate[0].gate[3])
+    gate[1].gate[1] = nn.Conv2d(WIDTHS[0], WIDTHS[0], 1, bias=True).double()
+    model.eval()
+    assert_equal(fuse(model)(images()), model(images()))
+
+
 def test_the_given_model_stays_as_it_is():
     model = backbone()
     before = copy.deepcopy(model.state_dict())

@@ -165,7 +165,7 @@ def _classifier(variant: str) -> nn.Module:
     )
     neck = dict(type='GlobalAveragePooling')
     cfg = dict(type='ImageClassifier', backbone=backbone, neck=neck, head=head)
-    return Logits(MODELS.build(cfg).eval())
+    return Logits(MODELS.build(cfg)).eval()
 
 
 def _from_config(path: str, part: str, checkpoint: str | None) -> nn.Module:
@@ -182,12 +182,16 @@ def _from_config(path: str, part: str, checkpoint: str | None) -> nn.Module:
     init_default_scope(scope)
     if 'backbone' in cfg.model:
         cfg.model.backbone.init_cfg = None
-    model = revert_sync_batchnorm(MODELS.build(cfg.model)).eval()
+    model = revert_sync_batchnorm(MODELS.build(cfg.model))
     if checkpoint:
         content = read_checkpoint(checkpoint)
         model.load_state_dict(check_fit(model, content['state_dict'], checkpoint))
+    return _as_function(model, scope, part).eval()
+
+
+def _as_function(model: nn.Module, scope: str, part: str) -> nn.Module:
     if part == 'backbone':
-        return model.backbone
+        return model.backbone  # type: ignore[return-value]
     if scope == 'mmdet':
         from mmdet.structures import DetDataSample
 

@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from casvit_mm.errors import InputError
 from casvit_mm.models.backbone import Backbone
 from casvit_mm.models.folding import fold_sequential, is_foldable, norm_then_linear
-from casvit_mm.models.token_mixers import build_token_mixer
+from casvit_mm.models.token_mixers import ChannelGate, SpatialGate, build_token_mixer
 
 __all__ = ['ARCHS', 'CASViT', 'resolve_arch']
 
@@ -338,7 +338,7 @@ class CASViT(Backbone):
             InputError: If a BatchNorm cannot be folded, naming it.
         """
         for module in list(self.modules()):
-            if isinstance(module, CASViTBlock):
+            if isinstance(module, CASViTBlock | SpatialGate | ChannelGate):
                 module.fuse()
             elif isinstance(module, nn.Sequential):
                 fold_sequential(module)

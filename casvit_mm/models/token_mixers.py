@@ -17,9 +17,10 @@ from timm.models.mobilevit import LinearSelfAttention
 from timm.models.swiftformer import EfficientAdditiveAttention
 from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from casvit_mm.models.folding import norm_then_linear
+from casvit_mm.models.folding import is_plain_conv, norm_then_linear
 
 __all__ = [
     'TOKEN_MIXERS',
@@ -84,6 +85,44 @@ def _to_map(tokens: Tensor, like: Tensor) -> Tensor:
     return tokens.transpose(1, 2).reshape(like.shape)  # (B, N, C) -> (B, C, H, W)
 
 
+class _WeightedSum(nn.Module):
+    """A 1x1 convolution to one channel as product and sum, which a compiler joins to the rest.
+
+    Args:
+        conv: Without bias; its weight is shared.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight = conv.weight  # (1, C, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Mixed precision casts what a convolution reads, but not the factors of a product.
+        return (x * self.weight.to(x.dtype)).sum(1, keepdim=True)
+
+
+class _PositionLinear(nn.Module):
+    """A 1x1 convolution of a map of one position as the matrix product that it is.
+
+    Args:
+        conv: Without bias; its weight is shared.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight = conv.weight  # (C, C, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.flatten(1), self.weight.flatten(1))[..., None, None]
+
+
+def _exchange_conv(gate: nn.Sequential, index: int, layer: type[nn.Module]) -> None:
+    """Put ``layer`` in the place of the plain convolution without bias at ``index``."""
+    conv = gate[index]
+    if is_plain_conv(conv) and conv.bias is None:
+        gate[index] = layer(conv)
+
+
 class SpatialGate(nn.Module):
     """Weight each position by a sigmoid of its depthwise 3x3 neighbourhood.
 
@@ -109,6 +148,10 @@ class SpatialGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gate(x)
 
+    def fuse(self) -> None:
+        """Compute the weight of a position without a convolution of its own, in place."""
+        _exchange_conv(self.gate, 3, _WeightedSum)
+
 
 class ChannelGate(nn.Module):
     """Weight each channel by a sigmoid of a linear map of the mean over all positions.
@@ -132,6 +175,10 @@ class ChannelGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gate(x)
+
+    def fuse(self) -> None:
+        """Compute the weights of the channels by a matrix product, in place."""
+        _exchange_conv(self.gate, 1, _PositionLinear)
 
 
 @TOKEN_MIXERS.register_module()
