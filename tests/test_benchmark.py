@@ -196,6 +196,19 @@ def test_the_lead_is_over_the_fastest_peer_that_is_as_accurate():
     assert (lead['rival'], lead['faster']['median']) == ('rival', pytest.approx(1.4))
 
 
+def test_a_peer_whose_accuracy_needs_larger_images_is_followed_by_the_fastest_other():
+    entered = [contestant('casvit_m', top1=82.8)]
+    for name in ('mobilenetv4_conv_large', 'efficientformerv2_l', 'repvit_m2_3'):
+        entered.append(contestant(name, top1=PEERS[name].top1, peer=True))
+    seconds = np.array([10.0, 10.0, 15.0, 20.0])[:, None, None] * np.ones((4, 3, 2))
+    leads = lead_over_peers(compare(entered, seconds))
+    assert [(lead['rival'], lead['rival_pixels']) for lead in leads] == [
+        ('mobilenetv4_conv_large', 384),
+        ('efficientformerv2_l', 224),
+    ]
+    assert [lead['faster']['median'] for lead in leads] == pytest.approx([1.0, 1.5])
+
+
 def test_peers_count_in_the_same_form_only():
     entered = [
         contestant('casvit_xs', 'openvino', top1=78.3),

@@ -17,6 +17,7 @@ from casvit_mm.reporting import replacing, write_json
 __all__ = ['present']
 
 _WIDTH = 160  # columns of a table that goes into a file or pipe
+_MOST_NAMED = 4  # baselines that a remark lists by name
 
 
 @dataclass
@@ -155,7 +156,7 @@ def _lead_table(leads: Sequence[dict[str, Any]]) -> _Figures:
                 f'{faster["median"]:.2f}x',
                 f'{faster["q1"]:.2f}-{faster["q3"]:.2f}',
                 row['rival'],
-                f'{row["rival_top1"]:.1f}',
+                f'{row["rival_top1"]:.1f} at {row["rival_pixels"]} px',
             ]
         )
     return table
@@ -235,9 +236,10 @@ def _remarks(result: dict[str, Any]) -> Iterable[str]:
     )
     if 'rows' in result:
         than = list(dict.fromkeys(row['than'] for row in result['rows']))
+        baseline = ', '.join(than) if len(than) <= _MOST_NAMED else 'the first form of each model'
         yield (
             'faster: median, over the rounds, of the ratio within the round to '
-            f'{", ".join(than)}. Compare these: milliseconds change with what else runs here.'
+            f'{baseline}. Compare these: milliseconds change with what else runs here.'
         )
         yield 'GMAC: multiply-adds of convolutions and matrix products, per image.'
     if host['load'] is not None and host['load'] > 0.5 * host['cores']:
