@@ -24,7 +24,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('config')
     parser.add_argument('checkpoint', help='or .onnx, .xml of tools/export.py')
-    parser.add_argument('--work-dir', metavar='DIR', help='logs')
+    parser.add_argument(
+        '--work-dir', metavar='DIR', help="logs; default: test/ in the config's work dir"
+    )
     parser.add_argument('--data', metavar='YAML', help='own data, see docs/own_data.md')
     parser.add_argument('--out', metavar='JSON', help='write the figures')
     parser.add_argument(

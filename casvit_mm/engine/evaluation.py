@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from casvit_mm.engine.distributed import init_distributed, on_first_rank
@@ -38,7 +40,8 @@ def evaluate(
         config: Config file.
         checkpoint: File of weights, of our training runs or the authors'; or ``.onnx`` or ``.xml``
             of ``tools/export.py``, which its engine runs.
-        work_dir: Folder for logs; ``work_dirs/<config>`` if None.
+        work_dir: Folder for logs and the config as it ran; ``test`` in the work dir of the config
+            if None.
         data: ``dataset.yaml`` of own data; its test split, or val where it has none.
         out: JSON file for the figures, also those of each class and size.
         out_pred: JSON file for detections as COCO results, masks in ``<stem>.segm.json`` beside
@@ -58,6 +61,7 @@ def evaluate(
             result cannot be written, after the figures are printed and the others written.
     """
     cfg = load_config(config, cfg_options, launcher, work_dir)
+    cfg.work_dir = _own_folder(cfg, config, work_dir)
     if cfg.model.get('backbone', {}).get('init_cfg'):
         cfg.model.backbone.init_cfg = None
     cfg.load_from, cfg.resume = checkpoint, False
@@ -90,3 +94,11 @@ def evaluate(
         facts: dict[str, Any] = dict(config=config, checkpoint=checkpoint, seconds=seconds)
         task.report(runner, metrics, facts, wanted)
     return metrics
+
+
+def _own_folder(cfg: Config, config: str, work_dir: str | None) -> str:
+    """Return a folder where the Runner's copy of the config cannot replace that of the training."""
+    copied = Path(cfg.work_dir, Path(config).name)
+    if work_dir is not None and copied.resolve() != Path(config).resolve():
+        return cfg.work_dir
+    return str(Path(cfg.work_dir, 'test'))
