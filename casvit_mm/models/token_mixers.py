@@ -218,7 +218,10 @@ class AdditiveTokenMixer(nn.Module):
         self.proj = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).chunk(3, dim=1)
+        return self.mix(*self.qkv(x).chunk(3, dim=1))
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Weight the value by query and key, each ``(B, C, H, W)``."""
         return self.proj(self.dwconv(self.gate_q(q) + self.gate_k(k)) * v)
 
     def fuse_norm(self, norm: _BatchNorm) -> None:
