@@ -380,6 +380,17 @@ def test_a_file_that_disagrees_is_not_kept(write, monkeypatch, tmp_path):
     assert (tmp_path / 'model.onnx').read_text() == 'old'
 
 
+def test_detectors_with_random_weights_need_not_keep_the_same_objects(
+    models, photos, monkeypatch, tmp_path
+):
+    monkeypatch.setitem(comparing.TOLERANCES, 'fp32', Tolerance(difference=1e-4, agreement=1.1))
+    config, checkpoint = models['retinanet']
+    options = dict(format='onnx', out=str(tmp_path / 'model.onnx'), images=str(photos))
+    assert 'random' in export(config, None, **options).note
+    with pytest.raises(InputError, match='not accurate enough'):
+        export(config, checkpoint, **options)
+
+
 @pytest.mark.parametrize('change', ['shift', 'label', 'lost'])
 def test_the_comparison_sees_a_wrong_detection(written, models, photos, monkeypatch, change):
     predictor = load(written('maskrcnn', 'onnx')[0])

@@ -136,7 +136,11 @@ def export(
                 predictor = load(path, trusted=True)
                 comparison = compare(loaded.model, predictor, files)
                 example = prepare_tensor(predictor.prepare(files[0]).pixels, spec)
-            comparison.check(TOLERANCES[precision], precision)
+            tolerance = TOLERANCES[precision]
+            if checkpoint is None and spec.task == 'detection':
+                # Random weights score all places alike, so which of them are kept is rounding.
+                tolerance = replace(tolerance, agreement=0.0)
+            comparison.check(tolerance, precision)
     seconds = time.perf_counter() - start
     return Exported(Path(out), spec, graph.names, comparison, source, example, loaded.note, seconds)
 
