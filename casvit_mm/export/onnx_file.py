@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from casvit_mm.deploy.engines import require
 from casvit_mm.errors import InputError
+from casvit_mm.models.folding import is_plain_conv
 from casvit_mm.models.token_mixers import AdditiveTokenMixer
 
 __all__ = ['trace_to_onnx']
@@ -96,6 +97,6 @@ def _with_split_maps(module: nn.Module) -> nn.Module:
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             # Not a subclass, whose forward may be another, nor one whose map was exchanged.
-            if type(child) is AdditiveTokenMixer and type(child.qkv) is nn.Conv2d:
+            if type(child) is AdditiveTokenMixer and is_plain_conv(child.qkv):
                 setattr(parent, name, _SplitMixer(child))
     return module

@@ -218,7 +218,8 @@ class AdditiveTokenMixer(nn.Module):
         self.proj = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mix(*self.qkv(x).chunk(3, dim=1))
+        q, k, v = self.qkv(x).chunk(3, dim=1)  # by name, for torch.fx cannot unpack into a call
+        return self.mix(q, k, v)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Weight the value by query and key, each ``(B, C, H, W)``."""
