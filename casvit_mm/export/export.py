@@ -20,7 +20,7 @@ from casvit_mm.deploy.images import read_image, resize
 from casvit_mm.deploy.predictor import fill_colour, load, prepare_tensor, size_steps
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
-from casvit_mm.export.compare import TOLERANCES, Comparison, compare
+from casvit_mm.export.compare import TOLERANCES, Comparison, Tolerance, compare
 from casvit_mm.export.formats import FORMATS, Format
 from casvit_mm.export.graphs import Graph, build_graph
 from casvit_mm.export.images import images_in, sample_images
@@ -136,13 +136,17 @@ def export(
                 predictor = load(path, trusted=True)
                 comparison = compare(loaded.model, predictor, files)
                 example = prepare_tensor(predictor.prepare(files[0]).pixels, spec)
-            tolerance = TOLERANCES[precision]
-            if checkpoint is None and spec.task == 'detection':
-                # Random weights score all places alike, so which of them are kept is rounding.
-                tolerance = replace(tolerance, agreement=0.0)
-            comparison.check(tolerance, precision)
+            comparison.check(_tolerance(spec, trained=checkpoint is not None), precision)
     seconds = time.perf_counter() - start
     return Exported(Path(out), spec, graph.names, comparison, source, example, loaded.note, seconds)
+
+
+def _tolerance(spec: Spec, trained: bool) -> Tolerance:
+    tolerance = TOLERANCES[spec.precision]
+    if spec.task == 'detection' and not trained:
+        # Random weights score all places alike, so which of them are kept is rounding.
+        return replace(tolerance, agreement=0.0)
+    return tolerance
 
 
 def _check_request(format: str, out: str, precision: str, calibrate: str | None) -> Format:
