@@ -10,11 +10,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from casvit_mm.errors import InputError
+from casvit_mm.moved import keep_old_paths
 
 if TYPE_CHECKING:
-    from casvit_mm.fusion import fuse
     from casvit_mm.models import ARCHS, TOKEN_MIXERS, CASViT, FViT
-    from casvit_mm.weights import load_weights
+    from casvit_mm.models.fusion import fuse
+    from casvit_mm.weights.matching import load_weights
 
 __version__ = '0.1.0'
 
@@ -35,8 +36,8 @@ _HOMES = {
     'CASViT': 'casvit_mm.models',
     'FViT': 'casvit_mm.models',
     'TOKEN_MIXERS': 'casvit_mm.models',
-    'fuse': 'casvit_mm.fusion',
-    'load_weights': 'casvit_mm.weights',
+    'fuse': 'casvit_mm.models.fusion',
+    'load_weights': 'casvit_mm.weights.matching',
 }
 
 
@@ -50,8 +51,9 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
+keep_old_paths()
 if all(find_spec(package) is not None for package in ('torch', 'mmengine', 'timm')):
-    from casvit_mm.config_files import let_mmengine_find_configs
+    from casvit_mm.config.paths import let_mmengine_find_configs
     from casvit_mm.ops import lend_operators_to_mmcv
 
     # Before the models, whose imports may reach mmcv.

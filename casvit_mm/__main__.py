@@ -12,7 +12,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from casvit_mm.config_files import ROOT
+from casvit_mm.config.paths import ROOT
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ from torch.distributed import run
 from torch.distributed.elastic.multiprocessing import PContext, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from casvit_mm.engine.distributed import cli, too_few_gpus
+from casvit_mm.cli import cli
+from casvit_mm.distributed import too_few_gpus
 from casvit_mm.errors import InputError
 
 __all__ = ['check_launch', 'main']

@@ -6,11 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from conftest import ROOT, TINY_ARCH, randomize_norms
+from helpers import ROOT, TINY_ARCH, randomize_norms
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from casvit_mm.datasets.own_data import set_num_classes
+from casvit_mm.config.editing import set_num_classes
 from casvit_mm.datasets.shapes import CLASSES
 
 WIDTHS = list(TINY_ARCH['embed_dims'])

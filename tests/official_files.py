@@ -8,7 +8,7 @@ import functools
 from pathlib import Path
 
 import torch
-from conftest import ROOT, _draw, official_state_dict
+from helpers import ROOT, _draw, official_state_dict
 
 CLASSES = ('circle', 'square', 'triangle')
 LABELS = ('ground', *CLASSES)  # of the generated label maps

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 import torch
-from conftest import run_command
+from helpers import run_command
 
 from casvit_mm import InputError, ops
 from casvit_mm.ops import torchvision_ops

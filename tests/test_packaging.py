@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 from mmengine.config import Config
 
 from casvit_mm import InputError
-from casvit_mm.config_files import config_path
+from casvit_mm.config.paths import config_path
 
 IN_THE_WHEEL = """
 import json, sys

@@ -21,7 +21,7 @@ from casvit_mm.benchmark import Settings, benchmark
 from casvit_mm.benchmark.forms import PRECISIONS
 from casvit_mm.benchmark.peers import OURS
 from casvit_mm.benchmark.settings import PRESETS
-from casvit_mm.engine.distributed import cli
+from casvit_mm.cli import cli
 
 
 def parse_args() -> argparse.Namespace:

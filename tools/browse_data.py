@@ -8,8 +8,8 @@ Writes one picture per image and an overview, and prints what augmentation does 
 
 import argparse
 
-from casvit_mm.detection.browse import browse
-from casvit_mm.engine.distributed import cli
+from casvit_mm.cli import cli
+from casvit_mm.detection.data.browse import browse
 
 
 def parse_args() -> argparse.Namespace:

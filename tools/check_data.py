@@ -15,9 +15,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from casvit_mm.datasets.check import check_data
+from casvit_mm.cli import cli
 from casvit_mm.datasets.layouts import print_layout
-from casvit_mm.engine.distributed import cli
+from casvit_mm.engine.data_check import check_data
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ one that is missing, unexpected or of another shape is an error, and what is lef
 
 import argparse
 
-from casvit_mm.convert import convert
-from casvit_mm.engine.distributed import cli
-from casvit_mm.weight_files import WEIGHT_SETS
+from casvit_mm.cli import cli
+from casvit_mm.weights.reading import WEIGHT_SETS
+from casvit_mm.zoo.convert import convert
 
 
 def parse_args() -> argparse.Namespace:

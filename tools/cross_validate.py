@@ -11,8 +11,8 @@ import argparse
 
 from mmengine.config import DictAction
 
+from casvit_mm.cli import cli
 from casvit_mm.engine.cross_validation import cross_validate
-from casvit_mm.engine.distributed import cli
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,10 +13,10 @@ import argparse
 import sys
 from functools import partial
 
-from casvit_mm.download import download, print_files
-from casvit_mm.engine.distributed import cli
-from casvit_mm.reporting import run_all
-from casvit_mm.zoo import WeightFile, find_file
+from casvit_mm.cli import cli
+from casvit_mm.io import run_all
+from casvit_mm.weights.published import WeightFile, find_file
+from casvit_mm.zoo.download import download, print_files
 
 
 def main() -> None:

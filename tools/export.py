@@ -13,7 +13,7 @@ import argparse
 
 from mmengine.config import DictAction
 
-from casvit_mm.engine.distributed import cli
+from casvit_mm.cli import cli
 from casvit_mm.export import FORMATS, export, export_fastest
 
 

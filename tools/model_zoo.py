@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write configs/metafile.yml and docs/model_zoo.md from casvit_mm/zoo.py and the configs.
+"""Write configs/metafile.yml and docs/model_zoo.md from casvit_mm/zoo/recipes.py and the configs.
 
 python tools/model_zoo.py
 
@@ -10,12 +10,12 @@ import argparse
 
 from mmengine.config import Config
 
-from casvit_mm.complexity import count_complexity
-from casvit_mm.config_files import ROOT
-from casvit_mm.engine.distributed import cli
-from casvit_mm.model_index import metafile, page
-from casvit_mm.reporting import replacing
-from casvit_mm.zoo import RECIPES
+from casvit_mm.cli import cli
+from casvit_mm.config.paths import ROOT
+from casvit_mm.io import replacing
+from casvit_mm.models.complexity import count_complexity
+from casvit_mm.zoo.model_index import metafile, page
+from casvit_mm.zoo.recipes import RECIPES
 
 
 def main() -> None:

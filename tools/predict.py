@@ -12,8 +12,8 @@ import sys
 
 from mmengine.config import DictAction
 
-from casvit_mm.detection.predict import predict
-from casvit_mm.engine.distributed import cli
+from casvit_mm.cli import cli
+from casvit_mm.detection.prediction.files import predict
 
 
 def parse_args() -> argparse.Namespace:

@@ -11,9 +11,9 @@ and tools/test.py read. A training with EMA keeps two sets of weights; its avera
 
 import argparse
 
-from casvit_mm.engine.distributed import cli
-from casvit_mm.publish import FORMATS, publish
-from casvit_mm.weight_files import WEIGHT_SETS
+from casvit_mm.cli import cli
+from casvit_mm.weights.reading import WEIGHT_SETS
+from casvit_mm.zoo.publish import FORMATS, publish
 
 
 def parse_args() -> argparse.Namespace:

@@ -21,10 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from casvit_mm.cli import cli
 from casvit_mm.datasets.shapes import generate_shape_labels, generate_shapes
-from casvit_mm.engine.distributed import cli
-from casvit_mm.reporting import print_metrics, print_segmentation_metrics, write_json
-from casvit_mm.visualize import draw_loss_curve
+from casvit_mm.detection.evaluation.tables import print_metrics
+from casvit_mm.io import write_json
+from casvit_mm.plotting.training_curves import draw_loss_curve
+from casvit_mm.segmentation.evaluation.tables import print_segmentation_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRESS = re.compile(r'INFO - ((?:Epoch\(train\)|Iter\(train\)|own data|--from-scratch).*)')

@@ -13,9 +13,9 @@ import argparse
 import torch
 from mmengine.config import DictAction
 
-from casvit_mm.engine.distributed import cli
-from casvit_mm.mixer_accuracy import compare_accuracies
-from casvit_mm.mixer_study import SIDES, compare_costs, mixer_names
+from casvit_mm.benchmark.mixer_accuracy import compare_accuracies
+from casvit_mm.benchmark.mixer_costs import SIDES, compare_costs, mixer_names
+from casvit_mm.cli import cli
 
 
 def parse_args() -> argparse.Namespace:

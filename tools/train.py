@@ -12,8 +12,8 @@ import argparse
 
 from mmengine.config import DictAction
 
+from casvit_mm.cli import cli
 from casvit_mm.engine import train
-from casvit_mm.engine.distributed import cli
 
 
 def parse_args() -> argparse.Namespace:

@@ -12,9 +12,9 @@ import argparse
 
 from mmengine.config import DictAction
 
-from casvit_mm.engine.distributed import cli
-from casvit_mm.seeing.cams import METHODS
-from casvit_mm.seeing.run import KINDS, visualize
+from casvit_mm.cli import cli
+from casvit_mm.visualization.cams import METHODS
+from casvit_mm.visualization.run import KINDS, visualize
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from casvit_mm.benchmark.subjects import WholeModel
+from casvit_mm.benchmark.model_specs import WholeModel
 from casvit_mm.engine.speed import check_compiler
 from casvit_mm.errors import InputError
 

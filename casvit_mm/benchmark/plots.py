@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from casvit_mm.benchmark.linear import SMALLEST
+from casvit_mm.benchmark.inputs import SMALLEST
 from casvit_mm.benchmark.peers import OURS, PEERS
-from casvit_mm.drawing import save_figure
+from casvit_mm.plotting.figures import save_figure
 
 __all__ = ['draw_accuracy', 'draw_growth']
 
@@ -131,7 +131,7 @@ def draw_growth(curves: Sequence[dict[str, Any]], out: Path) -> Path:
     """Draw time and memory over the number of pixels, both axes logarithmic.
 
     Args:
-        curves: Of :func:`casvit_mm.benchmark.linear.growth`.
+        curves: Of :func:`casvit_mm.benchmark.scaling.growth`.
         out: PNG file to write.
 
     Raises:

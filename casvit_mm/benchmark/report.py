@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from casvit_mm.benchmark.plots import draw_accuracy, draw_growth
-from casvit_mm.reporting import replacing, write_json
+from casvit_mm.io import replacing, write_json
 
 __all__ = ['present']
 

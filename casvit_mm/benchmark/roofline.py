@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from casvit_mm.benchmark.contestants import Host, in_form
+from casvit_mm.benchmark.cases import Host, in_form
 from casvit_mm.benchmark.cost import count_parameters
 from casvit_mm.benchmark.forms import Form, as_input
 from casvit_mm.benchmark.inputs import normalise, pixels
-from casvit_mm.benchmark.subjects import Subject, find_subject
-from casvit_mm.complexity import multiply_adds
+from casvit_mm.benchmark.model_specs import Subject, find_subject
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT
+from casvit_mm.models.complexity import multiply_adds
 from casvit_mm.timing import make_timer, time_calls
 
 if TYPE_CHECKING:

@@ -11,25 +11,19 @@ import numpy as np
 import torch
 
 from casvit_mm.benchmark import report
-from casvit_mm.benchmark.contestants import Contestant, enter, enter_file, make_call
+from casvit_mm.benchmark.cases import Contestant, enter, enter_file, make_call
 from casvit_mm.benchmark.forms import check_form
 from casvit_mm.benchmark.host import facts
-from casvit_mm.benchmark.linear import growth
+from casvit_mm.benchmark.model_specs import Subject, WholeModel, find_subject, official_subject
 from casvit_mm.benchmark.parts import time_parts
 from casvit_mm.benchmark.peers import OURS, PEERS, peers_of
 from casvit_mm.benchmark.roofline import rooflines
+from casvit_mm.benchmark.scaling import growth
 from casvit_mm.benchmark.settings import Settings
-from casvit_mm.benchmark.subjects import Subject, WholeModel, find_subject, official_subject
 from casvit_mm.benchmark.training import training_call
 from casvit_mm.errors import InputError
-from casvit_mm.reporting import check_writable
-from casvit_mm.timing import (
-    in_turn,
-    make_timer,
-    speed_up,
-    statistics,
-    time_calls,
-)
+from casvit_mm.io import check_writable
+from casvit_mm.timing import in_turn, make_timer, speed_up, statistics, time_calls
 
 __all__ = ['benchmark', 'compare', 'lead_over_peers']
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from casvit_mm.benchmark.contestants import Host
+from casvit_mm.benchmark.cases import Host
 from casvit_mm.benchmark.forms import Form
 from casvit_mm.benchmark.host import check_device
-from casvit_mm.benchmark.inputs import parse_size
-from casvit_mm.benchmark.linear import check_sizes
+from casvit_mm.benchmark.inputs import check_sizes, parse_size
 from casvit_mm.benchmark.peers import OURS
 from casvit_mm.errors import InputError
 from casvit_mm.timing import Schedule
@@ -44,7 +43,7 @@ class Settings:
     """The options of ``tools/benchmark.py``, as read from its command line.
 
     Attributes:
-        models: Names of models; see :func:`casvit_mm.benchmark.subjects.find_subject`.
+        models: Names of models; see :func:`casvit_mm.benchmark.model_specs.find_subject`.
         files: Exported files, with ``+bf16`` or ``+fp16`` where OpenVINO shall compute so.
         forms: See :class:`casvit_mm.benchmark.forms.Form`.
         batch: Images per call.

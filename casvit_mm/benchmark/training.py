@@ -8,10 +8,10 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
-from casvit_mm.benchmark.contestants import Host
+from casvit_mm.benchmark.cases import Host
 from casvit_mm.benchmark.forms import Form, as_input
 from casvit_mm.benchmark.inputs import normalise, pixels
-from casvit_mm.benchmark.subjects import Subject, WholeModel
+from casvit_mm.benchmark.model_specs import Subject, WholeModel
 from casvit_mm.errors import InputError
 
 __all__ = ['training_call']

@@ -1,4 +1,4 @@
-"""Image classification as :class:`casvit_mm.engine.tasks.Task`."""
+"""Image classification as :class:`casvit_mm.task.Task`."""
 
 from __future__ import annotations
 
@@ -7,47 +7,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.runner import Runner
 
-from casvit_mm.classification.analysis import write_analysis, write_predictions
-from casvit_mm.classification.own_data import apply_class_data, check_classifies
-from casvit_mm.datasets.class_checks import prepare_class_data
-from casvit_mm.datasets.class_data import read_class_data
-from casvit_mm.datasets.layouts import describe_missing
-from casvit_mm.datasets.own_data import innermost_dataset
-from casvit_mm.engine.distributed import on_first_rank
-from casvit_mm.engine.tasks import Wanted, describe_own_data, distinct_splits, require_metric
+from casvit_mm.classification.data.apply import apply_class_data, check_classifies
+from casvit_mm.classification.data.config_datasets import check_datasets
+from casvit_mm.classification.data.description import read_class_data
+from casvit_mm.classification.data.prepare import prepare_class_data
+from casvit_mm.classification.evaluation.analysis import write_analysis, write_predictions
+from casvit_mm.classification.evaluation.tables import print_classification_metrics
+from casvit_mm.distributed import on_first_rank
 from casvit_mm.errors import InputError, first_names
-from casvit_mm.reporting import print_classification_metrics, run_all, write_json
+from casvit_mm.io import run_all, write_json
+from casvit_mm.task import Wanted, describe_own_data, distinct_splits, require_metric
 
-__all__ = [
-    'PREDICTIONS_IN_ONE_FILE',
-    'ask_for',
-    'check_datasets',
-    'put_own_data',
-    'report',
-]
+__all__ = ['PREDICTIONS_IN_ONE_FILE', 'ask_for', 'check_datasets', 'put_own_data', 'report']
 
 PREDICTIONS_IN_ONE_FILE = True
+
+
 _LISTED = 20  # classes that the log lists
-
-
-def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Check that the folders of ImageNet are where a config looks for them."""
-    for split in splits:
-        loader = cfg.get(f'{split}_dataloader')
-        dataset = innermost_dataset(loader) if loader else ConfigDict()
-        if dataset.get('type') != 'ImageNet':
-            continue
-        root = Path(dataset.get('data_root') or '')
-        folder = root / (dataset.get('data_prefix') or dataset.get('split') or '')
-        if not folder.is_dir():
-            raise InputError(
-                f'folder {folder} ({split}_dataloader.dataset of {cfg.filename}) does not exist.\n'
-                f'{describe_missing("imagenet", root)}'
-                'To use your own data: --data dataset.yaml (docs/own_data.md)'
-            )
 
 
 def put_own_data(

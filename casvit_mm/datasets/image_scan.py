@@ -18,8 +18,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from casvit_mm.datasets.coco import is_id, is_size
-from casvit_mm.datasets.defects import Defect
+from casvit_mm.datasets.formats.coco import is_id, is_size
+from casvit_mm.datasets.issues import Defect
 
 __all__ = [
     'END_BYTES',

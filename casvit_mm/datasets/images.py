@@ -12,7 +12,7 @@ import cv2
 import mmcv
 import numpy as np
 
-from casvit_mm.datasets.voc import IMAGE_SUFFIXES
+from casvit_mm.datasets.files import IMAGE_SUFFIXES
 from casvit_mm.errors import InputError
 
 __all__ = ['MediaFile', 'find_media', 'leaves_high_bits_unused', 'read_image']

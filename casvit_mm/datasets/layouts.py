@@ -374,6 +374,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from casvit_mm.engine.distributed import cli
+    from casvit_mm.cli import cli
 
     cli(main)

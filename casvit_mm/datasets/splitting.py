@@ -9,9 +9,9 @@ from pathlib import Path
 
 from casvit_mm.datasets.description import FoldSplit, RandomSplit
 from casvit_mm.errors import InputError
-from casvit_mm.reporting import write_json
+from casvit_mm.io import write_json
 
-__all__ = ['split_names']
+__all__ = ['describe_shared', 'split_names']
 
 
 def split_names(
@@ -102,3 +102,12 @@ def _read_record(record: Path, settings: dict, names: list[str]) -> dict[str, se
                 f'{min(differing)}. {cure}'
             )
     return parts
+
+
+def describe_shared(first: str, second: str, shared: list[Path]) -> str:
+    """Return the message for images that are in two splits."""
+    return (
+        f'{len(shared)} image(s) are in {first} and in {second}, first {shared[0]}: the figures '
+        'would tell what was memorised. Take them out of one split, or let us split one set: '
+        'data: and split: {val: 0.2} in the description.'
+    )

@@ -1,4 +1,4 @@
-"""Detection as :class:`casvit_mm.engine.tasks.Task`."""
+"""Detection as :class:`casvit_mm.task.Task`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from casvit_mm.datasets import apply_own_data, prepare_own_data, read_own_data
-from casvit_mm.datasets.own_data import (
-    PreparedSplit,
-    check_reads_coco,
-    innermost_dataset,
-    needs_masks,
-)
-from casvit_mm.detection.analysis import analyse, summarise, write_analysis
-from casvit_mm.detection.metric import write_predictions
-from casvit_mm.engine.distributed import on_first_rank
-from casvit_mm.engine.preflight import check_datasets
-from casvit_mm.engine.tasks import Wanted, distinct_splits, require_metric
+from casvit_mm.config.editing import innermost_dataset
+from casvit_mm.detection.data.apply import apply_own_data, check_reads_coco, needs_masks
+from casvit_mm.detection.data.config_datasets import check_datasets
+from casvit_mm.detection.data.description import read_own_data
+from casvit_mm.detection.data.prepare import PreparedSplit, prepare_own_data
+from casvit_mm.detection.evaluation.analysis import analyse, summarise
+from casvit_mm.detection.evaluation.metric import write_predictions
+from casvit_mm.detection.evaluation.pictures import write_analysis
+from casvit_mm.detection.evaluation.tables import print_errors, print_metrics
+from casvit_mm.distributed import on_first_rank
 from casvit_mm.errors import InputError
-from casvit_mm.reporting import print_errors, print_metrics, run_all, write_json
+from casvit_mm.io import run_all, write_json
+from casvit_mm.task import Wanted, distinct_splits, require_metric
 
 __all__ = [
     'PREDICTIONS_IN_ONE_FILE',

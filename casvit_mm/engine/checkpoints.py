@@ -13,7 +13,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from casvit_mm.engine.interrupt import EXIT_STATUS, sigterm_agreed, sigterm_received
-from casvit_mm.reporting import replacing
+from casvit_mm.io import replacing
 
 __all__ = ['INTERRUPTED', 'AtomicBackend', 'SafeCheckpointHook', 'buffers_of_process']
 

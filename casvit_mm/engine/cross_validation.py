@@ -14,11 +14,11 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from casvit_mm.datasets import read_own_data
+from casvit_mm.detection.data.description import read_own_data
 from casvit_mm.engine.evaluation import evaluate
 from casvit_mm.engine.training import train
 from casvit_mm.errors import InputError
-from casvit_mm.reporting import write_json
+from casvit_mm.io import write_json
 
 __all__ = ['cross_validate']
 

@@ -9,13 +9,14 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from casvit_mm.engine.distributed import init_distributed, on_first_rank
+from casvit_mm.config.checks import check_backbone
+from casvit_mm.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.exported import check_classes, exported_model, is_exported, read_spec
-from casvit_mm.engine.preflight import check_backbone
 from casvit_mm.engine.setup import build_runner, load_config
-from casvit_mm.engine.tasks import Wanted, task_of
-from casvit_mm.reporting import check_writable
-from casvit_mm.weight_files import class_names, load_file
+from casvit_mm.engine.tasks import task_of
+from casvit_mm.io import check_writable
+from casvit_mm.task import Wanted
+from casvit_mm.weights.reading import class_names, load_file
 
 __all__ = ['evaluate']
 

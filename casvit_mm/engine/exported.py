@@ -13,11 +13,11 @@ from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from torch import Tensor, nn
 
-from casvit_mm.datasets.own_data import config_classes
+from casvit_mm.config.editing import config_classes
 from casvit_mm.deploy import Classification, Detections, Segmentation, Spec, load
 from casvit_mm.deploy.engines import ENGINES
-from casvit_mm.engine.tasks import TASK_OF_SCOPE, Wanted
 from casvit_mm.errors import InputError, first_names
+from casvit_mm.task import TASK_OF_SCOPE, Wanted
 
 __all__ = ['ExportedModel', 'check_classes', 'exported_model', 'is_exported', 'read_spec']
 

@@ -11,10 +11,10 @@ from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from casvit_mm.datasets.own_data import innermost_dataset
+from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.errors import InputError
-from casvit_mm.weight_files import class_names
-from casvit_mm.weights import as_classifier, check_fit, read_checkpoint
+from casvit_mm.weights.matching import as_classifier, check_fit, read_checkpoint
+from casvit_mm.weights.reading import class_names
 
 __all__ = ['FinetuneHook', 'class_layers', 'finetune_from']
 

@@ -14,7 +14,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from casvit_mm.weights import check_fit
+from casvit_mm.weights.matching import check_fit
 
 __all__ = ['AverageBuffersHook', 'HostStatsHook', 'PlainCheckpointHook']
 

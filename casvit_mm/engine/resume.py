@@ -10,7 +10,7 @@ from mmengine.config import Config
 import casvit_mm.engine.checkpoints
 import casvit_mm.engine.loops  # noqa: F401  both register what is named below
 from casvit_mm.errors import InputError
-from casvit_mm.weight_files import load_file
+from casvit_mm.weights.reading import load_file
 
 __all__ = [
     'find_checkpoint',

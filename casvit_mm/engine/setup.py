@@ -9,11 +9,12 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import casvit_mm.engine.hooks  # noqa: F401  registers the hooks
-from casvit_mm.engine.preflight import read_config
+from casvit_mm.config.editing import add_hook
+from casvit_mm.config.reading import read_config
 from casvit_mm.engine.resume import load_whole_model
 from casvit_mm.engine.speed import ChannelsLastRunner
 
-__all__ = ['add_hook', 'build_runner', 'load_config']
+__all__ = ['build_runner', 'load_config']
 
 # Modules that register what training puts into a config.
 _REGISTERING = (
@@ -40,13 +41,6 @@ def load_config(path: str, cfg_options: dict | None, launcher: str, work_dir: st
     for hook in ('PlainCheckpointHook', 'HostStatsHook'):
         add_hook(cfg, hook)
     return cfg
-
-
-def add_hook(cfg: Config, hook_type: str) -> None:
-    """Add a hook unless it is there, as it is in a config copied from a work dir."""
-    hooks = cfg.get('custom_hooks', [])
-    if all(hook.get('type') != hook_type for hook in hooks):
-        cfg.custom_hooks = [*hooks, dict(type=hook_type)]
 
 
 def build_runner(cfg: Config, notes: list[str]) -> Runner:

@@ -9,19 +9,15 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from casvit_mm.config.checks import check_backbone, check_pretrained
+from casvit_mm.config.editing import add_hook
 from casvit_mm.datasets.description import SPLITS
-from casvit_mm.engine.distributed import init_distributed, on_first_rank
+from casvit_mm.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.finetune import finetune_from
-from casvit_mm.engine.preflight import check_backbone, check_pretrained
 from casvit_mm.engine.profiling import profile_instead_of_training
-from casvit_mm.engine.resume import (
-    find_checkpoint,
-    make_deterministic,
-    make_resumable,
-    resume_from,
-)
+from casvit_mm.engine.resume import find_checkpoint, make_deterministic, make_resumable, resume_from
 from casvit_mm.engine.scaling import scale_learning_rate
-from casvit_mm.engine.setup import add_hook, build_runner, load_config
+from casvit_mm.engine.setup import build_runner, load_config
 from casvit_mm.engine.speed import check_compiler, set_precision, speed_up
 from casvit_mm.engine.tasks import task_of
 from casvit_mm.errors import InputError

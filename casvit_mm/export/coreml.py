@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from casvit_mm.deploy.engines import require
 from casvit_mm.deploy.spec import KEY, Spec
 from casvit_mm.export.graphs import Graph
-from casvit_mm.reporting import write_json
+from casvit_mm.io import write_json
 
 __all__ = ['operators_file', 'write_coreml']
 

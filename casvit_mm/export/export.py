@@ -25,7 +25,7 @@ from casvit_mm.export.formats import FORMATS, Format
 from casvit_mm.export.graphs import Graph, build_graph
 from casvit_mm.export.images import images_in, sample_images
 from casvit_mm.export.loading import Loaded, load_model
-from casvit_mm.reporting import check_writable
+from casvit_mm.io import check_writable
 
 __all__ = ['Exported', 'export', 'move']
 

@@ -13,7 +13,7 @@ from casvit_mm.deploy.predictor import load
 from casvit_mm.errors import InputError
 from casvit_mm.export.export import Exported, move
 from casvit_mm.export.formats import FORMATS, Format
-from casvit_mm.reporting import check_writable
+from casvit_mm.io import check_writable
 from casvit_mm.timing import Schedule, WallTimer, statistics, time_calls
 
 __all__ = ['Fastest', 'export_fastest']

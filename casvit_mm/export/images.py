@@ -11,8 +11,8 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
+from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.datasets.images import find_media
-from casvit_mm.datasets.own_data import innermost_dataset
 from casvit_mm.datasets.shapes import generate_shapes
 from casvit_mm.errors import InputError
 

@@ -10,13 +10,14 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 
-from casvit_mm.datasets.own_data import config_classes, innermost_dataset, set_num_classes
+from casvit_mm.config.checks import check_backbone
+from casvit_mm.config.editing import config_classes, innermost_dataset, set_num_classes
+from casvit_mm.config.reading import read_config
 from casvit_mm.deploy.spec import Spec
-from casvit_mm.engine.preflight import check_backbone, read_config
-from casvit_mm.engine.tasks import TASK_OF_SCOPE
 from casvit_mm.errors import InputError
-from casvit_mm.weight_files import class_names
-from casvit_mm.weights import check_fit, read_checkpoint
+from casvit_mm.task import TASK_OF_SCOPE
+from casvit_mm.weights.matching import check_fit, read_checkpoint
+from casvit_mm.weights.reading import class_names
 
 __all__ = ['Loaded', 'load_model']
 

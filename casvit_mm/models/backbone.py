@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 
-from casvit_mm.weights import load_weights
+from casvit_mm.weights.matching import load_weights
 
 __all__ = ['Backbone']
 

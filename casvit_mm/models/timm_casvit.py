@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from casvit_mm.errors import InputError
 from casvit_mm.models.casvit import ARCHS, CASViT, resolve_arch
-from casvit_mm.weights import as_classifier, load_weights, rename_official_keys
+from casvit_mm.weights.matching import as_classifier, load_weights, rename_official_keys
 
 __all__ = ['TimmCASViT', 'default_cfgs']
 

@@ -13,7 +13,7 @@ __all__ = ['LabelDataset']
 
 @DATASETS.register_module()
 class LabelDataset(BaseSegDataset):
-    """mmseg's dataset with the pairs that :func:`casvit_mm.datasets.prepare_label_data` wrote.
+    """mmseg's dataset with the pairs that ``segmentation.data.prepare`` wrote.
 
     ``ann_file`` is that JSON file. ``metainfo`` holds ``classes``, ``palette`` and ``ignore``: the
     values in the label maps that become 255, as they stand in the files.

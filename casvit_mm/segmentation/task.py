@@ -1,80 +1,35 @@
-"""Semantic segmentation as :class:`casvit_mm.engine.tasks.Task`."""
+"""Semantic segmentation as :class:`casvit_mm.task.Task`."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.runner import Runner
-from mmseg.registry import DATASETS
 
-from casvit_mm.datasets import prepare_label_data, read_label_data
-from casvit_mm.datasets.layouts import describe_missing
-from casvit_mm.datasets.own_data import innermost_dataset
-from casvit_mm.engine.distributed import on_first_rank
-from casvit_mm.engine.tasks import Wanted, describe_own_data, distinct_splits, require_metric
-from casvit_mm.errors import InputError, first_names
-from casvit_mm.reporting import print_segmentation_metrics, run_all, write_json
-from casvit_mm.segmentation.analysis import write_analysis
-from casvit_mm.segmentation.hooks import SegmentationPicturesHook
-from casvit_mm.segmentation.metric import SegmentationIoU
-from casvit_mm.segmentation.own_data import apply_label_data, check_reads_labels
+from casvit_mm.config.editing import innermost_dataset
+from casvit_mm.distributed import on_first_rank
+from casvit_mm.errors import InputError
+from casvit_mm.io import run_all, write_json
+from casvit_mm.segmentation.data.apply import apply_label_data, check_reads_labels
+from casvit_mm.segmentation.data.config_datasets import check_datasets
+from casvit_mm.segmentation.data.description import read_label_data
+from casvit_mm.segmentation.data.prepare import prepare_label_data
+from casvit_mm.segmentation.evaluation.analysis import write_analysis
+from casvit_mm.segmentation.evaluation.hooks import SegmentationPicturesHook
+from casvit_mm.segmentation.evaluation.metric import SegmentationIoU
+from casvit_mm.segmentation.evaluation.tables import print_segmentation_metrics
+from casvit_mm.task import Wanted, describe_own_data, distinct_splits, require_metric
 
-__all__ = [
-    'PREDICTIONS_IN_ONE_FILE',
-    'ask_for',
-    'check_datasets',
-    'put_own_data',
-    'report',
-]
+__all__ = ['PREDICTIONS_IN_ONE_FILE', 'ask_for', 'check_datasets', 'put_own_data', 'report']
 
 PREDICTIONS_IN_ONE_FILE = False
-_NAMED = 3  # files that a message names
+
+
 _STRIDE = 32  # of the backbone's last stage
-
-
-def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Check that the folders which a config names itself hold images with a label map each."""
-    for split in splits:
-        loader = cfg.get(f'{split}_dataloader')
-        dataset = innermost_dataset(loader) if loader else ConfigDict()
-        if {'img_path', 'seg_map_path'} <= set(dataset.get('data_prefix', {})):
-            _check_folders(dataset, f'{split}_dataloader.dataset of {cfg.filename}')
-
-
-def _check_folders(dataset: ConfigDict, where: str) -> None:
-    root = Path(dataset.get('data_root') or '')
-    images, labels = root / dataset.data_prefix.img_path, root / dataset.data_prefix.seg_map_path
-    for folder in (images, labels):
-        if not folder.is_dir():
-            official = dataset.type == 'ADE20KDataset'
-            raise InputError(
-                f'folder {folder} ({where}) does not exist.\n'
-                f'{describe_missing("ade20k", root) if official else ""}'
-                'To use your own data: --data dataset.yaml (docs/own_data.md)'
-            )
-    defaults = inspect.signature(DATASETS.get(dataset.type)).parameters
-    image_end, label_end = (
-        dataset.get(name, defaults[name].default) for name in ('img_suffix', 'seg_map_suffix')
-    )
-    found = sorted(path.relative_to(images) for path in images.rglob(f'*{image_end}'))
-    if not found:
-        raise InputError(f'image folder {images} ({where}) holds no *{image_end}')
-    known = {path.relative_to(labels) for path in labels.rglob(f'*{label_end}')}
-    lonely = [
-        str(path)
-        for path in found
-        if Path(str(path).removesuffix(image_end) + label_end) not in known
-    ]
-    if lonely:
-        raise InputError(
-            f'{len(lonely)} of {len(found)} images in {images} ({where}) have no label map in '
-            f'{labels}: {first_names(lonely, _NAMED)}'
-        )
 
 
 def put_own_data(

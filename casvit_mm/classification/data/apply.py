@@ -1,0 +1,86 @@
+"""A prepared set of images in classes, put into any classification config of mmpretrain."""
+
+from __future__ import annotations
+
+from mmengine.config import Config
+
+from casvit_mm.classification.data.description import ClassData
+from casvit_mm.classification.data.prepare import PreparedClasses
+from casvit_mm.config.editing import (
+    add_import,
+    describe_other_classes,
+    dicts_in,
+    innermost_dataset,
+    refuse_class_weights,
+    require_pipelines,
+    set_num_classes,
+)
+from casvit_mm.errors import InputError
+
+__all__ = ['apply_class_data', 'check_classifies']
+
+_KEPT = ('pipeline', 'indices', 'test_mode')  # of the config's own datasets
+
+
+def check_classifies(cfg: Config) -> None:
+    """Refuse a config that own images in classes cannot be put into.
+
+    Raises:
+        InputError: If it is no classification config of mmpretrain, or lacks a dataloader.
+    """
+    model_type = cfg.get('model', {}).get('type', '')
+    if not getattr(model_type, '__name__', str(model_type)).endswith('Classifier'):
+        raise InputError(
+            f'--data describes images in classes, for classification configs (model '
+            f'ImageClassifier); {cfg.filename} has a model {model_type!r}. Use a classification '
+            'config.'
+        )
+    require_pipelines(cfg)
+
+
+def apply_class_data(
+    cfg: Config,
+    data: ClassData,
+    prepared: dict[str, PreparedClasses],
+    classes: tuple[str, ...] | None = None,
+) -> None:
+    """Point a classification config at a prepared data set, in place.
+
+    Args:
+        cfg: A config that :func:`check_classifies` accepts.
+        data: The data set.
+        prepared: Its splits, for the dataloaders of the same names.
+        classes: Names in the order of a trained model's outputs; None if there is none.
+
+    Raises:
+        InputError: If ``classes`` are not those of the data, or the config weighs the classes of
+            other data.
+    """
+    names = next(iter(prepared.values())).classes
+    if classes is not None and tuple(classes) != names:
+        message = describe_other_classes(data.path, names, tuple(classes))
+        if data.classes is None:
+            message += ' Without classes:, those of the data are the names that occur, sorted.'
+        raise InputError(message)
+    refuse_class_weights(cfg, len(names))
+    for name, split in prepared.items():
+        dataset = innermost_dataset(cfg[f'{name}_dataloader'])
+        kept = {key: dataset[key] for key in _KEPT if key in dataset}
+        dataset.clear()
+        dataset.update(kept, type='ClassDataset', metainfo=dict(classes=names))
+        dataset.ann_file = str(split.file)
+    _fit_number(cfg, len(names))
+    add_import(cfg, 'casvit_mm.classification')
+
+
+def _fit_number(cfg: Config, num_classes: int) -> None:
+    """Set the number of classes wherever it stands, and count no more best classes than that."""
+    set_num_classes(cfg, num_classes)
+    beside = [cfg.get(name) for name in ('data_preprocessor', 'val_evaluator', 'test_evaluator')]
+    for node in dicts_in(beside):
+        if node.get('num_classes') is not None:
+            node.num_classes = num_classes
+    for node in dicts_in([cfg.model, *beside]):
+        if 'topk' in node:
+            topk = node.topk if isinstance(node.topk, (list, tuple)) else (node.topk,)
+            node.topk = tuple(k for k in topk if k <= num_classes) or (1,)

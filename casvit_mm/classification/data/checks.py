@@ -1,0 +1,276 @@
+"""A user's images in classes: every one of them read before training, and listed for it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from casvit_mm.classification.data.description import ClassData
+from casvit_mm.classification.data.files import ClassImage, ClassListing, list_splits, quote_some
+from casvit_mm.datasets.image_scan import ImageScan, scan_images
+from casvit_mm.datasets.issues import Defect
+from casvit_mm.datasets.splitting import describe_shared
+
+__all__ = ['ClassInspection', 'inspect_classes']
+
+_OF_SPLITS = {'train', 'training', 'val', 'valid', 'validation', 'test', 'testing'}
+
+
+@dataclass(frozen=True)
+class ClassInspection:
+    """What was found, by split.
+
+    Attributes:
+        data: The data set as described.
+        classes: Names, in the order of the labels.
+        listings: Images with the names of their classes; of train in any case, if it can be found.
+        scans: What the image files hold, one per image.
+        defects: All defects; those between splits stand under the first of the two.
+    """
+
+    data: ClassData
+    classes: tuple[str, ...]
+    listings: dict[str, ClassListing]
+    scans: dict[str, list[ImageScan]]
+    defects: dict[str, list[Defect]]
+
+    def trainable(self) -> bool:
+        """Return whether training would start."""
+        return not any(defect.fatal for found in self.defects.values() for defect in found)
+
+    def usable(self, split: str) -> list[tuple[str, int]]:
+        """Return paths and labels of the images that can be read and have a known class."""
+        label = {name: i for i, name in enumerate(self.classes)}
+        return [
+            (image.path, label[image.class_name])
+            for image, scan in zip(self.listings[split].images, self.scans[split], strict=True)
+            if image.class_name in label and not (scan.error or scan.damage)
+        ]
+
+    def counts(self, split: str) -> np.ndarray:
+        """Return the number of usable images of each class, int64 ``(classes,)``."""
+        labels = [label for _, label in self.usable(split)]
+        return np.bincount(np.array(labels, dtype=np.int64), minlength=len(self.classes))
+
+    def short_name(self, path: str) -> str:
+        """Return the path of an image from the root of the data set."""
+        return Path(os.path.relpath(path, self.data.root)).as_posix()
+
+
+def inspect_classes(
+    data: ClassData, splits: tuple[str, ...], read_images: bool = True
+) -> ClassInspection:
+    """Find the images of some splits and their classes, and read every image.
+
+    Args:
+        data: The data set.
+        splits: Splits that it has.
+        read_images: Whether image files are read, which finds damage and contradictions.
+
+    Raises:
+        InputError: If a set is to be taken apart and cannot be.
+    """
+    # Labels follow the classes of train, also where only another split is evaluated.
+    listings = list_splits(data, tuple(dict.fromkeys((*splits, 'train'))))
+    scans = {}
+    for name in splits:
+        paths = [Path(image.path) for image in listings[name].images]
+        scans[name] = scan_images(paths, name) if read_images else [ImageScan()] * len(paths)
+    defects = {name: list(listings[name].defects) for name in splits}
+    inspection = ClassInspection(data, _names(data, splits, listings), listings, scans, defects)
+    for name in splits:
+        defects[name] += _unreadable(inspection, name)
+        if listings[name].complete:
+            defects[name] += _class_defects(inspection, name)
+    for first, second in itertools.combinations(splits, 2):
+        defects[first] += _shared_images(inspection, first, second)
+    for split, defect in _two_labels(inspection):
+        defects[split].append(defect)
+    return inspection
+
+
+def _names(
+    data: ClassData, splits: tuple[str, ...], listings: dict[str, ClassListing]
+) -> tuple[str, ...]:
+    if data.classes is not None:
+        return data.classes
+    train = listings['train']
+    told = [train] if train.complete and train.images else [listings[name] for name in splits]
+    return tuple(sorted({image.class_name for listing in told for image in listing.images}))
+
+
+def _unreadable(inspection: ClassInspection, split: str) -> Iterator[Defect]:
+    skip = inspection.data.skip_unreadable
+    images = inspection.listings[split].images
+    faulty = [
+        (image.path, scan.error or scan.damage)
+        for image, scan in zip(images, inspection.scans[split], strict=True)
+        if scan.error or scan.damage
+    ]
+    number = f'{len(faulty)} of {len(images)} images of {split}'
+    for path, fault in faulty:
+        if os.path.exists(path) and os.path.getsize(path) == 0:
+            fault = 'it is empty (0 bytes)'
+        message = f'image {path} cannot be read: {fault}. '
+        if skip:
+            message += f'{number} are left out, as skip_unreadable says.'
+        else:
+            message += (
+                f'Replace or remove it ({number} cannot be read), or write skip_unreadable: true '
+                f'in {inspection.data.path} to train without such images.'
+            )
+        yield Defect('unreadable image', inspection.short_name(path), message, not skip)
+
+
+def _class_defects(inspection: ClassInspection, split: str) -> Iterator[Defect]:
+    """Find classes that cannot be learnt or measured."""
+    images = inspection.listings[split].images
+    if not images:
+        message = f'{split} of {inspection.data.path} holds no image'
+        yield Defect('empty split', split, message, True)
+        return
+    yield from _unlisted(inspection, split)
+    yield from _empty_folders(inspection, split)
+    if split == 'train':
+        yield from _without_images(inspection)
+        yield from _doubtful_names(inspection)
+    elif inspection.listings['train'].complete:
+        yield from _not_in_train(inspection, split)
+        yield from _not_measured(inspection, split)
+
+
+def _by_class(images: list[ClassImage]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for image in images:
+        found.setdefault(image.class_name, []).append(image.path)
+    return found
+
+
+def _unlisted(inspection: ClassInspection, split: str) -> Iterator[Defect]:
+    data = inspection.data
+    if data.classes is None:
+        return
+    for name, paths in _by_class(inspection.listings[split].images).items():
+        if name not in data.classes:
+            message = (
+                f'class {name!r} of {split} ({len(paths)} image(s), first {paths[0]}) is not under '
+                f'classes: of {data.path}, which names {quote_some(list(data.classes))}'
+                f'{_written_like(name, data.classes)}. Add it there, or take its images away. '
+                'Names like 001, on or no need quotation marks in YAML.'
+            )
+            yield Defect('class not under classes:', repr(name), message, True)
+
+
+def _empty_folders(inspection: ClassInspection, split: str) -> Iterator[Defect]:
+    learnt = split == 'train' or inspection.data.split is not None
+    for folder in inspection.listings[split].empty:
+        message = (
+            f'folder {folder} of {split} holds no image, so class {folder.name!r} cannot be '
+            f'{"learnt" if learnt else "measured"}. Put images into it, or delete the folder.'
+        )
+        yield Defect('empty class folder', inspection.short_name(str(folder)), message, learnt)
+
+
+def _without_images(inspection: ClassInspection) -> Iterator[Defect]:
+    """Find classes of which train has no image that can be read, and a train with one class."""
+    data, listing = inspection.data, inspection.listings['train']
+    listed = _by_class(listing.images)
+    reported = {folder.name for folder in listing.empty}
+    for name, count in zip(inspection.classes, inspection.counts('train'), strict=True):
+        if count or name in reported or (name in listed and not data.skip_unreadable):
+            continue
+        fault = 'no image that can be read' if name in listed else 'no image'
+        message = (
+            f'class {name!r} has {fault} in train of {data.path}, so it cannot be learnt'
+            f'{_written_like(name, tuple(listed.keys() - {name}))}. Add images, or take it from '
+            f'{"classes:" if data.classes else "the data"}.'
+        )
+        yield Defect('class without images', repr(name), message, True)
+    if len(listed) == 1:
+        (name,) = listed
+        message = (
+            f'train of {data.path} has images of one class only, {name!r}: nothing to tell apart'
+        )
+        if name.casefold() in _OF_SPLITS:
+            message += (
+                f'. If the folder {name!r} holds the folders of the classes, name it by images:'
+            )
+        yield Defect('only one class', repr(name), message, True)
+
+
+def _doubtful_names(inspection: ClassInspection) -> Iterator[Defect]:
+    classes = inspection.classes
+    if len(classes) > 1 and {name.casefold() for name in classes} <= _OF_SPLITS:
+        message = (
+            f'the classes are called {quote_some(list(classes))}: is images: the folder above '
+            'those of the splits? Then write train: {images: .../train}, val: {images: .../val}'
+        )
+        yield Defect('folders of splits as classes', 'train', message, False)
+    for position, name in enumerate(classes):
+        for other in classes[:position]:
+            if _plain(name) == _plain(other):
+                message = f'classes {other!r} and {name!r} differ in case or blanks only'
+                yield Defect('class names alike', f'{other!r}, {name!r}', message, False)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r'[\s_-]+', ' ', name).strip().casefold()
+
+
+def _written_like(name: str, others: tuple[str, ...]) -> str:
+    """Return a hint where a name may be another one, written differently."""
+    like = [other for other in others if _plain(other) == _plain(name)]
+    return f' (but {like[0]!r}: a difference in writing?)' if like else ''
+
+
+def _not_in_train(inspection: ClassInspection, split: str) -> Iterator[Defect]:
+    known = _by_class(inspection.listings['train'].images)
+    for name, paths in _by_class(inspection.listings[split].images).items():
+        if name in known or name not in (inspection.data.classes or (name,)):
+            continue
+        message = (
+            f'class {name!r} of {split} ({len(paths)} image(s), first {paths[0]}) has no image in '
+            f'train of {inspection.data.path}{_written_like(name, tuple(known))}, so it cannot be '
+            f'learnt. Add images of it to train, or take it out of {split}.'
+        )
+        yield Defect('class that train lacks', repr(name), message, True)
+
+
+def _not_measured(inspection: ClassInspection, split: str) -> Iterator[Defect]:
+    reported = {folder.name for folder in inspection.listings[split].empty}
+    for name, count in zip(inspection.classes, inspection.counts(split), strict=True):
+        if not count and name not in reported:
+            message = f'class {name!r} has no image in {split}; its accuracy is not measured'
+            yield Defect('class not measured', repr(name), message, False)
+
+
+def _shared_images(inspection: ClassInspection, first: str, second: str) -> Iterator[Defect]:
+    ours, theirs = (
+        {image.path for image in inspection.listings[s].images} for s in (first, second)
+    )
+    if shared := [Path(path) for path in sorted(ours & theirs)]:
+        message = f'{inspection.data.path}: {describe_shared(first, second, shared)}'
+        yield Defect('splits share images', f'{first} and {second}', message, True)
+
+
+def _two_labels(inspection: ClassInspection) -> Iterator[tuple[str, Defect]]:
+    """Find images that lie in two classes, byte by byte; yield the split of the first."""
+    found: dict[bytes, dict[str, tuple[str, str]]] = {}
+    for split, scans in inspection.scans.items():
+        for image, scan in zip(inspection.listings[split].images, scans, strict=True):
+            if scan.digest:
+                place = (split, inspection.short_name(image.path))
+                found.setdefault(scan.digest, {}).setdefault(image.class_name, place)
+    for places in found.values():
+        if len(places) < 2:
+            continue
+        texts = [f'{path} is {name!r}' for name, (_, path) in places.items()]
+        split, path = next(iter(places.values()))
+        message = f'the same image has several labels: {", ".join(texts)}. Keep the right one.'
+        yield split, Defect('image with two labels', path, message, False)

@@ -1,0 +1,337 @@
+"""Which images a classification set has, and which class each of them is."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from casvit_mm.classification.data.description import ClassData, ClassSource
+from casvit_mm.datasets.description import FoldSplit
+from casvit_mm.datasets.files import IMAGE_SUFFIXES, find_files, read_list
+from casvit_mm.datasets.issues import Defect
+from casvit_mm.datasets.splitting import split_names
+from casvit_mm.errors import InputError, first_names
+
+__all__ = ['ClassImage', 'ClassListing', 'list_splits', 'quote_some']
+
+_NAMED = 3  # things that a message names
+
+
+class ClassImage(NamedTuple):
+    """An image as absolute path, and the name of its class."""
+
+    path: str
+    class_name: str
+
+
+@dataclass
+class ClassListing:
+    """What a split consists of.
+
+    Attributes:
+        images: Its images, in the order of the sources, sorted within each.
+        empty: Folders of classes without an image.
+        defects: What cannot be used.
+        complete: Whether none of it stops training, so that the images are all there are.
+    """
+
+    images: list[ClassImage] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
+    defects: list[Defect] = field(default_factory=list)
+    complete: bool = True
+
+
+class _Line(NamedTuple):
+    """A line of a list, understood: the image, its label if any, and the place for messages."""
+
+    path: Path
+    label: str | None
+    folder: str | None
+    place: str
+
+
+def quote_some(names: list[str]) -> str:
+    """Return the first names in quotation marks, and dots for the others."""
+    return first_names([repr(name) for name in names], _NAMED)
+
+
+def list_splits(data: ClassData, splits: tuple[str, ...]) -> dict[str, ClassListing]:
+    """Find the images of some splits and their classes; no image is read.
+
+    Args:
+        data: The data set.
+        splits: Splits that it has. Of a set that is taken apart, defects and empty folders stand
+            under the first.
+
+    Raises:
+        InputError: If a set is to be taken apart and cannot be; see
+            :func:`casvit_mm.datasets.splitting.split_names`.
+    """
+    if data.split is None:
+        return {name: _list_sources(data, name) for name in splits}
+    whole = _list_sources(data, 'train')
+    parts = _take_apart(data, whole.images) if whole.complete else {}
+    listings = {name: ClassListing(parts.get(name, []), complete=whole.complete) for name in splits}
+    listings[splits[0]].defects = whole.defects
+    listings[splits[0]].empty = whole.empty
+    return listings
+
+
+def _take_apart(data: ClassData, images: list[ClassImage]) -> dict[str, list[ClassImage]]:
+    """Return the images of each split of a set that is taken apart."""
+    assert data.split is not None
+    by_name = {Path(os.path.relpath(i.path, data.root)).as_posix(): i for i in images}
+    by_class: dict[str, list[str]] = {}
+    for name, image in sorted(by_name.items()):
+        by_class.setdefault(image.class_name, []).append(name)
+    if isinstance(data.split, FoldSplit):
+        parts = _fold(data.path, data.split, by_class)
+    else:
+        # A class of few images could be drawn as a whole, and could not be learnt then.
+        rng = random.Random(data.split.seed)
+        kept = {rng.choice(names) for _, names in sorted(by_class.items())}
+        parts = split_names(data.path, data.split, list(by_name), kept)
+    return {split: [by_name[name] for name in sorted(part)] for split, part in parts.items()}
+
+
+def _fold(path: Path, split: FoldSplit, by_class: dict[str, list[str]]) -> dict[str, set[str]]:
+    """Return the folds of each class; those of all images would hold whole classes."""
+    parts: dict[str, set[str]] = {}
+    for class_name, names in by_class.items():
+        if len(names) < split.folds:
+            raise InputError(
+                f'{path}: {split.folds} folds need as many images of every class, and class '
+                f'{class_name!r} has {len(names)}'
+            )
+        for name, part in split_names(path, split, names).items():
+            parts.setdefault(name, set()).update(part)
+    return parts
+
+
+def _list_sources(data: ClassData, split: str) -> ClassListing:
+    name = split if data.split is None else 'data'
+    where = f'{name} of {data.path}'
+    joined = ClassListing()
+    for source in data.splits[split]:
+        found = _list_source(data, source, where)
+        joined.images += found.images
+        joined.empty += found.empty
+        joined.defects += found.defects
+    joined.complete = not any(defect.fatal for defect in joined.defects)
+    return joined
+
+
+def _list_source(data: ClassData, source: ClassSource, where: str) -> ClassListing:
+    if not source.images.is_dir():
+        message = f'folder {source.images} ({where}) does not exist'
+        return ClassListing(defects=[Defect('missing folder', str(source.images), message, True)])
+    files = [p for paths in find_files(source.images, IMAGE_SUFFIXES).values() for p in paths]
+    if not files:
+        message = (
+            f'image folder {source.images} ({where}) holds no image, nor do the folders in it; '
+            f'names must end in one of {" ".join(sorted(IMAGE_SUFFIXES))}'
+        )
+        return ClassListing(defects=[Defect('empty split', where, message, True)])
+    if source.image_list is None:
+        return _from_folders(data, source.images, files, where)
+    try:
+        written = read_list(source.image_list, where)
+    except InputError as error:
+        defect = Defect('unusable list', str(source.image_list), str(error), True)
+        return ClassListing(defects=[defect])
+    lines, defects = _understand(written, source, files)
+    images, wrong = _classify(data, source, lines)
+    return ClassListing(images, defects=[*defects, *wrong])
+
+
+def _from_folders(data: ClassData, folder: Path, files: list[Path], where: str) -> ClassListing:
+    """Take the name of the first folder below ``folder`` for the class."""
+    listing = ClassListing()
+    beside = [path for path in files if path.parent == folder]
+    listing.images = [
+        ClassImage(str(path), path.relative_to(folder).parts[0])
+        for path in files
+        if path.parent != folder
+    ]
+    if not listing.images:
+        message = (
+            f'the images of {folder} ({where}) lie in no folders, so nothing tells their class. '
+            'Put them into one folder for each class, or name a text file with NAME LABEL in each '
+            'line by list:'
+        )
+        listing.defects.append(Defect('image without class', str(folder), message, True))
+        return listing
+    for path in beside:
+        message = (
+            f'{path} lies beside the folders of the classes and is not used ({len(beside)} such '
+            f'in {folder}); put it into the folder of its class'
+        )
+        defect = Defect('image beside the class folders', path.name, message, False)
+        listing.defects.append(defect)
+    used = {image.class_name for image in listing.images}
+    listing.empty = [
+        below
+        for below in sorted(folder.iterdir())
+        if below.is_dir()
+        and below.name[0] != '.'
+        and below.name not in used
+        and (data.classes is None or below.name in data.classes)
+    ]
+    return listing
+
+
+def _understand(
+    written: dict[str, int], source: ClassSource, files: list[Path]
+) -> tuple[list[_Line], list[Defect]]:
+    """Find the image that each line of a list names."""
+    by_path = {path.relative_to(source.images).as_posix(): [path] for path in files}
+    by_name: dict[str, list[Path]] = {}
+    for path in files:
+        by_name.setdefault(path.name, []).append(path)
+    lines: list[_Line] = []
+    missing: list[tuple[str, str]] = []
+    defects = []
+    first: dict[Path, str] = {}
+    for text, number in written.items():
+        place = f'list {source.image_list}, line {number}: {text!r}'
+        paths, label = _find(text, source.images, by_path, by_name)
+        if not paths:
+            missing.append((text, place))
+        elif len(paths) > 1:
+            message = f'{place} could be {paths[0]} or {paths[1]}; name the folder as well'
+            defects.append(Defect('ambiguous name', text, message, True))
+        elif paths[0] in first:
+            message = f'{place} is the image of {first[paths[0]]}; take one of the two away'
+            defects.append(Defect('listed twice', text, message, True))
+        else:
+            first[paths[0]] = f'line {number}'
+            parts = paths[0].relative_to(source.images).parts
+            lines.append(_Line(paths[0], label, parts[0] if len(parts) > 1 else None, place))
+    return lines, [*_missing(missing, source, len(written)), *defects]
+
+
+def _missing(missing: list[tuple[str, str]], source: ClassSource, total: int) -> Iterator[Defect]:
+    for text, place in missing:
+        message = (
+            f'{place} names no image in {source.images} ({len(missing)} of {total} lines do not: '
+            f'{quote_some([name for name, _ in missing])}). A line holds NAME or NAME LABEL with a '
+            'blank between, and NAME counts from images:, suffix included. Add the images, or take '
+            'the lines away.'
+        )
+        yield Defect('listed image missing', text, message, True)
+
+
+def _find(
+    text: str, folder: Path, by_path: dict[str, list[Path]], by_name: dict[str, list[Path]]
+) -> tuple[list[Path], str | None]:
+    """Return the images that a line may mean, and its label; names may hold blanks."""
+    blanks = [match.start() for match in re.finditer(r'\s+', text)]
+    for end in (len(text), *reversed(blanks)):
+        name, label = text[:end], text[end:].strip() or None
+        relative = Path(os.path.relpath(folder / name, folder)).as_posix()
+        # A name without folder may lie in any; one with a wrong folder would get a wrong class.
+        found = by_path.get(relative) or ([] if '/' in name else by_name.get(name))
+        if found:
+            return found, label
+    return [], None
+
+
+def _classify(
+    data: ClassData, source: ClassSource, lines: list[_Line]
+) -> tuple[list[ClassImage], list[Defect]]:
+    """Return the images of a list with their classes, sorted."""
+    by_label = [line for line in lines if source.class_from_list or line.folder is None]
+    in_folders = [line for line in lines if not (source.class_from_list or line.folder is None)]
+    images = [ClassImage(str(line.path), str(line.folder)) for line in in_folders]
+    defects = list(_disagreements(in_folders))
+    labelled = []
+    for line in by_label:
+        if line.label is None:
+            message = (
+                f'{line.place} tells no class: the image lies in no folder below {source.images}, '
+                'so a label must follow its name'
+            )
+            defects.append(Defect('image without class', line.path.name, message, True))
+        else:
+            labelled.append((line, line.label))
+    named, wrong = _by_label(data, source, labelled)
+    return sorted(images + named), defects + wrong
+
+
+def _disagreements(lines: list[_Line]) -> Iterator[Defect]:
+    """Find labels that do not stand for folders one to one."""
+    counts: dict[str, Counter[str]] = {}
+    for line in lines:
+        if line.folder is not None and line.label is not None:
+            counts.setdefault(line.folder, Counter())[line.label] += 1
+    usual = {folder: found.most_common(1)[0][0] for folder, found in counts.items()}
+    owner: dict[str, str] = {}
+    for folder, label in usual.items():
+        owner.setdefault(label, folder)
+    cure = 'Correct the list; where folders are no classes, write class_from: list beside it.'
+    for line in lines:
+        if line.folder is None or line.label is None:
+            continue
+        label, folder = line.label, line.folder
+        if label != usual[folder]:
+            other = f'the other images of {folder!r} have {usual[folder]!r}'
+        elif owner[label] != folder:
+            other = f'{label!r} is the label of folder {owner[label]!r} already'
+        elif label != folder and label in usual and not _is_number(label):
+            other = f'{label!r} is another folder'
+        else:
+            continue
+        message = (
+            f'{line.place} gives label {label!r} to an image in folder {folder!r}, but {other}. '
+            f'{cure}'
+        )
+        yield Defect('label disagrees with folder', line.path.name, message, True)
+
+
+def _is_number(label: str) -> bool:
+    return re.fullmatch(r'[+-]?\d+', label) is not None
+
+
+def _by_label(
+    data: ClassData, source: ClassSource, lines: list[tuple[_Line, str]]
+) -> tuple[list[ClassImage], list[Defect]]:
+    """Return images whose labels are names of classes, or positions among them."""
+    labels = {label for _, label in lines}
+    if labels <= {*(data.classes or ())} or not all(map(_is_number, labels)):
+        return [ClassImage(str(line.path), label) for line, label in lines], []
+    numbers = sorted(map(int, labels))
+    where = str(source.image_list)
+    if data.classes is None:
+        message = (
+            f'list {where} has numbers for labels ({numbers[0]} to {numbers[-1]}), and {data.path} '
+            'does not say what they stand for. Name the classes in the order of the numbers, like '
+            'classes: [cat, dog]'
+        )
+        return [], [Defect('unknown label', where, message, True)]
+    first, names = data.first_label, data.classes
+    if first == 0 and numbers[0] == 1 and numbers[-1] == len(names):
+        message = (
+            f'list {where} has labels from 1 to {len(names)}, but without first_label the '
+            f'{len(names)} names under classes: of {data.path} have the numbers 0 to '
+            f'{len(names) - 1}. Add first_label: 1 there.'
+        )
+        return [], [Defect('unknown label', where, message, True)]
+    images, defects = [], []
+    for line, label in lines:
+        position = int(label) - first
+        if 0 <= position < len(names):
+            images.append(ClassImage(str(line.path), names[position]))
+            continue
+        message = (
+            f'{line.place} has label {label}, but the {len(names)} names under classes: of '
+            f'{data.path} have the numbers {first} to {first + len(names) - 1}. Correct the list, '
+            'classes: or first_label:'
+        )
+        defects.append(Defect('unknown label', line.path.name, message, True))
+    return images, defects

@@ -1,0 +1,41 @@
+"""The kinds of issues that classification data can have, and what each of them means."""
+
+from __future__ import annotations
+
+from casvit_mm.datasets.issues import Kind
+
+__all__ = ['CLASS_KINDS']
+
+_STOPS = Kind('stops training', '')
+
+
+CLASS_KINDS = {
+    # Files and their names; casvit_mm.classification.data.files.
+    'missing folder': _STOPS,
+    'empty split': _STOPS,
+    'unusable list': _STOPS,
+    'listed image missing': _STOPS,
+    'listed twice': _STOPS,
+    'ambiguous name': _STOPS,
+    'image without class': _STOPS,
+    'label disagrees with folder': _STOPS,
+    'unknown label': _STOPS,
+    'image beside the class folders': Kind('not used', ''),
+    # Classes.
+    'empty class folder': Kind('its class is not measured', ''),
+    'class without images': _STOPS,
+    'class not under classes:': _STOPS,
+    'class that train lacks': _STOPS,
+    'only one class': _STOPS,
+    'class not measured': Kind('its accuracy is unknown', ''),
+    'class names alike': Kind('one class split in two?', ''),
+    'folders of splits as classes': Kind('learns to tell splits apart', ''),
+    # Images.
+    'unreadable image': Kind('left out', ''),
+    'splits share images': _STOPS,
+    'image with two labels': Kind('teaches a contradiction', ''),
+    # casvit_mm.datasets.image_scan; in the report only.
+    'image twice in a split': Kind('weighs double', ''),
+    'image in two splits': Kind('scores too good to be true', ''),
+    'near-duplicate across splits': Kind('scores too good to be true', ''),
+}

@@ -1,0 +1,68 @@
+"""A checked set of image folders, listed for training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from casvit_mm.classification.data.checks import inspect_classes
+from casvit_mm.classification.data.description import ClassData
+from casvit_mm.datasets.issues import refuse_fatal, remarks_of
+from casvit_mm.io import write_json
+
+__all__ = ['PreparedClasses', 'prepare_class_data']
+
+
+@dataclass(frozen=True)
+class PreparedClasses:
+    """A checked split.
+
+    Attributes:
+        file: JSON file with classes, images and labels, which ``ClassDataset`` reads.
+        images: Absolute paths and labels, which are positions in ``classes``.
+        classes: Names; the same for all splits.
+        counts: Images of each class, int64 ``(classes,)``.
+        remarks: What the user should know though it stops nothing.
+    """
+
+    file: Path
+    images: tuple[tuple[str, int], ...]
+    classes: tuple[str, ...]
+    counts: np.ndarray
+    remarks: tuple[str, ...]
+
+
+def prepare_class_data(
+    data: ClassData, splits: tuple[str, ...], folder: str | Path
+) -> dict[str, PreparedClasses]:
+    """Check splits and write down for each which images it has, and their labels.
+
+    Args:
+        data: The data set.
+        splits: Splits that will be read; for one that the set does not have, val is taken.
+        folder: Where to write ``<split>.json``.
+
+    Returns:
+        Every one of ``splits``.
+
+    Raises:
+        InputError: If a split fails its checks, or splits share images.
+    """
+    used = data.used_splits(splits)
+    inspection = inspect_classes(data, used)
+    refuse_fatal(inspection.defects)
+    prepared = {}
+    for name in used:
+        file = Path(folder, f'{name}.json').resolve()
+        images = tuple(inspection.usable(name))
+        write_json(file, dict(classes=inspection.classes, images=images))
+        prepared[name] = PreparedClasses(
+            file,
+            images,
+            inspection.classes,
+            inspection.counts(name),
+            remarks_of(inspection.defects[name]),
+        )
+    return {name: prepared[data.used_split(name)] for name in splits}

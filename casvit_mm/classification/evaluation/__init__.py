@@ -1,0 +1,1 @@
+"""How a classifier is evaluated: metric, analysis of errors, tables."""

@@ -1,0 +1,77 @@
+"""The metrics of a classifier as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from casvit_mm.plotting.tables import format_metric, plain_table
+
+__all__ = ['print_classification_metrics']
+
+_MANY_CLASSES = 100  # rows of a table that a reader still reads
+
+
+_WORST_CLASSES = 20  # rows of what is shown instead
+
+
+def print_classification_metrics(
+    metrics: dict[str, float],
+    title: str = '',
+    taken_for: Mapping[str, tuple[str, float]] | None = None,
+) -> None:
+    """Print classification figures: the means, then one row per class.
+
+    Of more than 100 classes the 20 with the lowest recall are shown.
+
+    Args:
+        metrics: Figures named as :class:`casvit_mm.classification.ClassificationAccuracy` names
+            them, with those of each class.
+        title: Line above the tables.
+        taken_for: By class, the one that its images are most often taken for, and the share of its
+            images that are.
+    """
+    console = Console()
+    if title:
+        console.print(title, soft_wrap=True, highlight=False)
+    tops = [key for key in metrics if key.startswith('accuracy/top')]
+    means = {key.replace('accuracy/top', 'top-'): metrics[key] for key in tops}
+    means |= {f'mean {name}': metrics[name.lower()] for name in ('recall', 'precision', 'F1')}
+    overall = Table(*means)
+    overall.add_row(*map(format_metric, means.values()))
+    console.print(overall)
+    names = [key.removeprefix('images/') for key in metrics if key.startswith('images/')]
+    many = len(names) > _MANY_CLASSES
+    if many:
+        known = [name for name in names if metrics[f'images/{name}']]
+        shown = sorted(known, key=lambda name: metrics[f'recall/{name}'])[:_WORST_CLASSES]
+    console.print(_label_table(metrics, shown if many else names, taken_for or {}))
+    if many:
+        console.print(
+            f'{len(shown)} of {len(names)} classes, those with the lowest recall; '
+            '--out FILE writes them all',
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def _label_table(
+    metrics: dict[str, float], names: list[str], taken_for: Mapping[str, tuple[str, float]]
+) -> Table:
+    """Return one row per class: its images, how well they are found, what they are taken for."""
+    table = plain_table('\nper class')
+    table.add_column('class', overflow='fold')
+    for column in ('images', 'recall', 'precision', 'F1'):
+        table.add_column(column, justify='right', no_wrap=True)
+    if taken_for:
+        table.add_column('most often taken for', overflow='fold')
+    for name in names:
+        figures = (format_metric(metrics[f'{key}/{name}']) for key in ('recall', 'precision', 'f1'))
+        row = [name, f'{metrics[f"images/{name}"]:.0f}', *figures]
+        if name in taken_for:
+            other, share = taken_for[name]
+            row.append(f'{other} {share:.1%}')
+        table.add_row(*row)
+    return table

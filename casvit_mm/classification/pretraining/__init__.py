@@ -1,0 +1,1 @@
+"""What pretraining on ImageNet takes beside the model: teacher, averages, batches, augmentation."""

@@ -1,0 +1,52 @@
+"""How a command line ends: one message for an error of the user, and a clean end of processes."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import torch.distributed as dist
+
+from casvit_mm.errors import InputError
+
+__all__ = ['cli']
+
+
+def cli(main: Callable[[], object]) -> None:
+    """Run a command line; an InputError ends it with one message and status 2.
+
+    Under several processes rank 0 speaks and the others wait for the launcher to end them.
+    """
+    status: Any = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code
+    except InputError as error:
+        status = 2
+        if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
+            print(f'\nerror: {error}', file=sys.stderr, flush=True)
+        else:
+            time.sleep(20)
+    if dist.is_initialized():
+        _leave(int(status or 0))
+    if status:
+        sys.exit(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """End a process of a group without the destructors of C++.
+
+    A process that ends with gloo's threads at work is aborted by chance (status -6). The group is
+    held: by chance torch 2.4 waits for ever in its destructor, for a thread that waits for the GIL.
+    """
+    group = dist.group.WORLD  # noqa: F841
+    dist.destroy_process_group()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

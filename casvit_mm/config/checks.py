@@ -1,0 +1,73 @@
+"""Checks of a config before anything is built: a typing error should cost seconds, not an hour."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from pathlib import Path
+
+from mmengine.config import Config
+
+from casvit_mm.errors import InputError
+from casvit_mm.models import CASViT, FViT
+from casvit_mm.weights.published import how_to_get
+
+__all__ = ['check_backbone', 'check_is_detector', 'check_pretrained']
+
+
+def check_is_detector(cfg: Config) -> None:
+    """Refuse a config of another task where only detectors are known.
+
+    Raises:
+        InputError: Saying so.
+    """
+    other = {
+        'mmseg': ('segmentation', '--show-dir draws'),
+        'mmpretrain': ('classification', '--analysis draws'),
+    }.get(cfg.get('default_scope'))
+    if other is not None:
+        raise InputError(
+            f'{cfg.filename} is a {other[0]} config, and this command knows detectors only. '
+            f'Train and evaluate it by tools/train.py and tools/test.py ({other[1]}).'
+        )
+
+
+def check_backbone(cfg: Config) -> None:
+    """Refuse arguments that a backbone of ours does not have or cannot take.
+
+    Raises:
+        InputError: Naming the argument and the nearest one that exists.
+    """
+    backbone = cfg.model.get('backbone', {})
+    kind = next((k for k in (CASViT, FViT) if backbone.get('type') in (k, k.__name__)), None)
+    if kind is None:
+        return
+    known = [name for name in inspect.signature(kind.__init__).parameters if name != 'self']
+    for name in backbone:
+        if name not in ('type', *known):
+            near = difflib.get_close_matches(name, known, n=1)
+            raise InputError(
+                f'{cfg.filename}: model.backbone has no argument {name!r}; '
+                f'{f"did you mean {near[0]!r}? " if near else ""}{kind.__name__} takes '
+                f'{", ".join(known)}'
+            )
+    try:
+        kind(**{k: v for k, v in backbone.items() if k not in ('type', 'init_cfg')})
+    except (TypeError, ValueError) as error:
+        raise InputError(f'{cfg.filename}: model.backbone: {error}') from error
+
+
+def check_pretrained(cfg: Config) -> None:
+    """Refuse to train from a pretrained file that is not there.
+
+    Raises:
+        InputError: Saying where to get the file and how to do without.
+    """
+    init_cfg = cfg.model.get('backbone', {}).get('init_cfg') or {}
+    path = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
+    if path and '://' not in path and not Path(path).expanduser().is_file():
+        raise InputError(
+            f'pretrained weights {path!r} (model.backbone.init_cfg.checkpoint of {cfg.filename}) '
+            f'do not exist.\n{how_to_get(path)}\nAnother file: --pretrained PATH. Train without: '
+            '--from-scratch'
+        )

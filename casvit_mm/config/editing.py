@@ -1,0 +1,144 @@
+"""Edits of a config: classes, limits, datasets and imports, in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DATASETS
+
+from casvit_mm.errors import InputError
+
+__all__ = [
+    'add_hook',
+    'add_import',
+    'describe_other_classes',
+    'dicts_in',
+    'innermost_dataset',
+    'raise_max_dets',
+    'refuse_class_weights',
+    'require_pipelines',
+    'set_num_classes',
+]
+
+
+def set_num_classes(cfg: Config, num_classes: int) -> None:
+    """Set the number of classes in every head of ``cfg.model``, in place."""
+    for node in dicts_in(cfg.model):
+        if 'num_classes' in node:
+            node.num_classes = num_classes
+
+
+def raise_max_dets(cfg: Config, max_dets: int) -> None:
+    """Let every stage of ``cfg.model`` keep at least ``max_dets`` objects per image, in place."""
+    for node in dicts_in(cfg.model):
+        if node.get('max_per_img', max_dets) < max_dets:
+            node.max_per_img = max_dets
+
+
+def require_pipelines(cfg: Config) -> None:
+    """Refuse a config without a dataset that ``--data`` could read through.
+
+    Raises:
+        InputError: If a dataloader is missing, or its dataset has no pipeline.
+    """
+    for name in ('train', 'val', 'test'):
+        loader = cfg.get(f'{name}_dataloader')
+        if loader is None or 'pipeline' not in innermost_dataset(loader):
+            raise InputError(
+                f'{cfg.filename}: {name}_dataloader holds no dataset with a pipeline, which --data '
+                'could read through'
+            )
+
+
+def refuse_class_weights(cfg: Config, num_classes: int) -> None:
+    """Refuse losses with a weight per class of other data.
+
+    Raises:
+        InputError: Naming the loss and both numbers.
+    """
+    for node in dicts_in(cfg.model):
+        weights = node.get('class_weight')
+        # Heads that classify queries weigh "no object" as well.
+        if isinstance(weights, (list, tuple)) and len(weights) - num_classes not in (0, 1):
+            raise InputError(
+                f'{cfg.filename}: a {node.get("type")} of the model has class_weight for '
+                f'{len(weights)} classes, and the data has {num_classes}. Give weights for these '
+                'by --cfg-options, or None.'
+            )
+
+
+def describe_other_classes(path: Path, data: tuple[str, ...], checkpoint: tuple[str, ...]) -> str:
+    """Return the message for a checkpoint that knows other classes than the data has.
+
+    Args:
+        path: The description.
+        data: Its classes.
+        checkpoint: Those of the checkpoint.
+    """
+    message = f'{path} and the checkpoint disagree on the classes: '
+    if sorted(checkpoint) == sorted(data):
+        return f'{message}the same names in another order. The checkpoint has {list(checkpoint)}.'
+    added = [name for name in data if name not in checkpoint]
+    missing = [name for name in checkpoint if name not in data]
+    return (
+        f'{message}{len(data)} and {len(checkpoint)} names; only the data has {added}, only '
+        f'the checkpoint {missing}. A trained model knows the classes that it was trained on.'
+    )
+
+
+def add_import(cfg: Config, module: str) -> None:
+    """Let a config import a module that registers what it names, in place."""
+    imports = cfg.get('custom_imports', dict(imports=[]))
+    names = dict.fromkeys([*imports['imports'], module])
+    cfg.custom_imports = dict(imports, imports=list(names))
+
+
+def innermost_dataset(loader: ConfigDict) -> ConfigDict:
+    """Return a dataloader's dataset under wrappers such as RepeatDataset."""
+    dataset = loader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    return dataset
+
+
+def config_classes(cfg: Config, checkpoint: object) -> tuple[str, ...]:
+    """Return the class names of the config's test data, without reading it.
+
+    Args:
+        cfg: With a ``test_dataloader``.
+        checkpoint: What holds none, for the message.
+
+    Raises:
+        InputError: If the config holds none either.
+    """
+    dataset = innermost_dataset(cfg.test_dataloader)
+    # Configs of mmpretrain name its data sets without the scope.
+    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as datasets:
+        default = getattr(datasets.get(dataset.type), 'METAINFO', {})
+    names = (dataset.get('metainfo') or {}).get('classes') or default.get('classes')
+    if not names:
+        raise InputError(
+            f'neither {checkpoint} nor {cfg.filename} holds class names. Give them: '
+            '--cfg-options "test_dataloader.dataset.metainfo.classes=[first,second]"'
+        )
+    return tuple(names)
+
+
+def dicts_in(node: Any) -> Iterator[ConfigDict]:
+    """Yield every dictionary inside ``node``, itself included."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from dicts_in(child)
+
+
+def add_hook(cfg: Config, hook_type: str) -> None:
+    """Add a hook unless it is there, as it is in a config copied from a work dir."""
+    hooks = cfg.get('custom_hooks', [])
+    if all(hook.get('type') != hook_type for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type=hook_type)]

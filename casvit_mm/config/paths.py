@@ -1,0 +1,65 @@
+"""Our configs and tools by name, in a checkout and in an installed wheel alike."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from casvit_mm.errors import InputError
+
+__all__ = ['PREFIX', 'ROOT', 'config_path', 'let_mmengine_find_configs']
+
+PREFIX = 'casvit_mm::'
+_PACKAGE = Path(__file__).parents[1]
+# A wheel carries configs and tools where mim looks; in a checkout they lie beside the package.
+ROOT = _PACKAGE / '.mim' if (_PACKAGE / '.mim').is_dir() else _PACKAGE.parent
+
+
+def config_path(name: str | Path) -> Path:
+    """Return the file of a config.
+
+    Args:
+        name: A path, or ``casvit_mm::`` and the name of one of ours, as in
+            ``casvit_mm::maskrcnn_casvit_s_coco.py``.
+
+    Raises:
+        InputError: If there is no such file; it names the nearest of ours.
+    """
+    inside = str(name).removeprefix(PREFIX)
+    ours = inside != str(name)
+    path = ROOT / 'configs' / inside if ours else Path(name)
+    if path.is_file():
+        return path
+    names = [path.name for path in sorted((ROOT / 'configs').glob('*.py'))]
+    near = difflib.get_close_matches(Path(inside).name, names, n=2)
+    raise InputError(
+        f'config {name} does not exist; '
+        + (f'did you mean {" or ".join(PREFIX + found for found in near)}? ' if near else '')
+        + f'{PREFIX}NAME.py names one of ours, which lie in {ROOT / "configs"}'
+    )
+
+
+def let_mmengine_find_configs() -> None:
+    """Let ``_base_ = 'casvit_mm::NAME.py'`` and MMEngine's ``get_config`` find our configs.
+
+    MMEngine knows ``package::`` for a fixed list of packages, only for configs in a sub-folder, and
+    builds what it inherits so in that package's registries. Ours are flat, and are built in those
+    of mmdet, mmseg and mmpretrain.
+    """
+    from mmengine.config import Config
+    from mmengine.hub import hub
+
+    plain_path, plain_split = Config._get_cfg_path, hub._get_package_and_cfg_path
+
+    def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        if cfg_path.startswith(PREFIX):
+            return str(config_path(cfg_path)), None
+        return plain_path(cfg_path, filename)
+
+    def get_package_and_cfg_path(cfg_path: str) -> tuple[str, str]:
+        if cfg_path.startswith(PREFIX):
+            return 'casvit_mm', cfg_path.removeprefix(PREFIX)
+        return plain_split(cfg_path)
+
+    Config._get_cfg_path = staticmethod(get_cfg_path)  # type: ignore[method-assign]
+    hub._get_package_and_cfg_path = get_package_and_cfg_path

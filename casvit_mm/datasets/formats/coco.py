@@ -1,0 +1,347 @@
+"""Checks of COCO-format annotations, made before any work depends on them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from casvit_mm.datasets.issues import Defect
+from casvit_mm.errors import InputError
+
+__all__ = [
+    'CocoSummary',
+    'check_coco',
+    'check_content',
+    'find_defects',
+    'is_box',
+    'is_id',
+    'is_number',
+    'is_polygon',
+    'is_size',
+    'name_annotation',
+    'read_annotations',
+]
+
+_NEEDED = {
+    'images': ('id', 'file_name', 'height', 'width'),
+    'annotations': ('id', 'image_id', 'category_id', 'bbox', 'area'),
+    'categories': ('id', 'name'),
+}
+
+_HUGE = 1e9  # beyond any pixel count; NaN is not below it either
+
+
+@dataclass(frozen=True)
+class CocoSummary:
+    """What checked annotations hold.
+
+    Attributes:
+        classes: Category names in the order of their ids.
+        num_images: Images listed.
+        num_objects: Annotations that can be learnt from or evaluated: no crowd, and a box of at
+            least one pixel inside its image.
+    """
+
+    classes: tuple[str, ...]
+    num_images: int
+    num_objects: int
+
+
+def check_coco(
+    annotations: str | Path, images: str | Path, field: str, with_masks: bool = False
+) -> CocoSummary:
+    """Check a COCO annotation file and that its images exist.
+
+    Args:
+        annotations: The JSON file.
+        images: The folder that ``file_name`` counts from.
+        field: Where the user named the file, for messages.
+        with_masks: Whether every object needs a segmentation.
+
+    Raises:
+        InputError: If the file is missing, not JSON or lacks a field; an id is unknown or occurs
+            twice; a box or segmentation is malformed; no object is left; or an image is missing.
+    """
+    where = f'annotation file {annotations} ({field})'
+    return check_content(read_annotations(annotations, where), images, where, with_masks)
+
+
+def check_content(
+    content: dict[str, Any], images: str | Path, where: str, with_masks: bool = False
+) -> CocoSummary:
+    """Check annotations of COCO format that are in memory already.
+
+    Args:
+        content: Lists of images, annotations and categories.
+        images: The folder that ``file_name`` counts from.
+        where: What messages call the annotations.
+        with_masks: Whether every object needs a segmentation.
+
+    Raises:
+        InputError: For the first of :func:`find_defects`, saying how many there are.
+    """
+    fatal = [defect for defect in find_defects(content, Path(images), with_masks) if defect.fatal]
+    if fatal:
+        more = f'\n{len(fatal) - 1} more such faults; python tools/check_data.py lists them all.'
+        raise InputError(f'{where}: {fatal[0].message}{more if len(fatal) > 1 else ""}')
+    names = {category['id']: category['name'] for category in content['categories']}
+    sizes = _sizes(content['images'])
+    usable = sum(_is_usable(annotation, sizes) for annotation in content['annotations'])
+    return CocoSummary(tuple(names[i] for i in sorted(names)), len(sizes), usable)
+
+
+def read_annotations(path: str | Path, where: str) -> dict[str, Any]:
+    """Read a COCO annotation file.
+
+    Raises:
+        InputError: If it is missing, not JSON, or holds no object.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f'{where} does not exist')
+    try:
+        content = json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f'{where} is not JSON: {error}. Export it again.') from error
+    if not isinstance(content, dict):
+        raise InputError(
+            f'{where} holds a {type(content).__name__}, not an object with {", ".join(_NEEDED)}. '
+            'Is it a file of results? Name the ground truth.'
+        )
+    return content
+
+
+def find_defects(content: dict[str, Any], images: Path, with_masks: bool) -> list[Defect]:
+    """Return everything that training refuses, in the order of the file; reads no image.
+
+    Args:
+        content: Lists of images, annotations and categories.
+        images: The folder that ``file_name`` counts from.
+        with_masks: Whether every object needs a segmentation.
+    """
+    missing = [section for section in _NEEDED if not isinstance(content.get(section), list)]
+    if missing:
+        return [
+            Defect('missing list', repr(s), f'it lacks the list {s!r} of COCO format', True)
+            for s in missing
+        ]
+    defects = [d for section in _NEEDED for d in _field_defects(content[section], section)]
+    broken = {defect.entry for defect in defects}
+    images_left, annotations, categories = (
+        [(i, e) for i, e in enumerate(content[s]) if (s, i) not in broken] for s in _NEEDED
+    )
+    defects += _duplicates(categories, 'categories', 'id')
+    defects += _duplicates(categories, 'categories', 'name')
+    defects += _duplicates(images_left, 'images', 'id')
+    defects += _size_defects(images_left)
+    defects += _missing_images(images_left, images)
+    defects += _duplicates(annotations, 'annotations', 'id')
+
+    # An entry that lacks something else is known all the same: one fault, one defect.
+    names = {e['id']: e.get('name') for e in content['categories'] if _has_id(e)}
+    known = {e['id'] for e in content['images'] if _has_id(e)}
+    for index, annotation in annotations:
+        defects += _annotation_defects(index, annotation, names, known, with_masks)
+    sizes = _sizes(e for _, e in images_left)
+    left = (e for e in content['annotations'] if isinstance(e, dict))
+    if not any(_is_usable(annotation, sizes) for annotation in left):
+        defects.append(_no_usable_object(len(content['annotations'])))
+    return defects
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Return whether ``value`` is a finite number, not its text."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _HUGE
+
+
+def is_id(value: Any) -> TypeGuard[int]:
+    """Return whether ``value`` can be an id: a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_size(width: Any, height: Any) -> bool:
+    """Return whether an image can have this width and height in pixels."""
+    return all(is_id(side) and 0 < side < _HUGE for side in (width, height))
+
+
+def is_box(value: Any) -> TypeGuard[list[float]]:
+    """Return whether ``value`` is a list of four finite numbers."""
+    return isinstance(value, list) and len(value) == 4 and _are_numbers(value)
+
+
+def is_polygon(value: Any) -> TypeGuard[list[float]]:
+    """Return whether ``value`` is a flat list of three points or more."""
+    return (
+        isinstance(value, list) and len(value) >= 6 and len(value) % 2 == 0 and _are_numbers(value)
+    )
+
+
+def _are_numbers(values: list) -> bool:
+    """Return :func:`is_number` of all values, ten times as fast: polygons have many."""
+    return (
+        set(map(type, values)) <= {int, float}
+        and max(map(abs, values)) < _HUGE
+        and sum(values) < math.inf  # false for NaN, which max may overlook
+    )
+
+
+def _has_id(entry: Any) -> bool:
+    return isinstance(entry, dict) and is_id(entry.get('id'))
+
+
+def _sizes(images: Any) -> dict[int, tuple[int, int]]:
+    """Return (width, height) per image id, of those that have a possible one."""
+    return {e['id']: (e['width'], e['height']) for e in images if _has_size(e)}
+
+
+def _has_size(entry: dict) -> bool:
+    return is_size(entry.get('width'), entry.get('height'))
+
+
+def _field_defects(entries: list, section: str) -> Iterator[Defect]:
+    """Find entries without a field, and fields that everything else relies on of a wrong type."""
+    fields = _NEEDED[section]
+    text = {'images': 'file_name', 'categories': 'name'}.get(section)
+    for i, entry in enumerate(entries):
+        at = (section, i)
+        place = f'{section}[{i}]'
+        if isinstance(entry, dict) and isinstance(entry.get('source'), str):
+            place += f' ({entry["source"]})'
+        missing = [f for f in fields if not isinstance(entry, dict) or f not in entry]
+        wrong = 'malformed category' if section == 'categories' else 'malformed entry'
+        if missing:
+            lacking = wrong if section == 'categories' else 'missing field'
+            message = (
+                f'{place} lacks {", ".join(map(repr, missing))}. COCO format needs '
+                f'{", ".join(fields)} for every entry of {section!r}.'
+            )
+            yield Defect(lacking, place, message, True, at)
+        elif not is_id(entry['id']):
+            message = f'{place} has id {entry["id"]!r}; ids are whole numbers, without quotes'
+            yield Defect(wrong, place, message, True, at)
+        elif text and not (isinstance(entry[text], str) and entry[text].strip()):
+            message = f'{place} has {text} {entry[text]!r}; expected some text'
+            yield Defect(wrong, place, message, True, at)
+
+
+def _duplicates(entries: list[tuple[int, dict]], section: str, key: str) -> Iterator[Defect]:
+    """Find every entry whose value occurred before."""
+    counts = Counter(entry[key] for _, entry in entries)
+    total = sum(count > 1 for count in counts.values())
+    kind = {'categories': 'category', 'images': 'image id', 'annotations': 'annotation id'}[section]
+    seen = set()
+    for i, entry in entries:
+        value = entry[key]
+        if counts[value] > 1 and value in seen:
+            message = (
+                f'{total} values of {section}.{key} occur more than once, among them {value!r}. '
+                'Make them unique.'
+            )
+            yield Defect(f'duplicate {kind}', f'{key} {value!r}', message, True, (section, i))
+        seen.add(value)
+
+
+def _size_defects(images: list[tuple[int, dict]]) -> Iterator[Defect]:
+    for i, entry in images:
+        if not _has_size(entry):
+            message = (
+                f'image {entry["id"]} ({entry["file_name"]}) has width {entry["width"]!r} and '
+                f'height {entry["height"]!r}; both must be positive integers, in pixels'
+            )
+            at = ('images', i)
+            yield Defect('impossible image size', entry['file_name'], message, True, at)
+
+
+def _missing_images(images: list[tuple[int, dict]], folder: Path) -> Iterator[Defect]:
+    if not folder.is_dir():
+        message = f'its image folder {folder} does not exist'
+        yield Defect('no image folder', str(folder), message, True)
+        return
+    # One listing per folder: asking for 118,000 files one by one is slow on network disks.
+    listing: dict[Path, set[str]] = {}
+    missing = []
+    for i, entry in images:
+        path = folder / entry['file_name']
+        if path.parent not in listing:
+            there = os.path.isdir(path.parent)
+            listing[path.parent] = set(os.listdir(path.parent)) if there else set()
+        if path.name not in listing[path.parent]:
+            missing.append((i, entry['file_name']))
+    for i, name in missing:
+        message = (
+            f'{len(missing)} of {len(images)} images are missing in {folder}, among them {name}. '
+            'Correct the image folder, or file_name in the annotations.'
+        )
+        yield Defect('missing image', name, message, True, ('images', i))
+
+
+def _annotation_defects(
+    index: int, annotation: dict[str, Any], names: dict[int, Any], known: set[int], masks: bool
+) -> Iterator[Defect]:
+    """Find what is wrong with one annotation that has all fields."""
+    which, at = name_annotation(annotation), ('annotations', index)
+    category, image = annotation['category_id'], annotation['image_id']
+    if not is_id(category) or category not in names:
+        first = dict(list(names.items())[:8])
+        message = (
+            f'{which} has category_id {category!r}, which is not in categories {first}. '
+            'Add the category or correct the id.'
+        )
+        yield Defect('unknown category', which, message, True, at)
+    if not is_id(image) or image not in known:
+        message = (
+            f'{which} has image_id {image!r}, which is not in images. '
+            'Add the image or remove the annotation.'
+        )
+        yield Defect('unknown image', which, message, True, at)
+    if not is_box(annotation['bbox']):
+        box = annotation['bbox']
+        message = f'{which} has bbox {box!r}; expected [x, y, width, height] in pixels'
+        yield Defect('malformed box', which, message, True, at)
+    if not is_number(annotation['area']):
+        message = f'{which} has area {annotation["area"]!r}; expected a number of pixels'
+        yield Defect('malformed area', which, message, True, at)
+    if masks and not _is_segmentation(annotation.get('segmentation')):
+        message = (
+            f'{which} has no polygon (3 points or more) or RLE under segmentation, which Mask '
+            'R-CNN learns from. Add it, or train boxes alone with a retinanet config.'
+        )
+        kind = 'broken polygon' if annotation.get('segmentation') else 'object without mask'
+        yield Defect(kind, which, message, True, at)
+
+
+def _is_segmentation(value: Any) -> bool:
+    if isinstance(value, dict):
+        return 'counts' in value and 'size' in value
+    return isinstance(value, list) and bool(value) and all(map(is_polygon, value))
+
+
+def _is_usable(annotation: dict[str, Any], sizes: dict[int, tuple[int, int]]) -> bool:
+    """Return whether mmdet takes an annotation as an object."""
+    box, image, area = (annotation.get(key) for key in ('bbox', 'image_id', 'area'))
+    if not (is_id(image) and image in sizes and is_box(box) and is_number(area)):
+        return False
+    x, y, w, h = box
+    width, height = sizes[image]
+    inside = min(x + w, width) > max(x, 0) and min(y + h, height) > max(y, 0)
+    return inside and w >= 1 and h >= 1 and area > 0 and not annotation.get('iscrowd', 0)
+
+
+def _no_usable_object(listed: int) -> Defect:
+    message = (
+        f'no usable annotation: {listed} listed, none of them a non-crowd box of at least 1 px '
+        'inside its image. Annotate some objects, or name another file.'
+    )
+    return Defect('no usable object', f'{listed} annotations', message, True)
+
+
+def name_annotation(annotation: dict[str, Any]) -> str:
+    """Name an annotation for a message: its id, and the place that it was converted from."""
+    source = annotation.get('source')
+    return f'annotation {annotation.get("id")}{f" ({source})" if source else ""}'

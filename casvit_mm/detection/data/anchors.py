@@ -1,0 +1,196 @@
+"""Which anchors of an anchor-based detector fit the boxes of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from mmengine.config import Config
+
+__all__ = [
+    'AnchorSetup',
+    'best_overlaps',
+    'cluster_anchors',
+    'propose_anchors',
+    'read_anchors',
+    'read_scale',
+    'scale_factors',
+]
+
+_SAMPLE = 20_000  # boxes; more change no figure in its third digit
+_MIN_GAIN = 0.02  # of recall, below which a proposal is not worth a change
+
+
+@dataclass(frozen=True)
+class AnchorSetup:
+    """A config's anchors.
+
+    Attributes:
+        path: Dotted name of the anchor generator in the config.
+        settings: The generator's arguments.
+        sizes: Width and height in pixels of A anchors, ``(A, 2)``.
+        strides: Distance in pixels of the grid that each lies on, ``(A,)``.
+    """
+
+    path: str
+    settings: dict
+    sizes: np.ndarray
+    strides: np.ndarray
+
+
+def read_anchors(cfg: Config) -> AnchorSetup | None:
+    """Return the anchors of a config's model, or None if it has none of mmdet's generator."""
+    for head in ('rpn_head', 'bbox_head'):
+        generator = cfg.model.get(head, {}).get('anchor_generator', {})
+        if generator.get('type') == 'AnchorGenerator':
+            settings = {key: value for key, value in generator.items() if key != 'type'}
+            return _set_up(f'model.{head}.anchor_generator', settings)
+    return None
+
+
+def _set_up(path: str, settings: dict) -> AnchorSetup:
+    from mmdet.models.task_modules.prior_generators import AnchorGenerator
+
+    generator = AnchorGenerator(**settings)
+    levels = [level.numpy() for level in generator.base_anchors]  # each (A, 4): x1, y1, x2, y2
+    strides = [stride[0] for stride in generator.strides]
+    return AnchorSetup(
+        path,
+        settings,
+        np.concatenate([level[:, 2:] - level[:, :2] for level in levels]),
+        np.repeat(strides, [len(level) for level in levels]),
+    )
+
+
+def read_scale(cfg: Config) -> tuple[int, int] | None:
+    """Return the (long, short) limits that validation images are scaled into, or None."""
+    from casvit_mm.config.editing import innermost_dataset
+
+    for step in innermost_dataset(cfg.val_dataloader).pipeline:
+        if step.type == 'Resize' and step.get('keep_ratio') and step.get('scale'):
+            return max(step.scale), min(step.scale)
+    return None
+
+
+def scale_factors(sizes: np.ndarray, scale: tuple[int, int] | None) -> np.ndarray:
+    """Return by how much images grow when scaled.
+
+    Args:
+        sizes: Widths and heights, ``(N, 2)``.
+        scale: Limits of the long and the short side; None scales nothing.
+    """
+    if scale is None:
+        return np.ones(len(sizes))
+    return np.minimum(scale[0] / sizes.max(axis=1), scale[1] / sizes.min(axis=1))
+
+
+def best_overlaps(boxes: np.ndarray, anchors: AnchorSetup) -> np.ndarray:
+    """Return the IoU of every box with the best anchor, which lies on its grid.
+
+    Args:
+        boxes: x, y, width and height in pixels of the scaled image, ``(N, 4)``.
+        anchors: The anchors.
+
+    Returns:
+        ``(N,)``.
+    """
+    best = np.zeros(len(boxes))
+    centres, sides = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:]
+    for anchor, stride in zip(anchors.sizes, anchors.strides, strict=True):
+        offset = np.abs(centres - (centres / stride).round() * stride)
+        half = (sides + anchor) / 2 - offset
+        overlap = np.clip(np.minimum(half, np.minimum(sides, anchor)), 0, None).prod(axis=1)
+        best = np.maximum(best, overlap / (sides.prod(axis=1) + anchor.prod() - overlap))
+    return best
+
+
+def cluster_anchors(sides: np.ndarray, count: int = 9, seed: int = 0) -> np.ndarray:
+    """Cluster box shapes by k-means with 1 - IoU as distance, as YOLO does.
+
+    Args:
+        sides: Widths and heights in pixels, ``(N, 2)``.
+        count: Number of clusters.
+        seed: The same seed gives the same clusters.
+
+    Returns:
+        Median width and height of each cluster, sorted by area, ``(count, 2)`` or fewer.
+    """
+    rng = np.random.default_rng(seed)
+    sides = _sampled(sides)
+    centres = sides[rng.integers(len(sides))][None]
+    while len(centres) < count:
+        # As k-means++: far shapes are likely to start a cluster of their own.
+        distance = (1 - _shape_overlaps(sides, centres).max(axis=1)).clip(0) ** 2
+        if distance.sum() < 1e-9:
+            break
+        chosen = rng.choice(len(sides), p=distance / distance.sum())
+        centres = np.concatenate([centres, sides[chosen][None]])
+    for _ in range(100):
+        nearest = _shape_overlaps(sides, centres).argmax(axis=1)
+        present = np.unique(nearest)
+        moved = np.array([np.median(sides[nearest == k], axis=0) for k in present])
+        if moved.shape == centres.shape and np.allclose(moved, centres):
+            break
+        centres = moved
+    return centres[centres.prod(axis=1).argsort()]
+
+
+def _shape_overlaps(sides: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Return IoUs of shapes with a common centre, ``(N, K)``."""
+    overlap = np.minimum(sides[:, None], centres[None]).prod(axis=2)
+    return overlap / (sides.prod(axis=1)[:, None] + centres.prod(axis=1)[None] - overlap)
+
+
+def _sampled(rows: np.ndarray) -> np.ndarray:
+    if len(rows) <= _SAMPLE:
+        return rows
+    return rows[np.random.default_rng(0).choice(len(rows), _SAMPLE, replace=False)]
+
+
+def propose_anchors(
+    boxes: np.ndarray, anchors: AnchorSetup
+) -> tuple[float, float, AnchorSetup | None]:
+    """Look for scales and ratios of anchors that fit better, as many as there are now.
+
+    Args:
+        boxes: x, y, width and height in pixels of the scaled image, ``(N, 4)``.
+        anchors: The present ones.
+
+    Returns:
+        Share of boxes with an anchor of IoU 0.5 or more, now and as proposed, and the proposal;
+        None if it would win less than 0.02.
+    """
+    boxes = _sampled(boxes)
+    present = _recall(boxes, anchors)
+    best, setup = present, None
+    for changes in _candidates(boxes, anchors.settings):
+        other = _set_up(anchors.path, {**anchors.settings, **changes})
+        recall = _recall(boxes, other)
+        if recall > best + 1e-3:
+            best, setup = recall, other
+    return (present, best, setup) if best >= present + _MIN_GAIN else (present, present, None)
+
+
+def _recall(boxes: np.ndarray, anchors: AnchorSetup) -> float:
+    return float((best_overlaps(boxes, anchors) >= 0.5).mean())
+
+
+def _candidates(boxes: np.ndarray, settings: dict) -> Iterable[dict]:
+    """Yield anchor settings, the nearest to the present ones first."""
+    spread = max(np.quantile(np.abs(np.log(boxes[:, 3] / boxes[:, 2])), 0.8), np.log(1.5))
+    wide = round(float(np.exp(spread)), 1)
+    ratios = [list(settings['ratios']), [round(1 / wide, 2), 1.0, wide]]
+    factors = (1, 0.5, 2, 0.75, 1.5, 0.375, 0.25, 3, 4)
+    for ratio in ratios:
+        for factor in factors:
+            changes: dict[str, object]
+            if settings.get('octave_base_scale'):
+                changes = dict(octave_base_scale=_plain(settings['octave_base_scale'] * factor))
+            else:
+                changes = dict(scales=[_plain(scale * factor) for scale in settings['scales']])
+            yield {**changes, 'ratios': ratio}
+
+
+def _plain(value: float) -> float:
+    return int(value) if value == int(value) else round(value, 2)

@@ -1,0 +1,274 @@
+"""Everything that can be found out about detection data before training."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from casvit_mm.datasets.formats.coco import find_defects, is_id, name_annotation
+from casvit_mm.datasets.image_scan import ImageScan, duplicate_defects, file_defects, scan_split
+from casvit_mm.datasets.issues import Defect
+from casvit_mm.datasets.splitting import describe_shared
+from casvit_mm.detection.data.description import OwnData
+from casvit_mm.detection.data.mask_checks import has_masks, mask_defects, read_masks
+from casvit_mm.detection.data.objects import Objects, read_objects
+from casvit_mm.detection.data.prepare import (
+    empty_class,
+    list_open_classes,
+    open_names,
+    shared_images,
+)
+from casvit_mm.detection.data.sources import LoadedSplit, load_split
+from casvit_mm.errors import InputError
+
+__all__ = ['Inspection', 'content_defects', 'inspect_data']
+
+_EDGE = 0.5  # px by which a box may leave its image; rounding does that
+_UNSURE = {'missing list', 'malformed category', 'duplicate category'}  # about the classes
+_MASK_KINDS = (
+    'object without mask',
+    'broken polygon',
+    'RLE that does not decode',
+    'RLE of another size',
+)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found, by split.
+
+    Attributes:
+        data: The data set as described.
+        with_masks: Whether masks are trained on; None where no config tells.
+        loaded: Annotations of the splits that can be read.
+        objects: Their well-formed objects.
+        scans: What the image files hold, by position in the list of images; empty if not read.
+        defects: All defects; those between splits stand under the first of the two.
+    """
+
+    data: OwnData
+    with_masks: bool | None
+    loaded: dict[str, LoadedSplit]
+    objects: dict[str, Objects]
+    scans: dict[str, dict[int, ImageScan]]
+    defects: dict[str, list[Defect]]
+
+    def trainable(self) -> bool:
+        """Return whether training would start and read every image.
+
+        A fault in the test split counts: training refuses it too, not to reveal it at the end.
+        """
+        return not any(d.fatal for found in self.defects.values() for d in found)
+
+    def masks_complete(self) -> bool:
+        """Return whether every object of every split has a sound mask."""
+        return all(has_masks(split.content) for split in self.loaded.values()) and not any(
+            d.kind in _MASK_KINDS for defects in self.defects.values() for d in defects
+        )
+
+
+def inspect_data(data: OwnData, with_masks: bool | None, read_images: bool = True) -> Inspection:
+    """Inspect every split of a data set.
+
+    Args:
+        data: The data set.
+        with_masks: Whether every object needs a mask. None: masks are checked where there are
+            some, and a missing one is no obstacle.
+        read_images: Whether image files are read, which takes milliseconds for each.
+    """
+    loaded: dict[str, LoadedSplit] = {}
+    defects: dict[str, list[Defect]] = {}
+    for name in data.splits:
+        try:
+            loaded[name] = load_split(data, name)
+        except InputError as error:
+            defects[name] = [Defect('unreadable annotations', name, str(error), True)]
+    list_open_classes(loaded, _reference_names(loaded))
+    objects = {name: read_objects(split.content) for name, split in loaded.items()}
+    for name, split in loaded.items():
+        found = content_defects(split.content, split.images, with_masks)
+        defects[name] = [
+            *(Defect('unreadable source', place, p, True) for place, p in split.problems),
+            *found,
+        ]
+        if not any(d.kind == 'missing list' for d in found):
+            defects[name] += _class_defects(objects[name], name)
+    sound = {n: o for n, o in objects.items() if not _UNSURE & {d.kind for d in defects[n]}}
+    for name, disagreement in _disagreements(sound):
+        defects[name].append(disagreement)
+    if message := empty_class(data, loaded):
+        defects['train'].append(Defect('class not learnt', 'train', message, True))
+    readable = {
+        n: s for n, s in loaded.items() if all(d.kind != 'missing list' for d in defects[n])
+    }
+    for first, second, shared in shared_images(readable):
+        kind = 'train shares images' if first == 'train' else 'val and test share images'
+        message = describe_shared(first, second, shared)
+        defects[first].append(Defect(kind, f'{first} and {second}', message, True))
+
+    scans: dict[str, dict[int, ImageScan]] = {}
+    if read_images:
+        for name, split in readable.items():
+            scans[name] = scan_split(split.content, split.images, name)
+            defects[name] += file_defects(split.content, scans[name], bool(with_masks))
+        contents = {name: loaded[name].content for name in scans}
+        for name, duplicates in duplicate_defects(contents, scans).items():
+            defects[name] += duplicates
+    return Inspection(data, with_masks, loaded, objects, scans, defects)
+
+
+def _reference_names(loaded: dict[str, LoadedSplit]) -> tuple[str, ...]:
+    """Return the categories of the first split that lists them, else all that occur."""
+    for split in loaded.values():
+        if not split.open_classes:
+            categories = split.content.get('categories')
+            entries = categories if isinstance(categories, list) else []
+            names = [c.get('name') for c in entries if isinstance(c, dict)]
+            return tuple(name for name in names if isinstance(name, str))
+    return open_names(loaded)
+
+
+def content_defects(content: dict[str, Any], images: Path, with_masks: bool | None) -> list[Defect]:
+    """Find the defects of one split that its annotations show without reading an image.
+
+    Args:
+        content: Lists of images, annotations and categories.
+        images: The folder that ``file_name`` counts from.
+        with_masks: As in :func:`inspect_data`.
+    """
+    look = has_masks(content) if with_masks is None else with_masks
+    defects = find_defects(content, images, look)
+    if any(d.kind == 'missing list' for d in defects):
+        return defects
+    objects = read_objects(content)
+    masks = read_masks(content, objects)
+    if look:
+        defects += masks.defects
+        defects += mask_defects(content, objects, masks)
+    defects += _box_defects(content, objects)
+    defects += _area_defects(content, objects, masks.area, masks.doubtful)
+    defects += _empty_images(content)
+    if with_masks:
+        return defects
+    # A detector of boxes reads no mask.
+    return [dataclasses.replace(d, fatal=False) if d.kind in _MASK_KINDS else d for d in defects]
+
+
+def _at(
+    kind: str, content: dict[str, Any], objects: Objects, rows: Iterable[int], text: str
+) -> Iterator[Defect]:
+    """Yield a defect per row of ``objects``; ``text`` may name the box and the image's size."""
+    for row in rows:
+        index = int(objects.index[row])
+        which = name_annotation(content['annotations'][index])
+        box = '[' + ', '.join(f'{v:g}' for v in objects.box[row]) + ']'
+        width, height = objects.size[row].astype(int)
+        message = f'{which} ' + text.format(box=box, width=width, height=height)
+        yield Defect(kind, which, message, False, ('annotations', index))
+
+
+def _box_defects(content: dict[str, Any], objects: Objects) -> Iterator[Defect]:
+    x, y, w, h = objects.box.T
+    width, height = objects.size.T
+    empty = (w <= 0) | (h <= 0)
+    visible = objects.visible()
+    over = visible & (np.max([-x, -y, x + w - width, y + h - height], axis=0) > _EDGE)
+    tiny = visible & (np.minimum(w, h) < 2)
+    found = {
+        'box without area': (empty, 'has bbox {box}, whose width and height must be positive'),
+        'box outside its image': (
+            ~empty & ~visible,
+            'has bbox {box} in an image of {width} x {height}',
+        ),
+        'box beyond the edge': (
+            over,
+            'has bbox {box}, which leaves its image of {width} x {height}',
+        ),
+        'tiny box (< 2 px)': (tiny, 'has bbox {box}, a side of which is below 2 px'),
+        'duplicate box': (_repeated(objects) & ~empty, 'repeats the bbox {box} of the same class'),
+    }
+    for kind, (rows, text) in found.items():
+        yield from _at(kind, content, objects, np.flatnonzero(rows), text)
+
+
+def _repeated(objects: Objects) -> np.ndarray:
+    """Return which objects have image, class and box of one before them."""
+    key = np.column_stack([objects.image, objects.label, objects.crowd, objects.box.round(2)])
+    _, first = np.unique(key, axis=0, return_index=True)
+    repeated = np.ones(len(key), dtype=bool)
+    repeated[first] = False
+    return repeated
+
+
+def _area_defects(
+    content: dict[str, Any], objects: Objects, mask_area: np.ndarray, doubtful: np.ndarray
+) -> Iterator[Defect]:
+    w, h = objects.box[:, 2:].T
+    sound = ~objects.crowd & (w > 0) & (h > 0)
+    text = 'has an area that is zero or negative'
+    rows = np.flatnonzero(sound & (objects.area <= 0))
+    yield from _at('area not positive', content, objects, rows, text)
+    # Counting pixels instead of measuring the outline changes an area by up to half its length.
+    measured = ~np.isnan(mask_area) & ~doubtful
+    off_mask = measured & (np.abs(objects.area - mask_area) > 0.1 * mask_area + w + h)
+    off_box = ~measured & (objects.area > 1.1 * w * h + 4)
+    rows = np.flatnonzero(sound & (objects.area > 0) & (off_mask | off_box))
+    text = 'has an area that is not that of its mask or, where it has none, larger than its box'
+    yield from _at('area differs from object', content, objects, rows, text)
+
+
+def _empty_images(content: dict[str, Any]) -> Iterator[Defect]:
+    used = {
+        a['image_id']
+        for a in content['annotations']
+        if isinstance(a, dict) and is_id(a.get('image_id'))
+    }
+    for i, entry in enumerate(content['images']):
+        if isinstance(entry, dict) and is_id(entry.get('id')) and entry['id'] not in used:
+            name = str(entry.get('file_name'))
+            message = f'{name} has no annotation'
+            yield Defect('image without objects', name, message, False, ('images', i))
+
+
+def _class_defects(objects: Objects, split: str) -> Iterator[Defect]:
+    counts = np.bincount(objects.label[~objects.crowd], minlength=len(objects.classes))
+    most = counts.max(initial=0)
+    for name, count in zip(objects.classes, counts, strict=True):
+        if count == 0:
+            message = f'class {name!r} has no object in {split}'
+            yield Defect('class without objects', name, message, False)
+        elif split == 'train' and (count < 10 or count < most / 100):
+            message = f'class {name!r} has {count} objects in train; the most frequent has {most}'
+            yield Defect('rare class', name, message, False)
+    if split != 'train':
+        return
+    plain = [re.sub(r'[\s_-]+', ' ', name).strip().casefold() for name in objects.classes]
+    total = Counter(plain)
+    for position, name in enumerate(plain):
+        if total[name] > 1 and name in plain[:position]:
+            first, second = objects.classes[plain.index(name)], objects.classes[position]
+            if first == second:  # refused already
+                continue
+            message = f'categories {first!r} and {second!r} differ in case or blanks only'
+            yield Defect('category names alike', f'{first!r}, {second!r}', message, False)
+
+
+def _disagreements(objects: dict[str, Objects]) -> Iterator[tuple[str, Defect]]:
+    if not objects:
+        return
+    reference, *others = objects
+    for name in others:
+        differing = sorted(set(objects[reference].classes) ^ set(objects[name].classes))
+        if differing:
+            message = (
+                f'{reference} and {name} disagree on the categories {differing}. Both must list '
+                'the same categories, also those without objects.'
+            )
+            yield name, Defect('splits disagree on categories', ', '.join(differing), message, True)

@@ -1,0 +1,333 @@
+"""Writes a clean copy of a data set's annotations: what can be mended is, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from casvit_mm.datasets.formats.coco import is_box, is_id, is_number, is_polygon, is_size
+from casvit_mm.datasets.image_scan import ImageScan
+from casvit_mm.datasets.issues import Defect
+from casvit_mm.detection.data.checks import Inspection, content_defects
+from casvit_mm.detection.data.issues import KINDS
+from casvit_mm.detection.data.mask_checks import Masks, read_masks
+from casvit_mm.detection.data.objects import Objects, read_objects
+from casvit_mm.errors import InputError
+from casvit_mm.io import replacing
+
+__all__ = ['fix_data', 'mend']
+
+_ROUNDS = 8  # mending one defect can show another, as clipping a polygon shows a wrong area
+_DROPPED = (
+    'malformed entry',
+    'unknown category',
+    'unknown image',
+    'malformed box',
+    'box without area',
+    'box outside its image',
+    'duplicate box',
+    'RLE that does not decode',
+    'RLE of another size',
+    'empty RLE',
+    'missing image',
+    'unreadable image',
+    'image turned by EXIF',
+)
+
+
+@dataclass
+class _Mending:
+    """The annotations of one split while they are mended.
+
+    Attributes:
+        content: Lists of images, annotations and categories, changed in place.
+        scans: What the image files hold, by position in the list of images as it was read.
+        objects: The well-formed objects at the start of the round.
+        masks: Their masks.
+        mask_set: Whether an object without mask is worth nothing.
+        dropped: Positions to drop at the end of the round, by list.
+    """
+
+    content: dict[str, Any]
+    scans: dict[int, ImageScan]
+    objects: Objects
+    masks: Masks
+    mask_set: bool
+    dropped: dict[str, set[int]] = field(
+        default_factory=lambda: {'images': set(), 'annotations': set()}
+    )
+
+
+def fix_data(inspection: Inspection, folder: str | Path) -> tuple[Path, list[tuple[str, Defect]]]:
+    """Write a clean copy of the annotations and a ``dataset.yaml`` that points to it.
+
+    Images stay where they are.
+
+    Args:
+        inspection: What was found, with the images read.
+        folder: Where to write ``{train,val,test}.json``, ``changes.json`` and ``dataset.yaml``.
+
+    Returns:
+        The ``dataset.yaml``, and what was mended as (split, defect).
+
+    Raises:
+        InputError: If such a file is there already, or something is wrong that only a person can
+            mend; then nothing is written.
+    """
+    folder = Path(folder)
+    names = [*(f'{split}.json' for split in inspection.data.splits), 'changes.json', 'dataset.yaml']
+    present = [name for name in names if (folder / name).exists()]
+    if present:
+        raise InputError(f'--fix {folder}: {", ".join(present)} exist there; name another folder')
+    by_hand = [
+        f'{split}: {d.kind}: {d.message}'
+        for split, defects in inspection.defects.items()
+        for d in defects
+        if d.fatal and not KINDS[d.kind].mend and d.kind != 'no usable object'
+    ]
+    if by_hand:
+        raise InputError(
+            'these must be mended by hand before --fix can do the rest:\n' + '\n'.join(by_hand)
+        )
+    contents, changes = {}, []
+    for split in inspection.loaded:
+        contents[split], mended = mend(inspection, split)
+        changes += [(split, defect) for defect in mended]
+    for split, content in contents.items():
+        with replacing(folder / f'{split}.json') as file:
+            file.write(json.dumps(content))
+    plain = [
+        dict(split=split, kind=d.kind, where=d.where, message=d.message, done=KINDS[d.kind].mend)
+        for split, d in changes
+    ]
+    with replacing(folder / 'changes.json') as file:
+        file.write(json.dumps(plain, indent=2))
+    description: dict[str, Any] = {
+        split: dict(annotations=f'{split}.json', images=str(loaded.images))
+        for split, loaded in inspection.loaded.items()
+    }
+    description['max_dets'] = inspection.data.max_dets
+    with replacing(folder / 'dataset.yaml') as file:
+        yaml.safe_dump(description, file, sort_keys=False)
+    return folder / 'dataset.yaml', changes
+
+
+def mend(inspection: Inspection, split: str) -> tuple[dict[str, Any], list[Defect]]:
+    """Return a mended copy of the annotations of a split, and what was mended.
+
+    Raises:
+        InputError: If no usable object would be left.
+    """
+    loaded = inspection.loaded[split]
+    content = copy.deepcopy(loaded.content)
+    mask_set = _is_mask_set(content, inspection.with_masks)
+    defects = inspection.defects[split]
+    scans = inspection.scans[split]
+    # What is about no single entry is mended with the entries, or was left out when reading.
+    mended = [d for d in defects if d.entry is None and KINDS[d.kind].mend]
+    for _ in range(_ROUNDS):
+        todo = [d for d in defects if _is_mended(d, split, mask_set)]
+        if not todo:
+            break
+        # Images first: a box is not to be clipped at an edge that is wrong itself.
+        todo = [d for d in todo if d.entry and d.entry[0] == 'images'] or todo
+        objects = read_objects(content)
+        state = _Mending(content, scans, objects, read_masks(content, objects), mask_set)
+        for defect in todo:
+            _mend_one(state, defect)
+        _drop(content, state.dropped)
+        mended += todo
+        scans = {}  # positions have changed; nothing in the files is wrong any more
+        defects = content_defects(content, loaded.images, inspection.with_masks)
+    fatal = [d for d in defects if d.fatal and d not in mended]
+    if fatal:
+        raise InputError(
+            f'--fix would leave {split} with {len(content["images"])} images and '
+            f'{len(content["annotations"])} annotations, and still {fatal[0].message}'
+        )
+    return content, mended
+
+
+def _is_mask_set(content: dict[str, Any], with_masks: bool | None) -> bool:
+    """Return whether masks are wanted: by the config or, without one, by most annotations."""
+    if with_masks is not None:
+        return with_masks
+    annotations = [a for a in content['annotations'] if isinstance(a, dict)]
+    return sum(bool(a.get('segmentation')) for a in annotations) > len(annotations) / 2
+
+
+def _is_mended(defect: Defect, split: str, mask_set: bool) -> bool:
+    if defect.kind == 'image in two splits':
+        return split == 'train'
+    if defect.kind == 'object without mask':
+        return mask_set
+    return defect.entry is not None and bool(KINDS[defect.kind].mend)
+
+
+def _mend_one(state: _Mending, defect: Defect) -> None:
+    assert defect.entry is not None
+    section, index = defect.entry
+    if defect.kind in (*_DROPPED, 'image in two splits', 'object without mask'):
+        state.dropped[section].add(index)
+    else:
+        _MENDERS[defect.kind](state, section, index)
+
+
+def _fill_fields(state: _Mending, section: str, index: int) -> None:
+    entry = state.content[section][index]
+    known = isinstance(entry, dict) and {'image_id', 'category_id', 'bbox'} <= set(entry)
+    if section != 'annotations' or not known:
+        state.dropped[section].add(index)
+        return
+    if 'id' not in entry:
+        _number_anew(state, section, index)
+    if 'area' not in entry:
+        _set_area(state, section, index)
+
+
+def _number_anew(state: _Mending, section: str, index: int) -> None:
+    entries = state.content[section]
+    ids = [e['id'] for e in entries if isinstance(e, dict) and is_id(e.get('id'))]
+    entries[index]['id'] = max(ids, default=0) + 1
+
+
+def _set_area(state: _Mending, section: str, index: int) -> None:
+    entry, row = state.content[section][index], state.objects.row_of.get(index)
+    area = float('nan') if row is None else float(state.masks.area[row])
+    if np.isnan(area) and is_box(entry['bbox']):
+        area = max(0.0, entry['bbox'][2]) * max(0.0, entry['bbox'][3])
+    entry['area'] = 0.0 if np.isnan(area) else round(area, 2)
+
+
+def _drop_same_id(state: _Mending, section: str, index: int) -> None:
+    entries = state.content[section]
+    repeated = entries[index]
+    same = [
+        i
+        for i, e in enumerate(entries)
+        if isinstance(e, dict) and e.get('id') == repeated['id'] and 'file_name' in e
+    ]
+    one_file = len({entries[i]['file_name'] for i in same}) == 1
+    state.dropped[section].update([index] if one_file else same)
+
+
+def _correct_size(state: _Mending, section: str, index: int) -> None:
+    if index not in state.scans or state.scans[index].error:
+        return  # missing or unreadable, and therefore dropped
+    entry = state.content[section][index]
+    old = entry['width'], entry['height']
+    entry['width'], entry['height'] = new = state.scans[index].upright
+    if not is_size(*old):
+        return
+    x, y = new[0] / old[0], new[1] / old[1]
+    if abs(x / y - 1) > 0.01:
+        return
+    # Same proportions: the image was resized after it was annotated.
+    for annotation in state.content['annotations']:
+        if isinstance(annotation, dict) and annotation.get('image_id') == entry['id']:
+            _scale(annotation, x, y)
+
+
+def _scale(annotation: dict[str, Any], x: float, y: float) -> None:
+    if is_box(annotation.get('bbox')):
+        annotation['bbox'] = (np.array(annotation['bbox']) * [x, y, x, y]).round(2).tolist()
+    if is_number(annotation.get('area')):
+        annotation['area'] *= x * y
+    segmentation = annotation.get('segmentation')
+    if isinstance(segmentation, list):
+        annotation['segmentation'] = [
+            (np.reshape(p, (-1, 2)) * [x, y]).round(2).ravel().tolist() if is_polygon(p) else p
+            for p in segmentation
+        ]
+
+
+def _clip_box(state: _Mending, section: str, index: int) -> None:
+    row = state.objects.row_of[index]
+    x, y, w, h = state.content[section][index]['bbox']
+    width, height = state.objects.size[row].tolist()
+    left, top = max(x, 0), max(y, 0)
+    box = [left, top, min(x + w, width) - left, min(y + h, height) - top]
+    state.content[section][index]['bbox'] = [round(float(v), 4) for v in box]
+
+
+def _box_of_mask(state: _Mending, section: str, index: int) -> None:
+    row = state.objects.row_of[index]
+    box = state.masks.box[row].round(2).tolist()
+    state.content[section][index]['bbox'] = box
+
+
+def _keep_polygons(state: _Mending, index: int, polygons: list[list[float]]) -> None:
+    annotation = state.content['annotations'][index]
+    if polygons:
+        annotation['segmentation'] = polygons
+    elif state.mask_set and not annotation.get('iscrowd'):
+        state.dropped['annotations'].add(index)
+    else:
+        annotation.pop('segmentation')
+
+
+def _drop_polygons(state: _Mending, section: str, index: int) -> None:
+    import shapely
+
+    segmentation = state.content[section][index].get('segmentation')
+    polygons = segmentation if isinstance(segmentation, list) else []
+    sound = [p for p in polygons if is_polygon(p)]
+    kept = [p for p in sound if shapely.Polygon(np.reshape(p, (-1, 2))).area > 0]
+    _keep_polygons(state, index, kept)
+
+
+def _clip_polygons(state: _Mending, section: str, index: int) -> None:
+    import shapely
+
+    row = state.objects.row_of[index]
+    frame = shapely.box(0, 0, *state.objects.size[row])
+    kept: list[list[float]] = []
+    for polygon in state.content[section][index].get('segmentation', []):
+        shape = shapely.make_valid(shapely.Polygon(np.reshape(polygon, (-1, 2))))
+        for part in shapely.get_parts(shape.intersection(frame)):
+            if part.geom_type == 'Polygon' and part.area > 0:
+                points = shapely.get_coordinates(part.exterior)[:-1]
+                kept.append(points.round(2).ravel().tolist())
+    _keep_polygons(state, index, kept)
+
+
+def _drop(content: dict[str, Any], dropped: dict[str, set[int]]) -> None:
+    """Drop entries, and the annotations of images that are dropped."""
+    gone = set()
+    for i in dropped['images']:
+        entry = content['images'][i]
+        if isinstance(entry, dict) and is_id(entry.get('id')):
+            gone.add(entry['id'])
+    content['images'] = [e for i, e in enumerate(content['images']) if i not in dropped['images']]
+    # A repeated entry of the same file goes, the image stays.
+    gone -= {e.get('id') for e in content['images'] if isinstance(e, dict)}
+    content['annotations'] = [
+        e
+        for i, e in enumerate(content['annotations'])
+        if i not in dropped['annotations']
+        and not (isinstance(e, dict) and is_id(e.get('image_id')) and e['image_id'] in gone)
+    ]
+
+
+_MENDERS: dict[str, Callable[[_Mending, str, int], None]] = {
+    'missing field': _fill_fields,
+    'duplicate image id': _drop_same_id,
+    'duplicate annotation id': _number_anew,
+    'impossible image size': _correct_size,
+    'image of another size': _correct_size,
+    'malformed area': _set_area,
+    'area not positive': _set_area,
+    'area differs from object': _set_area,
+    'broken polygon': _drop_polygons,
+    'flat polygon': _drop_polygons,
+    'box beyond the edge': _clip_box,
+    'polygon beyond the image': _clip_polygons,
+    'box differs from mask': _box_of_mask,
+}

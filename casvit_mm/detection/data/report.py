@@ -1,0 +1,184 @@
+"""The whole check of a data set: inspect, report, draw, and mend if asked."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from rich.table import Table
+
+from casvit_mm.config.paths import ROOT
+from casvit_mm.config.reading import read_config
+from casvit_mm.datasets.issues import Defect
+from casvit_mm.datasets.report import console
+from casvit_mm.detection.data.anchors import read_anchors, read_scale
+from casvit_mm.detection.data.apply import needs_masks
+from casvit_mm.detection.data.checks import Inspection, inspect_data
+from casvit_mm.detection.data.description import read_own_data
+from casvit_mm.detection.data.fix import fix_data
+from casvit_mm.detection.data.issues import KINDS
+from casvit_mm.detection.data.pictures import Findings, draw_classes, draw_samples, draw_sizes
+from casvit_mm.detection.data.report_tables import defect_figures, print_report, verdict
+from casvit_mm.detection.data.statistics import (
+    advise,
+    describe_anchors,
+    describe_split,
+    scaled_boxes,
+)
+from casvit_mm.errors import InputError
+from casvit_mm.io import write_json
+
+__all__ = ['check_data']
+
+
+def check_data(
+    data: str | Path,
+    out: str | Path,
+    *,
+    config: str | None = None,
+    fix: str | Path | None = None,
+    read_images: bool = True,
+) -> bool:
+    """Check a detection set, print a report, and write pictures and ``report.json``.
+
+    Args:
+        data: ``dataset.yaml``; see :mod:`casvit_mm.detection.data.description`.
+        out: Folder for what is written.
+        config: Detection config to judge by. None takes a published one that fits the data, and
+            lets objects be without masks.
+        fix: Folder for a clean copy of the annotations; None writes none.
+        read_images: Whether image files are read.
+
+    Returns:
+        Whether training would start.
+
+    Raises:
+        InputError: If the description or the config cannot be read, or the copy not be made.
+    """
+    if fix is not None and not read_images:
+        raise InputError('--fix must know which images can be read; leave --fast out')
+    cfg = None if config is None else _load_config(config)
+    inspection = inspect_data(
+        read_own_data(data), None if cfg is None else needs_masks(cfg), read_images
+    )
+    if config is None:
+        method = 'maskrcnn' if inspection.masks_complete() else 'retinanet'
+        config = str(ROOT / 'configs' / f'{method}_casvit_xs_coco.py')
+    cfg = cfg or _load_config(config)
+
+    splits = {
+        name: describe_split(objects, len(objects.images))
+        for name, objects in inspection.objects.items()
+    }
+    train = inspection.objects.get('train')
+    fit = describe_anchors(cfg, train) if train is not None and train.learnt().any() else {}
+    advice = advise(inspection, splits, fit, cfg)
+    print_report(inspection, splits, fit, advice, config)
+    out = Path(out)
+    pictures = _draw(inspection, cfg, out)
+    report: dict[str, Any] = dict(
+        data=str(data),
+        config=config,
+        verdict=verdict(inspection),
+        trainable=inspection.trainable(),
+        images_read=read_images,
+        splits=splits,
+        fit=fit,
+        advice=advice,
+        defects=defect_figures(inspection),
+        pictures=[path.name for path in pictures],
+    )
+    write_json(out / 'report.json', report)
+    console().print(
+        f'Pictures and report.json (every place of every finding): {out}', soft_wrap=True
+    )
+    if fix is not None:
+        _print_changes(inspection, *fix_data(inspection, fix))
+    return inspection.trainable()
+
+
+def _load_config(path: str) -> Config:
+    with contextlib.redirect_stdout(io.StringIO()):  # mmdet tells what it does without
+        cfg = read_config(path)
+    if 'val_dataloader' not in cfg or 'model' not in cfg:
+        raise InputError(f'config {path} is no detection config: it lacks a model or data')
+    return cfg
+
+
+def _draw(inspection: Inspection, cfg: Config, out: Path) -> list[Path]:
+    """Draw what can be drawn and return the files."""
+    pictures: list[Path | None] = []
+    scale = read_scale(cfg)
+    boxes = {n: scaled_boxes(o, scale) for n, o in inspection.objects.items()}
+    boxes = {name: found for name, found in boxes.items() if len(found)}
+    if boxes:
+        pictures.append(draw_sizes(boxes, read_anchors(cfg), scale, out / 'sizes.png'))
+    classes = {n: o for n, o in inspection.objects.items() if o.classes}
+    if classes:
+        pictures.append(draw_classes(classes, out / 'classes.png'))
+    for name, objects in inspection.objects.items():
+        split = inspection.loaded[name]
+        title = f'{name}: {len(objects.images)} images'
+        pictures.append(draw_samples(split, objects, title, out / f'samples_{name}.png'))
+        findings = _findings(inspection, name)
+        if findings.texts:
+            title = f'{name}: images with findings, {len(findings.texts)} in all'
+            path = out / f'findings_{name}.png'
+            pictures.append(draw_samples(split, objects, title, path, findings))
+    return [path for path in pictures if path is not None]
+
+
+def _findings(inspection: Inspection, name: str) -> Findings:
+    """Return what was found in images that can be drawn."""
+    objects = inspection.objects[name]
+    drawable = set(objects.images.tolist())
+    kinds: dict[int, Counter[str]] = {}
+    pointed: dict[int, set[int]] = {}
+    for defect in inspection.defects[name]:
+        section, index = defect.entry or ('', -1)
+        if section == 'annotations' and index in objects.row_of:
+            image = int(objects.image[objects.row_of[index]])
+        elif section == 'images':
+            image = index
+        else:
+            continue
+        if image not in drawable:
+            continue
+        kinds.setdefault(image, Counter())[defect.kind] += 1
+        if section == 'annotations':
+            pointed.setdefault(image, set()).add(index)
+    texts = {
+        image: '\n'.join(f'{kind} x {n}' if n > 1 else kind for kind, n in found.items())
+        for image, found in kinds.items()
+        if set(found) != {'image without objects'}
+    }
+    return Findings(texts, pointed)
+
+
+def _print_changes(inspection: Inspection, path: Path, changes: list[tuple[str, Defect]]) -> None:
+    screen = console()
+    if changes:
+        table = Table(title='Mended in the copy', title_justify='left', title_style='bold')
+        for column in ('split', 'found', 'times', 'done'):
+            table.add_column(column, justify='right' if column == 'times' else 'left')
+        for (split, kind), count in Counter((s, d.kind) for s, d in changes).items():
+            table.add_row(split, kind, str(count), KINDS[kind].mend)
+        screen.print(table)
+    copied = inspect_data(read_own_data(path), inspection.with_masks, read_images=False)
+    for name, objects in copied.objects.items():
+        before = inspection.objects[name]
+        screen.print(
+            f'{name}: {len(before.images)} images and {int(np.sum(before.learnt()))} usable '
+            f'objects before, {len(objects.images)} and {int(np.sum(objects.learnt()))} in the copy'
+        )
+    screen.print(
+        f'Clean copy: {path}; every change: {path.parent / "changes.json"}. Use it by --data '
+        f'{path}',
+        soft_wrap=True,
+        markup=False,
+    )

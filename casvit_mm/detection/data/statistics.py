@@ -1,0 +1,224 @@
+"""Figures of a detection data set, and what they advise."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from casvit_mm.detection.data.anchors import (
+    cluster_anchors,
+    propose_anchors,
+    read_anchors,
+    read_scale,
+    scale_factors,
+)
+from casvit_mm.detection.data.checks import Inspection
+from casvit_mm.detection.data.objects import Objects
+
+__all__ = ['advise', 'describe_anchors', 'describe_split', 'scaled_boxes']
+
+_PERCENTILES = (0, 10, 50, 90, 100)
+_WANTED_SIDE = 16  # px, see advise
+
+
+def describe_split(objects: Objects, num_images: int) -> dict[str, Any]:
+    """Return the figures of one split.
+
+    Args:
+        objects: Its objects; crowds are counted but not measured.
+        num_images: Images listed.
+    """
+    learnt = objects.learnt()
+    box, size = objects.box[learnt], objects.size[learnt]
+    area = objects.area[learnt]
+    side = np.sqrt(box[:, 2] * box[:, 3])
+    per_image = np.bincount(objects.image[learnt])
+    counts = np.bincount(objects.label[learnt], minlength=len(objects.classes))
+    sizes = _image_sizes(objects)
+    return dict(
+        images=num_images,
+        objects=int(learnt.sum()),
+        crowds=int(objects.crowd.sum()),
+        not_learnt=int((~learnt & ~objects.crowd).sum()),
+        objects_per_class=dict(zip(objects.classes, counts.tolist(), strict=True)),
+        objects_per_image=dict(
+            mean=float(learnt.sum() / max(num_images, 1)), max=int(per_image.max(initial=0))
+        ),
+        image_width=_percentiles(sizes[:, 0]),
+        image_height=_percentiles(sizes[:, 1]),
+        box_side=_percentiles(side),
+        box_side_relative=_percentiles(side / np.sqrt(size.prod(axis=1))),
+        box_width_to_height=_percentiles(box[:, 2] / box[:, 3]),
+        coco_sizes=dict(
+            small=_share(area < 32**2),
+            medium=_share((area >= 32**2) & (area < 96**2)),
+            large=_share(area >= 96**2),
+        ),
+    )
+
+
+def _image_sizes(objects: Objects) -> np.ndarray:
+    """Return the sizes of the images that hold objects, ``(M, 2)``."""
+    _, first = np.unique(objects.image, return_index=True)
+    return objects.size[first]
+
+
+def _percentiles(values: np.ndarray) -> dict[str, float]:
+    if not len(values):
+        return {}
+    found = np.percentile(values, _PERCENTILES)
+    return {f'p{p}': round(float(v), 4) for p, v in zip(_PERCENTILES, found, strict=True)}
+
+
+def _share(which: np.ndarray) -> float:
+    return round(float(which.mean()), 4) if len(which) else 0.0
+
+
+def scaled_boxes(objects: Objects, scale: tuple[int, int] | None) -> np.ndarray:
+    """Return the learnt boxes in pixels of the scaled images, ``(N, 4)``."""
+    learnt = objects.learnt()
+    factors = scale_factors(objects.size[learnt], scale)
+    return objects.box[learnt] * factors[:, None]
+
+
+def describe_anchors(cfg: Config, objects: Objects) -> dict[str, Any]:
+    """Return how a config's image scale and anchors fit the boxes of the training split.
+
+    Args:
+        cfg: A detection config.
+        objects: Objects of the training split, some of them learnt.
+    """
+    scale = read_scale(cfg)
+    boxes = scaled_boxes(objects, scale)
+    figures: dict[str, Any] = dict(
+        image_scale=scale,
+        scaled_box_side=_percentiles(np.sqrt(boxes[:, 2:].prod(axis=1))),
+        kmeans_anchors=cluster_anchors(boxes[:, 2:]).round().astype(int).tolist(),
+    )
+    anchors = read_anchors(cfg)
+    if anchors is None:
+        return figures
+    present, proposed, setup = propose_anchors(boxes, anchors)
+    figures.update(anchor_recall=present, anchor_recall_proposed=proposed, cfg_options=[])
+    if setup is not None:
+        figures['cfg_options'] = [
+            f'{setup.path}.{key}={_literal(value)}'
+            for key, value in setup.settings.items()
+            if value != anchors.settings[key]
+        ]
+    return figures
+
+
+def _literal(value: Any) -> str:
+    """Write a value as ``--cfg-options`` reads it: without blanks."""
+    return str(value).replace(' ', '')
+
+
+def advise(
+    inspection: Inspection, splits: dict[str, dict[str, Any]], fit: dict[str, Any], cfg: Config
+) -> list[str]:
+    """Return advice in sentences, the most important first.
+
+    Args:
+        inspection: What was found.
+        splits: :func:`describe_split` by split.
+        fit: :func:`describe_anchors`; empty if there is no object to fit.
+        cfg: The config that is judged.
+    """
+    advice = [*_advise_leaks(inspection), *_advise_limit(inspection, splits)]
+    if fit:
+        advice += _advise_scale(fit, cfg)
+        advice += _advise_anchors(fit)
+    advice += _advise_balance(splits.get('train', {}))
+    return advice
+
+
+def _advise_leaks(inspection: Inspection) -> list[str]:
+    advice = []
+    for name, defects in inspection.defects.items():
+        twice = sum(d.kind == 'image in two splits' for d in defects)
+        if twice:
+            advice.append(
+                f'{twice} of {len(inspection.objects[name].images)} images of {name} are in '
+                'another split too: scores measured there say little about new images.'
+            )
+    return advice
+
+
+def _advise_limit(inspection: Inspection, splits: dict[str, dict[str, Any]]) -> list[str]:
+    most = max((s['objects_per_image']['max'] for s in splits.values()), default=0)
+    limit = inspection.data.max_dets
+    if most <= limit:
+        return []
+    wanted = math.ceil(most * 1.1 / 50) * 50
+    return [
+        f'An image holds {most} objects, more than max_dets: {limit}. Put "max_dets: {wanted}" '
+        f'into {inspection.data.path.name}, or the rest can never be found.'
+    ]
+
+
+def _advise_scale(fit: dict[str, Any], cfg: Config) -> list[str]:
+    """Advise a larger image scale where a tenth of the objects would be below 16 px."""
+    small, scale = fit['scaled_box_side']['p10'], fit['image_scale']
+    if scale is None or small >= _WANTED_SIDE:
+        return []
+    factor = min(2.0, _WANTED_SIDE / small)
+    larger = tuple(math.ceil(side * factor / 32) * 32 for side in scale)
+    advice = (
+        f'A tenth of the objects are below {small:.0f} px after scaling images into {scale[0]} x '
+        f'{scale[1]}. Below {_WANTED_SIDE} px an object covers less than two cells of a '
+        "RetinaNet's finest feature map (four of a Mask R-CNN's) and is hard to learn. Larger "
+        f'images cost time and memory, {(larger[0] / scale[0]) ** 2:.1f} times as much here: '
+        f'--cfg-options {" ".join(_scale_options(cfg, larger))}'
+    )
+    if _WANTED_SIDE / small > 2:
+        advice += '. Even this leaves many too small: cut the images into tiles.'
+    return [advice]
+
+
+def _scale_options(cfg: Config, scale: tuple[int, ...]) -> list[str]:
+    """Return the options that set the image scale of every pipeline."""
+    options = []
+    for split in ('train', 'val', 'test'):
+        path, node = f'{split}_dataloader.dataset', cfg[f'{split}_dataloader'].dataset
+        while 'dataset' in node:
+            path, node = f'{path}.dataset', node.dataset
+        for i, step in enumerate(node.pipeline):
+            if step.type in ('Resize', 'RandomResize') and step.get('scale'):
+                options.append(f'{path}.pipeline.{i}.scale="{_literal(scale)}"')
+    return options
+
+
+def _advise_anchors(fit: dict[str, Any]) -> list[str]:
+    recall = fit.get('anchor_recall')
+    if recall is None:
+        return []
+    if not fit['cfg_options']:
+        return [
+            f'The anchors fit: {recall:.1%} of the boxes have one of IoU 0.5 or more; no other '
+            'scales or ratios that were tried win 2 % more.'
+        ]
+    options = ' '.join(f'"{option}"' for option in fit['cfg_options'])
+    return [
+        f'{recall:.1%} of the boxes have an anchor of IoU 0.5 or more; '
+        f'{fit["anchor_recall_proposed"]:.1%} would with --cfg-options {options}'
+    ]
+
+
+def _advise_balance(train: dict[str, Any]) -> list[str]:
+    counts = {n: c for n, c in train.get('objects_per_class', {}).items() if c}
+    if len(counts) < 2 or max(counts.values()) < 20 * min(counts.values()):
+        return []
+    most, least = (pick(counts, key=lambda n: counts[n]) for pick in (max, min))
+    return [
+        f'Classes are unbalanced: {counts[most]} of {_plain(most)} and {counts[least]} of '
+        f'{_plain(least)} in train. Judge by AP per class; collect more of the rare ones.'
+    ]
+
+
+def _plain(name: str) -> str:
+    return name if re.fullmatch(r'[\w -]+', name) else repr(name)

@@ -1,0 +1,1 @@
+"""How a detector is evaluated: metric, analysis of errors, tables, and pictures."""

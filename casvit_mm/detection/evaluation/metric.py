@@ -1,0 +1,224 @@
+"""COCO average precision, computed by faster-coco-eval."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
+from mmdet.evaluation import CocoMetric
+from mmengine.fileio import get_local_path, load
+from mmengine.registry import METRICS
+
+from casvit_mm.detection.dataset import NamedCoco
+from casvit_mm.io import replacing
+
+__all__ = ['CocoAP', 'write_predictions']
+
+_AREAS = ('', '_s', '_m', '_l')  # order of the area axis in COCO's evaluation arrays
+
+
+@METRICS.register_module()
+class CocoAP(CocoMetric):
+    """COCO's box and mask AP, also per class, and beyond 100 detections per image if asked.
+
+    The figures are pycocotools' (https://cocodataset.org/#detection-eval): ``{bbox,segm}_mAP``,
+    ``_mAP_50``, ``_mAP_75``, ``_mAP_{s,m,l}`` with at most 100 detections per image and class,
+    ``_AR@100``, and ``_AP/<class>``. With ``max_dets`` other than 100 the same follow once more
+    with the suffix ``_maxDets<n>``. A class or size without ground truth gives NaN and is left out
+    of the means. mmdet's CocoMetric differs in three ways: it counts up to 1000 detections in every
+    figure but the first, rounds to three digits, and loses an object whose annotation id is 0.
+
+    Args:
+        ann_file: COCO annotation file, the ground truth.
+        metric: ``'bbox'``, ``'segm'`` or both.
+        max_dets: Detections per image and class beyond COCO's 100.
+        format_only: Write the predictions and compute nothing.
+        outfile_prefix: Where to write the predictions, as ``<prefix>.{bbox,segm}.json``.
+        backend_args: How MMEngine's file client reads ``ann_file``.
+        collect_device: ``'cpu'`` or ``'gpu'``, through which ranks exchange results.
+        keep_predictions: Keep what was evaluated in ``predictions``.
+
+    Attributes:
+        details: After an evaluation, on rank 0, the figures that would drown a log:
+            ``{bbox,segm}_AP{_50,_75,_s,_m,_l}/<class>``, ``_AR@100/<class>``, the same with
+            ``_maxDets<n>``, and ``objects/<class>``, the number of objects that are no crowd.
+        curves: After an evaluation, on rank 0, precision at ``max_dets`` by ``'bbox'`` and
+            ``'segm'``, of shape (10 IoU thresholds 0.5 to 0.95, 101 recalls 0 to 1, classes); -1
+            where a class has no ground truth.
+        predictions: With ``keep_predictions``, on rank 0, the COCO results by ``'bbox'`` and
+            ``'segm'``, in the ground truth's category ids.
+        ground_truth: COCO's dictionary, with annotation ids from 1 on.
+        categories: After an evaluation, on rank 0, class names by category id, in the order of the
+            dataset's classes.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        metric: str | list[str] = 'bbox',
+        max_dets: int = 100,
+        format_only: bool = False,
+        outfile_prefix: str | None = None,
+        backend_args: dict | None = None,
+        collect_device: str = 'cpu',
+        keep_predictions: bool = False,
+    ) -> None:
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on stdout
+            super().__init__(
+                ann_file=None,  # it would read the file once more
+                metric=metric,
+                format_only=format_only,
+                outfile_prefix=outfile_prefix,
+                backend_args=backend_args,
+                collect_device=collect_device,
+            )
+            with get_local_path(ann_file, backend_args=backend_args) as path:
+                self._coco_api = NamedCoco(path)
+        self.ground_truth = load(ann_file, backend_args=backend_args)
+        # COCO's matching takes an annotation with id 0 for "no match", so ids start at 1 here.
+        for number, annotation in enumerate(self.ground_truth['annotations'], 1):
+            annotation['id'] = number
+        self._truth = COCO(self.ground_truth)
+        self.max_dets = max_dets
+        self.keep_predictions = keep_predictions
+        self.details: dict[str, float] = {}
+        self.curves: dict[str, np.ndarray] = {}
+        self.predictions: dict[str, list[dict[str, Any]]] = {}
+        self.categories: dict[int, str] = {}
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Return the figures named above for the predictions of all ranks."""
+        predictions = [prediction for _, prediction in results]
+        self.cat_ids = self._coco_api.get_cat_ids(cat_names=self.dataset_meta['classes'])
+        self.img_ids = self._coco_api.get_img_ids()
+        self.categories = dict(zip(self.cat_ids, self.dataset_meta['classes'], strict=True))
+        with tempfile.TemporaryDirectory() as folder:
+            files = self.results2json(predictions, self.outfile_prefix or str(Path(folder, 'pred')))
+            if self.format_only:
+                return {}
+            detections = {iou_type: load(files[iou_type]) for iou_type in self.metrics}
+        if self.keep_predictions:  # the evaluation adds to what it is given
+            self.predictions = {key: [dict(d) for d in found] for key, found in detections.items()}
+
+        objects = Counter(
+            annotation['category_id']
+            for annotation in self.ground_truth['annotations']
+            if not annotation.get('iscrowd', 0)
+        )
+        self.details = {f'objects/{name}': objects[i] for i, name in self.categories.items()}
+        figures: dict[str, float] = {}
+        for iou_type in self.metrics:
+            precision, recall = self._evaluate(iou_type, detections[iou_type])
+            self.curves[iou_type] = precision[:, :, :, 0, self._limits.index(self.max_dets)]
+            figures.update(self._means(iou_type, precision, recall))
+            self.details.update(self._class_figures(iou_type, precision, recall))
+        return figures
+
+    @property
+    def _limits(self) -> list[int]:
+        return sorted({1, 10, 100, self.max_dets})
+
+    def _evaluate(
+        self, iou_type: str, detections: list[dict[str, Any]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return precision (IoU, recall, class, area, limit) and recall (IoU, class, area, limit).
+
+        -1 marks what has no ground truth. Classes are in the order of the dataset's.
+        """
+        if iou_type == 'segm':
+            for detection in detections:  # else the box decides which size class a mask is in
+                detection.pop('bbox')
+        # faster-coco-eval matches at most limits[-1] per image; a lower limit's matches are the
+        # first of them, so one pass serves all.
+        evaluator = COCOeval_faster(
+            self._truth,
+            self._truth.loadRes(detections),
+            iou_type,
+            print_function=lambda *_: None,
+        )
+        evaluator.params.catIds = self.cat_ids
+        evaluator.params.imgIds = self.img_ids
+        evaluator.params.maxDets = self._limits
+        evaluator.evaluate()
+        evaluator.accumulate()
+        # The evaluator sorts class ids, ours follow dataset_meta['classes'].
+        order = [sorted(self.cat_ids).index(cat_id) for cat_id in self.cat_ids]
+        return evaluator.eval['precision'][:, :, order], evaluator.eval['recall'][:, order]
+
+    def _means(self, iou_type: str, precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
+        """Return the figures over all classes, and AP of each."""
+        figures = {}
+        for limit in dict.fromkeys((100, self.max_dets)):
+            at, suffix = self._limits.index(limit), _suffix(limit)
+            for area, size in enumerate(_AREAS):
+                figures[f'{iou_type}_mAP{size}{suffix}'] = _mean(precision[:, :, :, area, at])
+            figures[f'{iou_type}_mAP_50{suffix}'] = _mean(precision[0, :, :, 0, at])
+            figures[f'{iou_type}_mAP_75{suffix}'] = _mean(precision[5, :, :, 0, at])
+            figures[f'{iou_type}_AR@{limit}'] = _mean(recall[:, :, 0, at])
+            for k, name in enumerate(self.categories.values()):
+                figures[f'{iou_type}_AP{suffix}/{name}'] = _mean(precision[:, :, k, 0, at])
+        return figures
+
+    def _class_figures(
+        self, iou_type: str, precision: np.ndarray, recall: np.ndarray
+    ) -> dict[str, float]:
+        """Return the figures of each class at single IoUs and for single sizes."""
+        figures = {}
+        for limit in dict.fromkeys((100, self.max_dets)):
+            at, suffix = self._limits.index(limit), _suffix(limit)
+            for k, name in enumerate(self.categories.values()):
+                figures[f'{iou_type}_AP_50{suffix}/{name}'] = _mean(precision[0, :, k, 0, at])
+                figures[f'{iou_type}_AP_75{suffix}/{name}'] = _mean(precision[5, :, k, 0, at])
+                for area, size in list(enumerate(_AREAS))[1:]:
+                    ap = _mean(precision[:, :, k, area, at])
+                    figures[f'{iou_type}_AP{size}{suffix}/{name}'] = ap
+                figures[f'{iou_type}_AR@{limit}/{name}'] = _mean(recall[:, k, 0, at])
+        return figures
+
+
+def write_predictions(path: str | Path, predictions: dict[str, list[dict[str, Any]]]) -> list[Path]:
+    """Write COCO results (https://cocodataset.org/#format-results), one detection per line.
+
+    Boxes and masks go to two files: COCO's tools take the area of a detection that has both from
+    its box, which would shift masks between the sizes small, medium and large.
+
+    Args:
+        path: File for the boxes; masks go to ``<stem>.segm.json`` beside it.
+        predictions: COCO results by ``'bbox'`` and ``'segm'``.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: If a file cannot be written; the old one is then as it was.
+    """
+    path = Path(path)
+    fields = {'bbox': 'bbox', 'segm': 'segmentation'}
+    files = {'bbox': path, 'segm': path.with_name(f'{path.stem}.segm.json')}
+    for kind, detections in predictions.items():
+        with replacing(files[kind]) as file:
+            keys = ('image_id', 'category_id', fields[kind], 'score')
+            for number, detection in enumerate(detections):
+                line = json.dumps({key: detection[key] for key in keys})
+                file.write(f'{"," if number else "["}\n{line}')
+            file.write('\n]\n' if detections else '[]\n')
+    return [files[kind] for kind in predictions]
+
+
+def _suffix(limit: int) -> str:
+    return '' if limit == 100 else f'_maxDets{limit}'
+
+
+def _mean(values: Sequence[float] | np.ndarray) -> float:
+    """Mean of an evaluation array, where -1 marks what has no ground truth."""
+    values = np.asarray(values)
+    values = values[values > -1]
+    return float(values.mean()) if values.size else float('nan')

@@ -1,0 +1,95 @@
+"""The metrics of a detector as tables for a terminal."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from casvit_mm.plotting.tables import format_metric, plain_table
+
+__all__ = ['KINDS', 'print_errors', 'print_metrics']
+
+_AP_COLUMNS = {'AP': '', 'AP50': '_50', 'AP75': '_75', 'APs': '_s', 'APm': '_m', 'APl': '_l'}
+
+
+KINDS = {'bbox': 'box', 'segm': 'mask'}
+
+
+def print_metrics(metrics: dict[str, float], title: str = '') -> None:
+    """Print detection figures: one table over all classes, then one per class for box and mask.
+
+    Args:
+        metrics: Figures named as :class:`casvit_mm.detection.CocoAP` names them.
+        title: Line above the tables.
+    """
+    console = Console()
+    suffixes = dict.fromkeys(
+        match.group(1) or ''
+        for name in metrics
+        if (match := re.search(r'_mAP(_maxDets\d+)?$', name))
+    )
+    kinds = [kind for kind in KINDS if f'coco/{kind}_mAP' in metrics]
+
+    if title:
+        console.print(title, soft_wrap=True, highlight=False)
+    overall = Table()
+    for column in ('', 'maxDets', *_AP_COLUMNS, 'AR'):
+        overall.add_column(column, justify='right')
+    for kind in kinds:
+        for suffix in suffixes:
+            row = [metrics[f'coco/{kind}_mAP{part}{suffix}'] for part in _AP_COLUMNS.values()]
+            row.append(metrics.get(f'coco/{kind}_AR@{_limit(suffix)}', math.nan))
+            overall.add_row(KINDS[kind], _limit(suffix), *map(format_metric, row))
+    console.print(overall)
+    for kind in kinds:
+        console.print(_class_table(metrics, kind, list(suffixes)[-1]))
+
+
+def _class_table(metrics: dict[str, float], kind: str, suffix: str) -> Table:
+    """Return one row per class: objects in the ground truth, AP by IoU and size, and AR."""
+    where = f', {_limit(suffix)} detections per image' if suffix else ''
+    table = plain_table(f'\n{KINDS[kind]}, per class{where}')
+    table.add_column('class', overflow='fold')
+    for column in ('objects', *_AP_COLUMNS, 'AR'):
+        table.add_column(column, justify='right', no_wrap=True)
+    start = f'coco/{kind}_AP/'
+    for name in (key.removeprefix(start) for key in metrics if key.startswith(start)):
+        keys = [f'coco/{kind}_AP{part}{suffix}/{name}' for part in _AP_COLUMNS.values()]
+        keys.append(f'coco/{kind}_AR@{_limit(suffix)}/{name}')
+        objects = metrics.get(f'coco/objects/{name}')
+        table.add_row(
+            name,
+            '-' if objects is None else f'{objects:.0f}',
+            *(format_metric(metrics.get(key, math.nan)) for key in keys),
+        )
+    return table
+
+
+def _limit(suffix: str) -> str:
+    return suffix.removeprefix('_maxDets') or '100'
+
+
+def print_errors(summary: dict[str, Any]) -> None:
+    """Print what :func:`casvit_mm.detection.evaluation.analysis.summarise` found."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f'\nErrors of the boxes with score >= {summary["threshold"]:.3f}, where F1 is highest: '
+        f'F1 {summary["f1"]:.3f}, precision {summary["precision"]:.3f}, '
+        f'recall {summary["recall"]:.3f}'
+    )
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column('error')
+    table.add_column('number', justify='right')
+    table.add_column('share', justify='right')
+    table.add_column('meaning')
+    total = sum(summary['errors'].values())
+    for kind, count in sorted(summary['errors'].items(), key=lambda item: -item[1]):
+        share = f'{100 * count / total:.0f}%' if total else '-'
+        table.add_row(kind, str(count), share, summary['meaning'][kind])
+    console.print(table)
+    console.print('\n' + '\n'.join(summary['remarks']))

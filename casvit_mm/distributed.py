@@ -1,0 +1,84 @@
+"""Several processes: the process group on GPU and CPU hosts, and clean ends when input is bad."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.dist import init_dist
+
+from casvit_mm.errors import InputError
+
+__all__ = ['init_distributed', 'on_first_rank']
+
+T = TypeVar('T')
+
+
+def init_distributed(cfg: Config) -> None:
+    """Start the process group that ``cfg.launcher`` asks for, with gloo where there is no GPU.
+
+    MMEngine's own start sets a CUDA device, so on a CPU host the group must exist before the
+    Runner is built, and the model wrapper must not be given a device.
+
+    Raises:
+        InputError: If the launcher's environment variables are absent, or there are fewer GPUs than
+            processes.
+    """
+    if cfg.launcher == 'none' or dist.is_initialized():
+        return
+    if cfg.launcher == 'pytorch' and 'LOCAL_RANK' not in os.environ:
+        raise InputError(
+            '--launcher pytorch needs the variables that torchrun sets. Use tools/dist_train.sh or '
+            'tools/dist_test.sh, or leave --launcher out.'
+        )
+    if torch.cuda.is_available():
+        local_world_size = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+        if local_world_size > torch.cuda.device_count():
+            raise InputError(too_few_gpus(local_world_size))
+        init_dist(cfg.launcher, **cfg.env_cfg.get('dist_cfg', dict(backend='nccl')))
+        return
+    if cfg.launcher != 'pytorch':
+        raise InputError(f'--launcher {cfg.launcher} needs GPUs; this host has none')
+    # torchrun sets one thread per process; a CPU host has more to share.
+    local_world_size = int(os.environ['LOCAL_WORLD_SIZE'])
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_world_size))
+    dist.init_process_group('gloo')
+    cfg.env_cfg.dist_cfg = dict(backend='gloo')
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+
+
+def too_few_gpus(processes: int) -> str:
+    """Return the message for more processes than GPUs on this host."""
+    return (
+        f'{processes} processes asked for, but this host has {torch.cuda.device_count()} GPU(s). '
+        'Ask for at most that many; to run on the CPU instead, set CUDA_VISIBLE_DEVICES=-1.'
+    )
+
+
+def on_first_rank(work: Callable[[], T]) -> T:
+    """Run ``work`` on rank 0 only and give every rank its result, or the InputError it raised.
+
+    Raises:
+        InputError: What ``work`` raised; with an empty message on the other ranks.
+    """
+    if not dist.is_initialized():
+        return work()
+    outcome: list[Any] = [None, True]
+    try:
+        if dist.get_rank() == 0:
+            outcome = [work(), False]
+    finally:
+        dist.broadcast_object_list(outcome, src=0)
+    result, failed = outcome
+    if failed:
+        raise InputError
+    return result

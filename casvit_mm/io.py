@@ -1,0 +1,116 @@
+"""Files that are never half written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from casvit_mm.errors import InputError
+
+__all__ = ['check_writable', 'replacing', 'run_all', 'write_json']
+
+
+def check_writable(files: dict[str, str | None], folders: dict[str, str | None]) -> None:
+    """Refuse places where results could not be written, before the work that makes them.
+
+    Args:
+        files: File to write by option name; its folder is made.
+        folders: Folder to fill by option name; made.
+
+    Raises:
+        InputError: Naming the option, the place and the reason.
+    """
+    wanted = {option: (Path(path).parent, path) for option, path in files.items() if path}
+    wanted |= {option: (Path(path), path) for option, path in folders.items() if path}
+    for option, (folder, path) in wanted.items():
+        if option in files and Path(path).is_dir():
+            raise InputError(f'{option} {path} is a folder; name a file in it')
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise InputError(
+                f'{option} {path} cannot be written: {folder}: {error.strerror}. Name another place'
+            ) from error
+
+
+@contextmanager
+def replacing(
+    path: str | Path,
+    mode: str = 'w',
+    cure: str = 'Make room or name another place.',
+    part: str = '.part',
+) -> Iterator[IO]:
+    """Open a file that takes the place of ``path`` once it is whole, and not before.
+
+    A reader sees the old file or the new one, never half of it; if writing fails, the old one
+    stays as it was. The folder is made.
+
+    Args:
+        path: The file to write.
+        mode: ``'w'`` or ``'wb'``.
+        cure: What to do where it cannot be written.
+        part: Ending of its name until it is whole. Processes that may write the same file at the
+            same time need different ones.
+
+    Raises:
+        InputError: If the file cannot be written, e.g. because the disk is full.
+    """
+    path = Path(path)
+    unfinished = path.with_name(path.name + part)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with unfinished.open(mode) as file:
+                yield file
+                # Network file systems report a full disk only here.
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        kept = 'The file of that name is as it was before. ' if path.exists() else ''
+        raise InputError(f'cannot write {path}: {error.strerror}. {kept}{cure}') from error
+
+
+def run_all(jobs: Sequence[Callable[[], object]]) -> None:
+    """Run every job, also after one has failed, so that one full disk does not cost the rest.
+
+    Raises:
+        InputError: The messages of all that failed, after the last job.
+    """
+    messages = []
+    for job in jobs:
+        try:
+            job()
+        except InputError as error:
+            messages.append(str(error))
+    if messages:
+        raise InputError('\n'.join(messages))
+
+
+def write_json(path: str | Path, content: dict[str, Any]) -> None:
+    """Write ``content`` in one step, as :func:`replacing` does.
+
+    NaN, which JSON lacks, becomes null.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    with replacing(path) as file:
+        file.write(json.dumps(_without_nan(content), indent=2) + '\n')
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

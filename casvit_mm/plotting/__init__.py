@@ -1,0 +1,1 @@
+"""What the pictures and tables of every task share: figures, colours, curves, tables."""

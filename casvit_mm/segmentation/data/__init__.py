@@ -1,0 +1,1 @@
+"""A custom dataset of segmentation masks: described, checked, prepared, put into a config."""

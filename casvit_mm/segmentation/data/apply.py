@@ -1,0 +1,99 @@
+"""A prepared set of label maps, put into any segmentation config of mmseg."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from mmengine.config import Config, ConfigDict
+
+from casvit_mm.config.editing import (
+    add_import,
+    describe_other_classes,
+    dicts_in,
+    innermost_dataset,
+    refuse_class_weights,
+    require_pipelines,
+    set_num_classes,
+)
+from casvit_mm.errors import InputError
+from casvit_mm.segmentation.data.description import IGNORED, LabelData
+from casvit_mm.segmentation.data.prepare import PreparedLabels
+
+__all__ = ['apply_label_data', 'check_reads_labels']
+
+_KEPT = ('pipeline', 'indices', 'test_mode')  # of the config's own datasets
+
+
+def check_reads_labels(cfg: Config) -> None:
+    """Refuse a config that own label maps cannot be put into.
+
+    Raises:
+        InputError: If it is no segmentation config of mmseg, or lacks a dataloader.
+    """
+    model_type = cfg.get('model', {}).get('type', '')
+    if not getattr(model_type, '__name__', str(model_type)).endswith('EncoderDecoder'):
+        raise InputError(
+            f'--data describes label maps, for segmentation configs (model EncoderDecoder); '
+            f'{cfg.filename} has a model {model_type!r}. Use a segmentation config.'
+        )
+    require_pipelines(cfg)
+
+
+def apply_label_data(
+    cfg: Config,
+    data: LabelData,
+    prepared: dict[str, PreparedLabels],
+    classes: tuple[str, ...] | None = None,
+) -> None:
+    """Point a segmentation config at a prepared data set, in place.
+
+    Args:
+        cfg: A config that :func:`check_reads_labels` accepts.
+        data: The data set.
+        prepared: Its splits, for the dataloaders of the same names.
+        classes: Names in the order of a trained model's outputs; None if there is none.
+
+    Raises:
+        InputError: If ``classes`` are not those of the data, or the config weighs the classes of
+            other data.
+    """
+    if classes is not None and tuple(classes) != data.classes:
+        raise InputError(describe_other_classes(data.path, data.classes, tuple(classes)))
+    refuse_class_weights(cfg, len(data.classes))
+    for name, split in prepared.items():
+        dataset = innermost_dataset(cfg[f'{name}_dataloader'])
+        kept = {key: dataset[key] for key in _KEPT if key in dataset}
+        dataset.clear()
+        dataset.update(
+            kept,
+            type='LabelDataset',
+            data_root=_image_root(data, name),
+            ann_file=str(split.file),
+            reduce_zero_label=data.reduce_zero_label,
+            metainfo=dict(
+                classes=data.classes,
+                palette=[list(colour) for colour in data.palette],
+                ignore=sorted(data.ignore),
+            ),
+        )
+        for step in _loading_steps(dataset):
+            # The dataset says it; two that differ are an assertion of mmseg's.
+            step.pop('reduce_zero_label', None)
+    set_num_classes(cfg, len(data.classes))
+    for node in dicts_in([cfg.model, cfg.get('val_evaluator'), cfg.get('test_evaluator')]):
+        if 'ignore_index' in node:
+            node.ignore_index = IGNORED
+    add_import(cfg, 'casvit_mm.segmentation')
+
+
+def _image_root(data: LabelData, split: str) -> str:
+    """Return the folder that the images of a split have in common, as described."""
+    return os.path.commonpath([source.images for source in data.splits[data.used_split(split)]])
+
+
+def _loading_steps(dataset: ConfigDict) -> Iterator[ConfigDict]:
+    for step in dicts_in(dataset.pipeline):
+        kind = step.get('type')
+        if getattr(kind, '__name__', str(kind)).endswith('LoadAnnotations'):
+            yield step

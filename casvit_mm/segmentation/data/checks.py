@@ -1,0 +1,185 @@
+"""A user's label maps: every one of them read and checked before training, and listed for it."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from casvit_mm.datasets.image_scan import read_in_threads
+from casvit_mm.datasets.issues import Defect
+from casvit_mm.segmentation.data.description import IGNORED, LabelData
+from casvit_mm.segmentation.data.pairs import LabelPair, find_pairs
+from casvit_mm.segmentation.data.scan import PairScan, scan_pair
+
+__all__ = ['LabelInspection', 'inspect_labels']
+
+_LISTED = 5  # values that a message lists
+
+
+@dataclass(frozen=True)
+class LabelInspection:
+    """What was found, by split.
+
+    Attributes:
+        data: The data set as described.
+        pairs: Images and their label maps.
+        scans: What they hold, one per pair.
+        defects: All defects; those between splits stand under the first of the two.
+    """
+
+    data: LabelData
+    pairs: dict[str, list[LabelPair]]
+    scans: dict[str, list[PairScan]]
+    defects: dict[str, list[Defect]]
+
+    def trainable(self) -> bool:
+        """Return whether training would start."""
+        return not any(defect.fatal for found in self.defects.values() for defect in found)
+
+    def counts(self, split: str) -> np.ndarray:
+        """Return the pixels per value of each readable label map, int64 ``(labels, 256)``."""
+        found = [scan.counts for scan in self.scans[split] if scan.counts is not None]
+        return np.stack(found) if found else np.zeros((0, 256), dtype=np.int64)
+
+    def pixels(self, split: str) -> np.ndarray:
+        """Return the pixels per class of each readable label map, int64 ``(labels, classes)``.
+
+        Pixels that are neither learnt nor scored count as none.
+        """
+        start = self.data.first_value
+        pixels = self.counts(split)[:, start : start + len(self.data.classes)].copy()
+        pixels[:, [v - start for v in self.data.ignore if 0 <= v - start < pixels.shape[1]]] = 0
+        return pixels
+
+
+def inspect_labels(data: LabelData, splits: tuple[str, ...]) -> LabelInspection:
+    """Read every label map of some splits, and the header of every image.
+
+    Args:
+        data: The data set.
+        splits: Splits that it has.
+    """
+    pairs: dict[str, list[LabelPair]] = {}
+    defects: dict[str, list[Defect]] = {}
+    scans: dict[str, list[PairScan]] = {}
+    for name in splits:
+        pairs[name], defects[name] = find_pairs(data, name)
+        scans[name] = read_in_threads(scan_pair, pairs[name], f'reading labels of {name}')
+        defects[name] += [scan.defect for scan in scans[name] if scan.defect is not None]
+    inspection = LabelInspection(data, pairs, scans, defects)
+    for name in splits:
+        defects[name] += _foreign_values(inspection, name)
+        defects[name] += _class_defects(inspection, name)
+        defects[name] += _ignored_labels(inspection, name)
+    for first, second in itertools.combinations(splits, 2):
+        defects[first] += _shared_images(inspection, first, second)
+    return inspection
+
+
+def _foreign_values(inspection: LabelInspection, split: str) -> Iterator[Defect]:
+    """Find label maps with values that are no class and not ignored."""
+    data = inspection.data
+    start = data.first_value
+    known = {*range(start, start + len(data.classes)), *data.ignore}
+    foreign = np.array(sorted(set(range(256)) - known), dtype=np.int64)
+    found: dict[str, dict[int, int]] = {}
+    for pair, scan in zip(inspection.pairs[split], inspection.scans[split], strict=True):
+        if scan.counts is not None and scan.counts[foreign].any():
+            values = foreign[scan.counts[foreign] > 0]
+            found[pair.label] = {int(value): int(scan.counts[value]) for value in values}
+    labels = Counter(value for values in found.values() for value in values)
+    cure = _cure_of_foreign(data, sorted(labels), int(inspection.counts(split)[:, 0].sum()))
+    for path, pixels in found.items():
+        worst = max(pixels, key=lambda value: pixels[value])
+        others = f' (and {len(pixels) - 1} other such)' if len(pixels) > 1 else ''
+        message = (
+            f'label {path} holds {worst} at {pixels[worst]} pixels{others}, but classes of '
+            f'{data.path} lists {len(data.classes)} names, for values {start} to '
+            f'{start + len(data.classes) - 1}. {labels[worst]} of {len(inspection.pairs[split])} '
+            f'labels of {split} hold {worst}. {cure}'
+        )
+        yield Defect('value outside the classes', Path(path).name, message, True)
+
+
+def _cure_of_foreign(data: LabelData, values: list[int], zeros: int) -> str:
+    """Return the advice for values that are no class, given the number of pixels that are 0."""
+    beyond = data.first_value + len(data.classes)
+    implied = {IGNORED, 0} if data.reduce_zero_label else {IGNORED}
+    listed = sorted({*values, *data.ignore} - implied)
+    shown = f'{listed[:_LISTED]}'.replace(']', ', ...]' if len(listed) > _LISTED else ']')
+    ignore = f'ignore: {listed[0] if len(listed) == 1 else shown}'
+    if values != list(range(beyond, beyond + len(values))):
+        return f'Put values that are no class under {ignore}; classes are numbered without gaps.'
+    cure = f'Add {"a name" if len(values) == 1 else f"{len(values)} names"} or {ignore}'
+    if len(values) == 1 and zeros and not data.reduce_zero_label:
+        cure += '; if 0 means unlabelled, set reduce_zero_label: true'
+    return f'{cure}.'
+
+
+def _class_defects(inspection: LabelInspection, split: str) -> Iterator[Defect]:
+    """Find classes that cannot be learnt or measured, and a train split that teaches nothing."""
+    data = inspection.data
+    if not inspection.scans[split] or any(scan.counts is None for scan in inspection.scans[split]):
+        return  # reported already; what cannot be read may hold the classes
+    pixels = inspection.pixels(split).sum(axis=0)
+    void = int(inspection.counts(split)[:, IGNORED].sum())
+    ignored = {data.classes[v - data.first_value] for v in _ignored_classes(data)}
+    present = [name for name, count in zip(data.classes, pixels, strict=True) if count]
+    if split == 'train':
+        for name in sorted(ignored):
+            message = f'class {name!r} of {data.path} is also under ignore:, so no pixel teaches it'
+            yield Defect('class that is ignored', repr(name), message, False)
+        if len(present) < 2:
+            yield _nothing_to_learn(data, present, void)
+            return
+    for name in data.classes:
+        if name not in present and name not in ignored:
+            effect = 'it cannot be learnt' if split == 'train' else 'its IoU is not measured'
+            message = f'class {name!r} has no pixel in {split}; {effect}'
+            yield Defect('class without pixels', repr(name), message, False)
+
+
+def _ignored_classes(data: LabelData) -> set[int]:
+    """Return the values that are a class and ignored."""
+    return {*data.ignore} & {*range(data.first_value, data.first_value + len(data.classes))}
+
+
+def _nothing_to_learn(data: LabelData, present: list[str], void: int) -> Defect:
+    what = f'no class but {present[0]!r}' if present else 'no class at all'
+    message = f'train of {data.path} shows {what}: '
+    message += 'every other pixel is ignored' if present else 'every pixel is ignored'
+    message += f', under ignore: {sorted(data.ignore)}'
+    if void and data.ignore <= {0, IGNORED}:
+        message += (
+            f'. {void} pixels are {IGNORED}, which is always ignored: masks drawn with 0 and 255 '
+            'must be saved with 0 and 1'
+        )
+    return Defect('nothing to learn', 'train', f'{message}.', True)
+
+
+def _ignored_labels(inspection: LabelInspection, split: str) -> Iterator[Defect]:
+    data = inspection.data
+    for pair, scan in zip(inspection.pairs[split], inspection.scans[split], strict=True):
+        if scan.counts is not None and scan.counts[sorted(data.ignore)].sum() == scan.counts.sum():
+            message = f'label {pair.label} holds ignored values only'
+            yield Defect('label map ignored as a whole', Path(pair.label).name, message, False)
+
+
+def _shared_images(inspection: LabelInspection, first: str, second: str) -> Iterator[Defect]:
+    images = {pair.image for pair in inspection.pairs[first]}
+    shared = [pair.image for pair in inspection.pairs[second] if pair.image in images]
+    if not shared:
+        return
+    cure = 'Take them out of one split'
+    if (first, second) == ('val', 'test'):
+        cure += '; a test split that is left out is val'
+    message = (
+        f'{len(shared)} image(s) are in {first} and in {second} of {inspection.data.path}, first '
+        f'{shared[0]}: the figures would tell what was memorised. {cure}.'
+    )
+    yield Defect('splits share images', f'{first} and {second}', message, True)

@@ -1,0 +1,57 @@
+"""Checks of the data that a segmentation config names itself, without ``--data``."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmseg.registry import DATASETS
+
+from casvit_mm.config.editing import innermost_dataset
+from casvit_mm.datasets.layouts import describe_missing
+from casvit_mm.errors import InputError, first_names
+
+__all__ = ['check_datasets']
+
+_NAMED = 3  # files that a message names
+
+
+def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
+    """Check that the folders which a config names itself hold images with a label map each."""
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        dataset = innermost_dataset(loader) if loader else ConfigDict()
+        if {'img_path', 'seg_map_path'} <= set(dataset.get('data_prefix', {})):
+            _check_folders(dataset, f'{split}_dataloader.dataset of {cfg.filename}')
+
+
+def _check_folders(dataset: ConfigDict, where: str) -> None:
+    root = Path(dataset.get('data_root') or '')
+    images, labels = root / dataset.data_prefix.img_path, root / dataset.data_prefix.seg_map_path
+    for folder in (images, labels):
+        if not folder.is_dir():
+            official = dataset.type == 'ADE20KDataset'
+            raise InputError(
+                f'folder {folder} ({where}) does not exist.\n'
+                f'{describe_missing("ade20k", root) if official else ""}'
+                'To use your own data: --data dataset.yaml (docs/own_data.md)'
+            )
+    defaults = inspect.signature(DATASETS.get(dataset.type)).parameters
+    image_end, label_end = (
+        dataset.get(name, defaults[name].default) for name in ('img_suffix', 'seg_map_suffix')
+    )
+    found = sorted(path.relative_to(images) for path in images.rglob(f'*{image_end}'))
+    if not found:
+        raise InputError(f'image folder {images} ({where}) holds no *{image_end}')
+    known = {path.relative_to(labels) for path in labels.rglob(f'*{label_end}')}
+    lonely = [
+        str(path)
+        for path in found
+        if Path(str(path).removesuffix(image_end) + label_end) not in known
+    ]
+    if lonely:
+        raise InputError(
+            f'{len(lonely)} of {len(found)} images in {images} ({where}) have no label map in '
+            f'{labels}: {first_names(lonely, _NAMED)}'
+        )

@@ -1,0 +1,204 @@
+"""Which label map belongs to which image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from casvit_mm.datasets.files import IMAGE_SUFFIXES, find_files, read_list, stem
+from casvit_mm.datasets.issues import Defect
+from casvit_mm.errors import InputError, first_names
+from casvit_mm.segmentation.data.description import (
+    JPEG_SUFFIXES,
+    LABEL_SUFFIXES,
+    LabelData,
+    LabelSource,
+)
+
+__all__ = ['LabelPair', 'find_pairs']
+
+_NAMED = 3  # files that a message names
+
+
+class LabelPair(NamedTuple):
+    """An image and its label map, as absolute paths."""
+
+    image: str
+    label: str
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What lies in the two folders of a source: paths by name, which is the path without suffix."""
+
+    images: dict[str, list[Path]]
+    labels: dict[str, list[Path]]
+    jpeg_labels: dict[str, list[Path]]
+
+
+def find_pairs(data: LabelData, split: str) -> tuple[list[LabelPair], list[Defect]]:
+    """Pair the images and label maps of a split.
+
+    Args:
+        data: The description.
+        split: A split that it has.
+
+    Returns:
+        The pairs, sorted within each source; and what has no partner or cannot be told apart.
+    """
+    pairs: list[LabelPair] = []
+    defects: list[Defect] = []
+    for source in data.splits[split]:
+        found, faults = _pair(source, f'{split} of {data.path}')
+        pairs += found
+        defects += faults
+    return pairs, defects
+
+
+def _pair(source: LabelSource, where: str) -> tuple[list[LabelPair], list[Defect]]:
+    for folder in (source.images, source.labels):
+        if not folder.is_dir():
+            message = f'folder {folder} ({where}) does not exist'
+            return [], [Defect('missing folder', str(folder), message, True)]
+    files = _list_files(source)
+    if fault := _nothing_to_pair(source, files, where):
+        return [], [Defect('empty split', where, fault, True)]
+    defects: list[Defect] = []
+    if source.image_list is not None:
+        try:
+            lines = read_list(source.image_list, where)
+        except InputError as error:
+            return [], [Defect('unusable list', str(source.image_list), str(error), True)]
+        files, defects = _keep_listed(files, source, lines)
+    common = sorted(files.images.keys() & files.labels.keys())
+    if not common and files.images and not files.jpeg_labels.keys() & files.images.keys():
+        return [], [*defects, _no_common_name(source, files, where)]
+    defects += _ambiguous(files)
+    defects += _jpeg_labels(files, where)
+    defects += _without_partner(source, files, where)
+    pairs = [LabelPair(str(files.images[name][0]), str(files.labels[name][0])) for name in common]
+    return pairs, defects
+
+
+def _list_files(source: LabelSource) -> _Files:
+    images = find_files(source.images, IMAGE_SUFFIXES, source.image_suffix)
+    labels = find_files(source.labels, LABEL_SUFFIXES, source.label_suffix)
+    jpeg = {} if source.label_suffix else find_files(source.labels, JPEG_SUFFIXES)
+    # In one folder for both, the longer suffix tells which a file is.
+    if len(source.label_suffix or '') > len(source.image_suffix or ''):
+        images = _leave_out(images, labels)
+    elif source.image_suffix:
+        labels, jpeg = _leave_out(labels, images), _leave_out(jpeg, images)
+    return _Files(images, labels, jpeg)
+
+
+def _leave_out(
+    files: dict[str, list[Path]], others: dict[str, list[Path]]
+) -> dict[str, list[Path]]:
+    taken = {path for paths in others.values() for path in paths}
+    kept = {name: [path for path in paths if path not in taken] for name, paths in files.items()}
+    return {name: paths for name, paths in kept.items() if paths}
+
+
+def _nothing_to_pair(source: LabelSource, files: _Files, where: str) -> str | None:
+    """Return what is wrong if there is no image or no label map at all."""
+    if not files.images:
+        ending = source.image_suffix or 'one of ' + ' '.join(sorted(IMAGE_SUFFIXES))
+        return f'image folder {source.images} ({where}) holds no image; names must end in {ending}'
+    if not files.labels and not files.jpeg_labels:
+        ending = source.label_suffix or 'one of ' + ' '.join(sorted(LABEL_SUFFIXES))
+        return (
+            f'label folder {source.labels} ({where}) holds no label map; names must end in {ending}'
+        )
+    return None
+
+
+def _keep_listed(
+    files: _Files, source: LabelSource, lines: dict[str, int]
+) -> tuple[_Files, list[Defect]]:
+    """Keep what the list names, and find names that stand for nothing or for one image twice."""
+    defects = []
+    first: dict[str, int] = {}
+    for written, line in lines.items():
+        place = f'list {source.image_list}, line {line}: {written!r}'
+        name = written
+        for suffix in filter(None, (source.image_suffix, source.label_suffix)):
+            name = name.removesuffix(suffix)
+        if name == written:
+            name = stem(written)
+        if name not in files.images:
+            message = (
+                f'{place} is no image of {source.images}; every line holds one name, counted from '
+                'there, with or without suffix'
+            )
+            defects.append(Defect('listed image missing', written, message, True))
+        elif name in first:
+            message = f'{place} is the image of line {first[name]}; take one of the two away'
+            defects.append(Defect('listed twice', written, message, True))
+        else:
+            first[name] = line
+    return _Files(*(_only(part, first) for part in vars(files).values())), defects
+
+
+def _only(files: dict[str, list[Path]], names: Iterable[str]) -> dict[str, list[Path]]:
+    return {name: files[name] for name in names if name in files}
+
+
+def _no_common_name(source: LabelSource, files: _Files, where: str) -> Defect:
+    image = next(iter(files.images.values()))[0].name
+    label = next(iter((files.labels or _list_files(source).labels).values()))[0].name
+    message = (
+        f'no image of {where} has a label of the same name: images are named like {image}, labels '
+        f'like {label}. If the names differ in their ends only, give image_suffix: and '
+        'label_suffix: beside the folders.'
+    )
+    return Defect('image without label', where, message, True)
+
+
+def _ambiguous(files: _Files) -> Iterator[Defect]:
+    for kind, found in (('image', files.images), ('label', files.labels)):
+        for name, paths in found.items():
+            if len(paths) > 1:
+                message = (
+                    f'{paths[0]} and {paths[1].name} could both be the {kind} {name!r}; say '
+                    f'which by {kind}_suffix: in the description, like {paths[0].suffix} or '
+                    f'{paths[1].suffix}'
+                )
+                yield Defect('ambiguous name', name, message, True)
+
+
+def _jpeg_labels(files: _Files, where: str) -> Iterator[Defect]:
+    lossy = [name for name in files.images if name in files.jpeg_labels.keys() - files.labels]
+    for name in lossy:
+        message = (
+            f'label {files.jpeg_labels[name][0]} is a JPEG file, whose compression changes label '
+            f'values ({len(lossy)} of {len(files.images)} labels of {where}). Export the label '
+            'maps as PNG; saving these as PNG does not bring the values back.'
+        )
+        yield Defect('JPEG label', name, message, True)
+
+
+def _without_partner(source: LabelSource, files: _Files, where: str) -> Iterator[Defect]:
+    known = files.labels.keys() | files.jpeg_labels.keys()
+    lonely = [path[0] for name, path in sorted(files.images.items()) if name not in known]
+    for path in lonely:
+        message = (
+            f'{path} has no label in {source.labels}. {len(lonely)} of {len(files.images)} images '
+            f'of {where} lack one: {_names(lonely)}. Add the label maps, or name the images to '
+            'take in a text file that list: names.'
+        )
+        yield Defect('image without label', path.name, message, True)
+    lonely = [path[0] for name, path in sorted(files.labels.items()) if name not in files.images]
+    for path in lonely:
+        message = (
+            f'label {path} has no image in {source.images}. {len(lonely)} of {len(files.labels)} '
+            f'labels of {where} lack one: {_names(lonely)}. Add the images, or name those to take '
+            'in a text file that list: names.'
+        )
+        yield Defect('label without image', path.name, message, True)
+
+
+def _names(paths: list[Path]) -> str:
+    return first_names([path.name for path in paths], _NAMED)

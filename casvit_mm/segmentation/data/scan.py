@@ -1,0 +1,168 @@
+"""Reads a label map and the header of its image: what training would trip over, and its values."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from casvit_mm.datasets.image_scan import END_BYTES, is_turned, lacks_end
+from casvit_mm.datasets.images import read_image
+from casvit_mm.datasets.issues import Defect
+from casvit_mm.errors import InputError
+from casvit_mm.segmentation.data.pairs import LabelPair
+
+__all__ = ['PairScan', 'scan_pair']
+
+_PNG = b'\x89PNG\r\n\x1a\n'
+_CURE = 'docs/own_data.md#label-maps shows how to convert.'
+
+
+@dataclass(frozen=True)
+class PairScan:
+    """What an image and its label map hold.
+
+    Attributes:
+        defect: Why they cannot be trained on; None if they can.
+        size: Width and height in pixels; zeros if unknown.
+        counts: Pixels per value of the label map, int64 ``(256,)``; None if it has no values that
+            training could read.
+    """
+
+    defect: Defect | None
+    size: tuple[int, int] = (0, 0)
+    counts: np.ndarray | None = None
+
+
+class _Fault(Exception):
+    """Why a file cannot be used: kind of defect, and message."""
+
+
+def scan_pair(pair: LabelPair) -> PairScan:
+    """Read the values of the label map, and the size of the image as training sees it.
+
+    Label maps are read as by mmseg's ``LoadAnnotations``: by Pillow, unchanged, so a palette gives
+    its indices and one bit gives 0 and 1.
+    """
+    size, counts = (0, 0), None
+    try:
+        size, counts = _read_label(pair.label)
+        seen, turned = _image_size(pair.image)
+        if seen != size:
+            exif = ' once its EXIF orientation is applied, as training does' if turned else ''
+            raise _Fault(
+                'label of another size',
+                f'label {pair.label} is {size[0]} x {size[1]} pixels, but its image {pair.image} '
+                f'is {seen[0]} x {seen[1]}{exif}. Export the label map from this image, or resize '
+                'it without interpolation.',
+            )
+    except _Fault as fault:
+        kind, message = fault.args
+        return PairScan(Defect(kind, Path(pair.label).name, message, True), size, counts)
+    return PairScan(None, size, counts)
+
+
+def _read_label(path: str) -> tuple[tuple[int, int], np.ndarray]:
+    """Return width and height, and pixels per value."""
+    try:
+        content = Path(path).read_bytes()
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except Exception as error:  # decoders raise whatever the damage leads them to
+        raise _Fault(
+            'unreadable label',
+            f'label {path} cannot be read: {_reason(error, path)}. Export it again.',
+        ) from error
+    if image.format == 'JPEG':
+        raise _Fault(
+            'JPEG label',
+            f'label {path} is a JPEG file whatever its name says, and the compression changes '
+            'label values. Export the label maps as PNG.',
+        )
+    if image.mode not in ('1', 'L', 'P'):
+        raise _wrong_mode(path, image)
+    if content[:8] == _PNG and content[25] == 0 and content[24] in (2, 4):  # grey, 2 or 4 bits
+        factor = 255 // (2 ** content[24] - 1)
+        raise _Fault(
+            'label of 2 or 4 bits',
+            f'label {path} is a grey PNG of {content[24]} bits per pixel, whose values reading '
+            f'multiplies by {factor}. Save it with 8 bits. {_CURE}',
+        )
+    counts = np.array(image.histogram(), dtype=np.int64)
+    if image.mode == '1':  # read as 0 and 1, counted as 0 and 255
+        counts[[1, 255]] = counts[[255, 1]]
+    return image.size, counts
+
+
+def _reason(error: Exception, path: str) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if os.path.getsize(path) == 0:
+        return 'it is empty (0 bytes)'
+    if isinstance(error, Image.UnidentifiedImageError):
+        return 'it is no image'
+    return f'it is damaged or cut short ({error})'
+
+
+def _wrong_mode(path: str, image: Image.Image) -> _Fault:
+    if image.mode[0] in 'IF':
+        return _Fault(
+            'label of more than 8 bits',
+            f'label {path} has more than 8 bits per pixel (values up to {_largest(image)}), of '
+            f'which training would keep the lower 8. Save it with 8 bits. {_CURE}',
+        )
+    if image.mode in ('LA', 'RGB', 'RGBA'):
+        grey = np.asarray(image)[..., : 1 if image.mode == 'LA' else 3]
+        if (grey == grey[..., :1]).all():
+            return _Fault(
+                'label in colours',
+                f'label {path} is saved as {image.mode} with equal channels; one index per pixel '
+                f'is expected. Keep the first channel alone. {_CURE}',
+            )
+    colours = image.getcolors(maxcolors=256)
+    number = 'more than 256' if colours is None else str(len(colours))
+    return _Fault(
+        'label in colours',
+        f'label {path} is colour-coded ({image.mode}, {number} colours); one index per pixel is '
+        f'expected, the position of its class under classes:. {_CURE}',
+    )
+
+
+def _largest(image: Image.Image) -> str:
+    return f'{np.asarray(image).max():g}'
+
+
+def _image_size(path: str) -> tuple[tuple[int, int], bool]:
+    """Return width and height as training sees them, and whether EXIF has exchanged them."""
+    try:
+        with Image.open(path) as image:
+            turned = is_turned(image)
+            size = image.size[::-1] if turned else image.size
+            if _seems_cut(path, image.format):
+                image.load()
+            return size, turned
+    except Image.UnidentifiedImageError:
+        return _size_by_opencv(path), False
+    except Exception as error:  # decoders raise whatever the damage leads them to
+        raise _Fault(
+            'unreadable image', f'image {path} cannot be read: {_reason(error, path)}'
+        ) from error
+
+
+def _seems_cut(path: str, kind: str | None) -> bool:
+    with open(path, 'rb') as file:
+        file.seek(max(0, os.path.getsize(path) - END_BYTES))
+        return lacks_end(file.read(), kind)
+
+
+def _size_by_opencv(path: str) -> tuple[int, int]:
+    """Return the size of a file that Pillow does not know and training may."""
+    try:
+        height, width = read_image(path).shape[:2]
+    except InputError as error:
+        raise _Fault('unreadable image', f'image {error}') from error
+    return width, height

@@ -1,0 +1,1 @@
+"""How a segmentor is evaluated: metric, analysis of errors, tables, and pictures of every image."""

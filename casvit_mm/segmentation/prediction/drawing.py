@@ -1,0 +1,161 @@
+"""Pictures of a segmentation: image, truth and prediction side by side, and what colours mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from casvit_mm.plotting.colours import distinct_colours
+from casvit_mm.plotting.figures import load_font
+from casvit_mm.segmentation.evaluation.counts import class_figures, count_pixels, mean_known
+
+__all__ = ['draw_segmentation']
+
+_LEAST_SIDE, _MOST_SIDE = 400, 1600  # of a panel's longer side, in pixels
+_SWATCH = 64  # at least the sides of a colour patch in the legend
+_GROUND = (32, 32, 32)
+_CLASS_SHARE = 0.75  # part of a class's colour in a painted pixel; the rest is the image in grey
+
+
+def draw_segmentation(
+    image: np.ndarray,
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    classes: Sequence[str],
+    title: str,
+    palette: Sequence[Sequence[int]] | None = None,
+    ignore_index: int = 255,
+) -> np.ndarray:
+    """Draw an image, its truth and its prediction side by side, above a legend.
+
+    Panels have the image's size; one whose longer side is below 400 px is enlarged by a whole
+    factor, one above 1600 px is reduced to that. The legend tells the classes that occur, those
+    with the most pixels first, and the IoU of each in this image. Ignored pixels are striped.
+
+    Args:
+        image: BGR pixels, uint8 ``(H, W, 3)``.
+        truth: Class numbers, ``(H, W)``.
+        prediction: The same.
+        classes: All class names.
+        title: Line above the panels, e.g. the image's name.
+        palette: RGB colour of each class, 0 to 255; colours of our own if None.
+        ignore_index: Number in ``truth`` of the pixels that count for nothing.
+
+    Returns:
+        BGR pixels, uint8 ``(h, w, 3)``.
+
+    Raises:
+        InputError: If truth and prediction differ in size or hold a number that is no class.
+    """
+    truth, prediction = truth.astype(np.int64), prediction.astype(np.int64)
+    counts = count_pixels(
+        torch.from_numpy(truth), torch.from_numpy(prediction), len(classes), ignore_index
+    ).numpy()
+    iou, right = class_figures(counts)[0], counts.trace() / max(counts.sum(), 1)
+    colours = np.array(palette or distinct_colours(len(classes)), np.uint8)
+    pixels = _scaled(image)[..., ::-1]
+    panels = {
+        'image': pixels,
+        'truth': _painted(pixels, truth, colours, ignore_index),
+        f'prediction: mIoU {mean_known(iou):.3f}, {right:.1%} of the pixels right': _painted(
+            pixels, prediction, colours, ignore_index
+        ),
+    }
+    legend = [
+        (f'{classes[k]}: {iou[k]:.2f}'.replace(': nan', ': -'), _swatch(colours[k]))
+        for k in _occurring(truth, prediction, len(classes), ignore_index)
+    ]
+    if (truth == ignore_index).any():
+        legend.append(('ignored', _stripes(_SWATCH, _SWATCH)))
+    return np.asarray(_composed(panels, legend, title))[..., ::-1]
+
+
+def _scaled(image: np.ndarray) -> np.ndarray:
+    """Return the image in the size of its panel."""
+    height, width = image.shape[:2]
+    longer = max(height, width)
+    if longer > _MOST_SIDE:
+        factor = _MOST_SIDE / longer
+        size = max(round(width * factor), 1), max(round(height * factor), 1)
+        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    whole = -(-_LEAST_SIDE // longer)
+    return cv2.resize(image, (width * whole, height * whole), interpolation=cv2.INTER_CUBIC)
+
+
+def _painted(
+    pixels: np.ndarray, labels: np.ndarray, colours: np.ndarray, ignore_index: int
+) -> np.ndarray:
+    """Return the panel of a label map ``(H, W)``: class colours over the image in grey."""
+    height, width = pixels.shape[:2]
+    rows = np.arange(height) * labels.shape[0] // height
+    columns = np.arange(width) * labels.shape[1] // width
+    labels = labels[rows[:, None], columns]
+    ignored = labels == ignore_index
+    grey = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
+    painted = _blended(colours[np.where(ignored, 0, labels)], grey)
+    painted[ignored] = _stripes(height, width)[ignored]
+    return painted
+
+
+def _blended(colours: np.ndarray, grey: np.ndarray) -> np.ndarray:
+    """Return the class colours ``(H, W, 3)`` over grey pixels ``(H, W)``."""
+    share = round(256 * _CLASS_SHARE)
+    mixed = colours.astype(np.uint16) * share + grey[..., None].astype(np.uint16) * (256 - share)
+    return (mixed // 256).astype(np.uint8)
+
+
+def _swatch(colour: np.ndarray) -> np.ndarray:
+    """Return a square of a class colour as it looks over a grey of medium brightness."""
+    return _blended(np.tile(colour, (_SWATCH, _SWATCH, 1)), np.full((_SWATCH, _SWATCH), 110))
+
+
+def _stripes(height: int, width: int) -> np.ndarray:
+    """Return the RGB pattern ``(H, W, 3)`` of what is ignored, which no class colour resembles."""
+    y, x = np.ogrid[:height, :width]
+    return np.where(((y + x) // 6 % 2)[..., None], 210, 60).astype(np.uint8).repeat(3, axis=2)
+
+
+def _occurring(
+    truth: np.ndarray, prediction: np.ndarray, num_classes: int, ignore_index: int
+) -> np.ndarray:
+    """Return the numbers of the classes in either label map, the largest first."""
+    sizes = np.bincount(prediction.ravel(), minlength=num_classes)
+    sizes += np.bincount(truth[truth != ignore_index], minlength=num_classes)
+    return np.argsort(-sizes, kind='stable')[: np.count_nonzero(sizes)]
+
+
+def _composed(
+    panels: dict[str, np.ndarray], legend: list[tuple[str, np.ndarray]], title: str
+) -> Image.Image:
+    """Put title, panels under their headings, and the legend in columns onto one canvas."""
+    height, width = next(iter(panels.values())).shape[:2]
+    font = load_font(max(16, round(max(height, width) / 50)))
+    gap, line = round(0.5 * font.size), round(1.6 * font.size)
+    caption = 'IoU of the classes in this image, largest class first'
+    # Wide enough for every text, so that none is cut.
+    width = max(width, *(round(font.getlength(heading)) for heading in panels))
+    cell = max(round(font.getlength(text)) for text, _ in legend) + 3 * line
+    lines = max(round(font.getlength(text)) for text in (title, caption))
+    whole = max(3 * width + 4 * gap, cell, lines + 2 * gap)
+    rows = -(-len(legend) // (whole // cell))
+    top = 2 * line + gap
+    bottom = top + height + gap
+    canvas = Image.new('RGB', (whole, bottom + (rows + 1) * line + gap), _GROUND)
+    pen = ImageDraw.Draw(canvas)
+    texts = [(gap, gap // 2, title), (gap, bottom, caption)]
+    for number, (heading, pixels) in enumerate(panels.items()):
+        left = gap + number * (width + gap)
+        texts.append((left, line + gap // 2, heading))
+        canvas.paste(Image.fromarray(np.ascontiguousarray(pixels)), (left, top))
+    for number, (text, patch) in enumerate(legend):
+        x, y = gap + number // rows * cell, bottom + (1 + number % rows) * line
+        swatch = Image.fromarray(patch).crop((0, 0, line, round(font.size)))
+        canvas.paste(swatch, (x, y + (line - swatch.height) // 2))
+        texts.append((x + line + gap, y, text))
+    for x, y, text in texts:
+        pen.text((x, y + line / 2), text, fill='white', font=font, anchor='lm')
+    return canvas

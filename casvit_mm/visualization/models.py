@@ -1,0 +1,203 @@
+"""The models to look into: one of a config, or of timm, as a function of prepared images."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from timm.data import resolve_model_data_config
+from torch import Tensor, nn
+
+from casvit_mm.benchmark.model_specs import Logits
+from casvit_mm.deploy.images import resize
+from casvit_mm.deploy.spec import Spec
+from casvit_mm.errors import InputError, first_names
+from casvit_mm.export.loading import load_model
+from casvit_mm.weights.matching import check_fit, compare, read_checkpoint
+from casvit_mm.weights.reading import class_names
+
+__all__ = ['Prepared', 'SeenModel', 'see_config', 'see_named']
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image as a network sees it.
+
+    Attributes:
+        x: Normalised input, ``(1, 3, H, W)``, padded to what the network asks for.
+        pixels: RGB, uint8 ``(h, w, 3)``: the part of ``x`` from its top left corner that is image.
+    """
+
+    x: Tensor
+    pixels: np.ndarray
+
+    def cut(self, values: np.ndarray, stride: int) -> np.ndarray:
+        """Return the part of a map of ``x``, ``(..., h, w)``, that shows the image."""
+        height, width = (-(-side // stride) for side in self.pixels.shape[:2])
+        return values[..., :height, :width]
+
+
+@dataclass(frozen=True)
+class SeenModel:
+    """A model in eval mode, all of whose parameters take a gradient.
+
+    Attributes:
+        name: In titles.
+        model: ``(B, 3, H, W)`` to logits ``(B, num_classes)`` of a classifier, ``(B, num_classes,
+            h, w)`` of a segmentor, or to the data samples of a detector.
+        backbone: The part of it that makes the feature maps.
+        spec: Task, classes and pre-processing.
+        divisor: What height and width of the input are padded to a multiple of.
+        note: What the user should know of its weights or classes; empty if nothing.
+    """
+
+    name: str
+    model: nn.Module
+    backbone: nn.Module
+    spec: Spec
+    divisor: int = 1
+    note: str = ''
+
+    def prepare(self, image: np.ndarray) -> Prepared:
+        """Bring an image to the network's input, as the test pipeline does.
+
+        Args:
+            image: BGR pixels, uint8 ``(H, W, 3)``.
+        """
+        bgr = resize(image, self.spec.steps, (0, 0, 0)).pixels
+        seen = bgr[..., ::-1] if self.spec.rgb else bgr
+        values = (seen - np.array(self.spec.mean)) / np.array(self.spec.std)
+        x = torch.from_numpy(values.transpose(2, 0, 1)).float()[None]
+        below, right = (-side % self.divisor for side in bgr.shape[:2])
+        device = next(self.model.parameters()).device
+        return Prepared(F.pad(x, (0, right, 0, below)).to(device), bgr[..., ::-1])
+
+    def class_index(self, name: str) -> int:
+        """Return the number of a class.
+
+        Raises:
+            InputError: If it is unknown, listing the known ones.
+        """
+        classes = self.spec.classes
+        if name in classes:
+            return classes.index(name)
+        near = difflib.get_close_matches(name, classes, n=3)
+        hint = f'near: {", ".join(near)}. ' if near else ''
+        raise InputError(
+            f'--class {name}: {self.name} knows no such class; {hint}Known are '
+            f'{first_names(classes, 20)}'
+        )
+
+
+def see_config(
+    config: str | Path,
+    checkpoint: str | Path | None,
+    device: str,
+    cfg_options: dict[str, Any] | None = None,
+) -> SeenModel:
+    """Return the classifier, detector or segmentor of a config.
+
+    Args:
+        config: Also ``casvit_mm::NAME.py`` and, of mmpretrain, mmdet and mmseg, ``package::PATH``.
+        checkpoint: File of weights; None leaves them random, which the title says.
+        device: Where to compute.
+        cfg_options: Config entries to set, by dotted name.
+
+    Raises:
+        InputError: If config or checkpoint are missing or do not fit each other.
+    """
+    loaded = load_model(config, checkpoint, cfg_options)
+    model = loaded.model
+    task = loaded.spec.task
+    divisor = getattr(model.data_preprocessor, 'pad_size_divisor', None) or 1
+    if task == 'segmentation':
+        divisor = (loaded.cfg.model.data_preprocessor.get('test_cfg') or {}).get('size_divisor', 1)
+    if task == 'detection':
+        from casvit_mm.visualization.detectors import DifferentiableDetector
+
+        whole: nn.Module = DifferentiableDetector(model)
+    else:
+        whole = Logits(model)
+    name = Path(str(config)).stem
+    note = loaded.note if checkpoint else ''
+    return _ready(
+        SeenModel(name, whole, model.backbone, loaded.spec, divisor, note), checkpoint, device
+    )
+
+
+def see_named(text: str, classes: tuple[str, ...], device: str) -> SeenModel:
+    """Return the model that ``NAME[:CKPT]`` means.
+
+    Args:
+        text: A config, or a model of timm (``casvit_xs`` to ``casvit_t`` are among them), and after
+            a colon its file of weights; without one the weights are random.
+        classes: Names for a timm model of as many classes whose file holds none.
+        device: Where to compute.
+
+    Raises:
+        InputError: If there is no such model, or the weights do not fit.
+    """
+    # The first colon that stands alone, and not after a single letter, a drive of Windows.
+    name, checkpoint = re.fullmatch(r'(.{2,}?)(?:(?<!:):(?!:)(.+))?', text).groups()  # type: ignore[union-attr]
+    if name.endswith('.py'):
+        return see_config(name, checkpoint, device)
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=4)
+        hint = f'near: {", ".join(near)}. ' if near else ''
+        raise InputError(
+            f'--beside {text}: {name} is neither a config (.py) nor a model of timm; {hint}'
+            'Write NAME, or NAME:CHECKPOINT'
+        )
+    return _see_timm(name, checkpoint, classes, device)
+
+
+def _see_timm(
+    name: str, checkpoint: str | None, classes: tuple[str, ...], device: str
+) -> SeenModel:
+    model: Any = timm.create_model(name, num_classes=len(classes))
+    if checkpoint is not None:
+        content = read_checkpoint(checkpoint)
+        state = content['state_dict']
+        head: Any = model.pretrained_cfg['classifier']  # several where it is distilled
+        bias = state.get(f'{head if isinstance(head, str) else head[0]}.bias')
+        if bias is not None and len(bias) != len(classes):
+            model = timm.create_model(name, num_classes=len(bias))
+            classes = tuple(f'class {index}' for index in range(len(bias)))
+        if hasattr(model, 'backbone'):  # CAS-ViT, whose files come in several forms
+            state = check_fit(model, state, checkpoint, content.get('official_names'))
+        compare(model.state_dict(), state, {}, checkpoint)
+        model.load_state_dict(state)
+        classes = class_names(content) or classes
+    data = resolve_model_data_config(model)
+    height, width = data['input_size'][1:]
+    how = 'pillow-bilinear' if data['interpolation'] == 'bilinear' else 'pillow-bicubic'
+    edge = int(min(height, width) / data['crop_pct'])
+    spec = Spec(
+        task='classification',
+        classes=classes,
+        steps=(
+            dict(op='short_edge', size=edge, interpolation=how),
+            dict(op='center_crop', size=[height, width]),
+        ),
+        mean=tuple(255 * value for value in data['mean']),
+        std=tuple(255 * value for value in data['std']),
+        rgb=True,
+    )
+    return _ready(SeenModel(name, model, model, spec), checkpoint, device)
+
+
+def _ready(seen: SeenModel, checkpoint: str | Path | None, device: str) -> SeenModel:
+    """Prepare a model for gradients, and say in its name where its weights are random."""
+    seen.model.to(device).eval().requires_grad_(True)
+    for module in seen.model.modules():
+        if hasattr(module, 'inplace'):
+            # It would write over the feature map that was read before it.
+            module.inplace = False  # type: ignore[assignment]
+    return seen if checkpoint else replace(seen, name=f'{seen.name} (random weights)')

@@ -1,0 +1,231 @@
+"""Files of weights, read without running code.
+
+A training file may hold two sets of weights, those of the last step (raw) and their moving average
+(EMA): official files under ``model`` and ``model_ema``, MMEngine's under ``ema_state_dict`` and
+``state_dict``, timm's under ``state_dict`` and ``state_dict_ema``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import json
+import re
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from casvit_mm.errors import InputError
+from casvit_mm.weights.published import how_to_get
+from casvit_mm.weights.sources import local_file
+
+__all__ = [
+    'SAFETENSORS_META',
+    'WEIGHT_SETS',
+    'class_names',
+    'load_file',
+    'state_dict_of',
+]
+
+# Entry of a safetensors file's metadata that holds what ``meta`` holds in a training file, as JSON.
+SAFETENSORS_META = 'casvit_mm.meta'
+WEIGHT_SETS = {'ema': 'averaged (EMA)', 'raw': 'raw'}
+
+# Harmless classes found in training files beside the weights. Nothing here can call a function
+# named in the file; ``getattr`` and its kind never stand in this list.
+_ALLOWED_CLASSES: list[Any] = [
+    argparse.Namespace,
+    Counter,
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(code)) for code in '?SU' + np.typecodes['AllInteger'] + np.typecodes['Float']},
+]
+_SAVE_TENSORS = (
+    'Save its tensors alone, on a machine where you trust the file: '
+    "torch.save(checkpoint['state_dict'], 'weights.pth')"
+)
+
+
+def _named(function: Callable, module: str) -> Callable:
+    """Return ``function`` under the module that a file may know it by."""
+
+    def builder(*args: Any) -> Any:
+        return function(*args)
+
+    builder.__module__, builder.__name__ = module, function.__name__
+    builder.__qualname__ = function.__name__
+    return builder
+
+
+# What rebuilds a NumPy scalar and a NumPy array; their module was renamed in NumPy 2.
+_BUILDERS: tuple[Any, ...] = (np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0])
+_NUMPY_BUILDERS = [
+    _named(function, f'numpy.{core}.multiarray')
+    for function in _BUILDERS
+    for core in ('core', '_core')
+]
+
+
+@contextmanager
+def _allowing_harmless_classes() -> Iterator[None]:
+    """Let ``torch.load(weights_only=True)`` accept the classes above inside the block.
+
+    And none that another library has allowed: MMEngine's list has ``getattr``.
+    """
+    others = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    # codecs.encode turns text into the bytes of a scalar; torch 2.5 and later allow it themselves.
+    torch.serialization.add_safe_globals([*_ALLOWED_CLASSES, *_NUMPY_BUILDERS, codecs.encode])
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(others)
+
+
+def load_file(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU without executing anything it contains.
+
+    Args:
+        path: A ``.safetensors`` file, or one that ``torch.save`` wrote; or an address or name that
+            :func:`casvit_mm.weights.sources.local_file` knows.
+
+    Returns:
+        The stored dictionary: a state dict, or a training file with one inside.
+
+    Raises:
+        InputError: If the file is missing, cut short, not a checkpoint, or holds a class that only
+            executing code could rebuild.
+    """
+    path = local_file(path)
+    if not path.is_file():
+        raise InputError(
+            f'file of weights {str(path)!r} does not exist.\n'
+            f'{how_to_get(str(path))}\nOr give another path, or train without: --from-scratch'
+        )
+    try:
+        if path.suffix == '.safetensors':
+            return _load_safetensors(path)
+        _refuse_programs(path)
+        with _allowing_harmless_classes():
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except InputError:
+        raise
+    except UnpicklingError as error:
+        refused = _refused_name(str(error))
+        if refused is None:
+            raise _damaged(path, 'it is no pickle of tensors') from error
+        raise InputError(
+            f'{str(path)!r} was not loaded: rebuilding {refused!r} from it could run arbitrary '
+            f'code.\n{_SAVE_TENSORS}'
+        ) from error
+    except Exception as error:  # each format has its own way to fail on damaged bytes
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise _damaged(path, lines[0]) from error
+    if not isinstance(content, dict):
+        raise InputError(f'{str(path)!r} holds a {type(content).__name__}, not a dictionary')
+    return content
+
+
+def _refuse_programs(path: Path) -> None:
+    """Refuse the two formats that torch before 2.6 runs in spite of ``weights_only``.
+
+    Asked of torch's own reader, so that no file looks different to it and to us.
+    """
+    with path.open('rb') as file:
+        zipped = file.read(4) == b'PK\x03\x04'
+    if zipped:
+        reader: Any = torch._C.PyTorchFileReader(str(path))  # declared in part by torch 2.4
+        kind = 'a TorchScript program' if 'constants.pkl' in reader.get_all_records() else None
+    else:
+        kind = 'a tar archive of torch 0.1' if tarfile.is_tarfile(path) else None
+    if kind:
+        raise InputError(
+            f'{str(path)!r} was not loaded: it is {kind}, and reading it could run arbitrary code.'
+            f'\n{_SAVE_TENSORS}'
+        )
+
+
+def _refused_name(message: str) -> str | None:
+    """Return the class or function that torch refused to rebuild, as its versions put it."""
+    match = re.search(r"GLOBAL (\S+)|<(?:class|function|built-in \w+) '?([^\s'>]+)", message)
+    return match and (match.group(1) or match.group(2))
+
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    """Return a file's tensors, as a training file with ``meta`` where it has ours."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework='pt') as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        meta = (file.metadata() or {}).get(SAFETENSORS_META)
+    return tensors if meta is None else dict(state_dict=tensors, meta=json.loads(meta))
+
+
+def _damaged(path: Path, reason: str) -> InputError:
+    return InputError(
+        f'{str(path)!r} ({path.stat().st_size} bytes) is cut short or not a checkpoint: {reason}\n'
+        'Copy or download it again, or name an older checkpoint.'
+    )
+
+
+def state_dict_of(
+    content: Mapping[str, Any], path: str | Path, weights: str | None = None
+) -> dict[str, Tensor]:
+    """Return one set of weights of a training file, or the file itself if it is a state dict.
+
+    Args:
+        content: What :func:`load_file` returned.
+        path: The file, for the message.
+        weights: Which set; see :func:`casvit_mm.load_weights`.
+
+    Raises:
+        InputError: If the file holds no tensors, or not the set that is asked for.
+    """
+    averaged = isinstance(content.get('ema_state_dict'), Mapping)
+    # MMEngine exchanges the two sets when it saves, so that the averaged one is found first.
+    places = {
+        None: ('state_dict', 'model', 'model_ema', 'state_dict_ema'),
+        'ema': ('state_dict',) if averaged else ('model_ema', 'state_dict_ema'),
+        'raw': ('ema_state_dict',) if averaged else ('state_dict', 'model'),
+    }
+    if weights not in places:
+        raise InputError(f'weights must be one of {list(WEIGHT_SETS)}, got {weights!r}')
+    found = [key for key in places[weights] if isinstance(content.get(key), Mapping)]
+    if not found and weights == 'ema':
+        raise InputError(
+            f'{str(path)!r} holds no averaged (EMA) weights; its training kept none, or they were '
+            'left out when it was published. Ask for the raw ones, or name another file.'
+        )
+    state = {
+        re.sub(r'^(?:module\.|_orig_mod\.)+', '', key): value  # DDP and torch.compile add these
+        for key, value in (content[found[0]] if found else content).items()
+        if isinstance(value, Tensor) and key != 'steps'  # counts the updates of an average
+    }
+    if not state:
+        raise InputError(f'{str(path)!r} holds no weights; its keys are {sorted(content)[:8]}')
+    return state
+
+
+def class_names(checkpoint: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return the class names that a checkpoint of mmdet 3, or of mmdet 2, was trained on.
+
+    Args:
+        checkpoint: Content of the file.
+
+    Returns:
+        The names in the order of the model's outputs; None if the file holds none.
+    """
+    meta = checkpoint.get('meta') or {}
+    names = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
+    if isinstance(names, str):  # mmdet 2 stored a single class so
+        return (names,)
+    return tuple(names) if names else None

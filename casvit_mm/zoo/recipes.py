@@ -1,0 +1,279 @@
+"""The published files and figures, and what was measured here: one row per config.
+
+Links and figures are those of the authors' model zoo (:data:`MODEL_ZOO`).
+``tools/model_zoo.py`` writes the metafile and docs/model_zoo.md from these tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from casvit_mm.weights.published import (
+    BOX_AP,
+    FILES,
+    MASK_AP,
+    METRICS,
+    MIOU,
+    TOP1,
+    WeightFile,
+)
+
+__all__ = ['CAS_VIT', 'RECIPES', 'Measured', 'Recipe']
+
+CAS_VIT = (
+    'CAS-ViT: Convolutional Additive Self-attention Vision Transformers for Efficient Mobile '
+    'Applications',
+    'https://arxiv.org/abs/2408.03703',
+)
+
+
+_FVIT = (
+    'Fast Vision Transformer via Additive Attention',
+    'https://doi.org/10.1109/CAI59869.2024.00113',
+)
+
+
+def in_words(figures: Mapping[str, float]) -> str:
+    """Return figures for a cell of a table."""
+    return ', '.join(f'{_SHORT.get(name, name)} {value}' for name, value in figures.items())
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures measured in this project.
+
+    Attributes:
+        dataset: On what.
+        metrics: Figures in percent.
+        section: Heading in docs/results.md that says how, as a link's anchor.
+    """
+
+    dataset: str
+    metrics: dict[str, float]
+    section: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A config and what is known of it.
+
+    Attributes:
+        config: Stem of its file.
+        method: What it is, in the first columns of a table.
+        backbone: Name of the backbone.
+        dataset: What it is for; ``'own data'`` for the small recipes.
+        input_size: Width and height in pixels that its multiply-adds are counted at.
+        published: The authors' figures in percent; empty where they have none.
+        measured: Figures of this project; those on ``dataset`` itself reproduce the published.
+        weights: The authors' file of the whole model.
+        paper: Title and address, of the backbone.
+    """
+
+    config: str
+    method: str
+    backbone: str
+    dataset: str
+    input_size: tuple[int, int]
+    published: dict[str, float] = field(default_factory=dict)
+    measured: Measured | None = None
+    weights: WeightFile | None = None
+    paper: tuple[str, str] = CAS_VIT
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The measured figures, else the published."""
+        return self.published if self.measured is None else self.measured.metrics
+
+    @property
+    def status(self) -> str:
+        """Whether its figure is published, reproduced, measured on other data, or missing."""
+        if self.measured is not None:
+            return 'reproduced' if self.measured.dataset == self.dataset else 'measured here'
+        return 'published' if self.published else 'not yet run'
+
+
+_SHORT = {TOP1: 'top-1'}
+
+
+# Method, dataset, and the size that mmpretrain, mmdet and mmseg count the same task at.
+_KINDS: dict[str, tuple[str, str, tuple[int, int]]] = {
+    'casvit_{}_imagenet': ('classifier', 'ImageNet-1k', (224, 224)),
+    'casvit_{}_imagenet_ft384': ('classifier at 384 px', 'ImageNet-1k', (384, 384)),
+    'retinanet_casvit_{}_coco': ('RetinaNet 1x', 'COCO', (1280, 800)),
+    'maskrcnn_casvit_{}_coco': ('Mask R-CNN 1x', 'COCO', (1280, 800)),
+    'semfpn_casvit_{}_ade20k': ('Semantic FPN 40k', 'ADE20K', (2048, 512)),
+}
+
+
+_WITH_OTHER_BACKBONES = {
+    'resnet50': (
+        'ResNet-50',
+        (40.5, 41.6),
+        ('Deep Residual Learning for Image Recognition', 'https://arxiv.org/abs/1512.03385'),
+    ),
+    'mobilenetv3': (
+        'MobileNetV3-Large',
+        (27.5, 29.0),
+        ('Searching for MobileNetV3', 'https://arxiv.org/abs/1905.02244'),
+    ),
+    'repvit_m0_9': (
+        'RepViT-M0.9',
+        (36.2, 37.3),
+        ('RepViT: Revisiting Mobile CNN From ViT Perspective', 'https://arxiv.org/abs/2307.09283'),
+    ),
+    'swiftformer_xs': (
+        'SwiftFormer-XS',
+        (41.4, 42.3),
+        (
+            'SwiftFormer: Efficient Additive Attention for Transformer-based Real-time Mobile '
+            'Vision Applications',
+            'https://arxiv.org/abs/2303.15446',
+        ),
+    ),
+}
+
+
+def _published_recipes() -> Iterator[Recipe]:
+    by_config = {file.config: file for file in FILES.values()}
+    for pattern, (method, dataset, size) in _KINDS.items():
+        for variant, figures in zip(('xs', 's', 'm', 't'), METRICS[pattern], strict=True):
+            config = pattern.format(variant)
+            yield Recipe(
+                config,
+                method,
+                f'CAS-ViT-{variant.upper()}',
+                dataset,
+                size,
+                published=figures,
+                weights=by_config[config],
+            )
+
+
+def _recipes_without_published_figure() -> Iterator[Recipe]:
+    for variant in ('s', 'm'):
+        yield Recipe(
+            f'upernet_casvit_{variant}_ade20k',
+            'UPerNet 160k',
+            f'CAS-ViT-{variant.upper()}',
+            'ADE20K',
+            (2048, 512),
+        )
+    yield Recipe(
+        'casvit_xs_imagenet_distill',
+        'classifier, distilled',
+        'CAS-ViT-XS',
+        'ImageNet-1k',
+        (224, 224),
+    )
+    for name, changed in _ABLATIONS.items():
+        yield Recipe(
+            f'casvit_xs_imagenet_{name}',
+            f'classifier, {changed}',
+            'CAS-ViT-XS',
+            'ImageNet-1k',
+            (224, 224),
+        )
+    yield Recipe('casvit_xs_short', 'classifier, short', 'CAS-ViT-XS', 'own data', (96, 96))
+    for config, method, size, measured in _SMALL:
+        yield Recipe(config, method, 'CAS-ViT-XS', 'own data', size, measured=measured)
+    for name, (backbone, (box, mask), paper) in _WITH_OTHER_BACKBONES.items():
+        yield Recipe(
+            f'maskrcnn_{name}_light',
+            'Mask R-CNN, light',
+            backbone,
+            'own data',
+            (640, 640),
+            measured=Measured(
+                'nuclei, two epochs',
+                {BOX_AP: box, MASK_AP: mask},
+                'backbones-compared-on-two-cpu-cores',
+            ),
+            paper=paper,
+        )
+
+
+def _fvit_recipes() -> Iterator[Recipe]:
+    for config, backbone, figure in (
+        ('fvit_b16', 'FViT-B/16', 63.0),
+        ('fvit_b32', 'FViT-B/32', 65.0),
+        ('vit_b16', 'ViT-B/16', 77.0),
+        ('vit_b32', 'ViT-B/32', 73.0),
+    ):
+        yield Recipe(
+            f'{config}_imagenet',
+            'classifier',
+            backbone,
+            'ImageNet-1k',
+            (384, 384),
+            published={TOP1: figure},
+            paper=_FVIT,
+        )
+    for config, method, dataset, size in (
+        ('maskrcnn_fvit_b16_coco', 'Mask R-CNN 1x', 'COCO', (1280, 800)),
+        ('semfpn_fvit_b16_ade20k', 'Semantic FPN 40k', 'ADE20K', (2048, 512)),
+    ):
+        yield Recipe(config, method, 'FViT-B/16', dataset, size, paper=_FVIT)
+
+
+# What is changed in CAS-ViT-XS, by the end of the config's name.
+_ABLATIONS = {
+    'no_integration': 'no integration subnet',
+    'no_spatial_gate': 'no spatial gates',
+    'no_channel_gate': 'no channel gates',
+    'no_dwconv': 'no 3x3 on the sum',
+    'depthwise_integration': 'depthwise integration subnet',
+    'gate_product': 'product of gates',
+    'multihead': 'multi-head attention',
+    'separable': 'separable attention',
+    'efficient_additive': 'efficient additive attention',
+    'fastformer': 'Fastformer attention',
+    'pooling': 'pooling',
+}
+
+
+_SMALL: list[tuple[str, str, tuple[int, int], Measured]] = [
+    (
+        'casvit_xs_light',
+        'classifier, light',
+        (128, 128),
+        Measured('TrashNet', {TOP1: 73.3}, 'rubbish-in-six-classes-from-scratch-on-two-cpu-cores'),
+    ),
+    (
+        'retinanet_casvit_xs_light',
+        'RetinaNet, light',
+        (640, 640),
+        Measured('BCCD', {BOX_AP: 60.0}, 'blood-cells-from-scratch-on-two-cpu-cores'),
+    ),
+    (
+        'maskrcnn_casvit_xs_light',
+        'Mask R-CNN, light',
+        (640, 640),
+        Measured('nuclei', {BOX_AP: 59.5, MASK_AP: 62.0}, 'nuclei-from-scratch-on-two-cpu-cores'),
+    ),
+    (
+        'semfpn_casvit_xs_light',
+        'Semantic FPN, light',
+        (512, 384),
+        Measured('CamVid', {MIOU: 49.2}, 'streets-from-scratch-on-two-cpu-cores'),
+    ),
+    (
+        'maskrcnn_casvit_xs_shapes',
+        'Mask R-CNN, quickstart',
+        (128, 128),
+        Measured('generated shapes', {BOX_AP: 77.3, MASK_AP: 83.1}, 'quickstart-on-two-cpu-cores'),
+    ),
+    (
+        'semfpn_casvit_xs_shapes',
+        'Semantic FPN, quickstart',
+        (128, 128),
+        Measured('generated shapes', {MIOU: 97.5}, 'quickstart-on-two-cpu-cores'),
+    ),
+]
+
+
+RECIPES: list[Recipe] = [
+    *_published_recipes(),
+    *_recipes_without_published_figure(),
+    *_fvit_recipes(),
+]

@@ -1,0 +1,312 @@
+"""Accuracy and its analysis, counted exactly, in one process and in two."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from helpers import free_port
+from PIL import Image
+
+pytest.importorskip('mmpretrain')
+from mmpretrain.evaluation import Accuracy, SingleLabelMetric
+
+from casvit_mm import InputError
+from casvit_mm.classification.evaluation.analysis import (
+    draw_worst,
+    worst_images,
+    write_analysis,
+    write_predictions,
+)
+from casvit_mm.classification.evaluation.metric import ClassificationAccuracy
+from casvit_mm.classification.evaluation.tables import print_classification_metrics
+from casvit_mm.cli import cli
+
+CLASSES = ('paper', 'glass', 'metal', 'cardboard', 'plastic', 'trash', 'never')
+
+
+def sample(scores, truth, path='images/a.jpg'):
+    """A sample as mmpretrain's evaluator hands it over."""
+    return dict(
+        img_path=path,
+        gt_label=torch.tensor([truth]),
+        pred_score=torch.as_tensor(np.asarray(scores, np.float32)),
+    )
+
+
+def random_samples(number=61):
+    """Random probabilities that are often right: no image is of the class 'never'."""
+    rng = np.random.default_rng(0)
+    truths = rng.integers(0, len(CLASSES) - 1, number)
+    logits = rng.normal(0, 1, (number, len(CLASSES)))
+    logits[np.arange(number), truths] += 1
+    scores = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return [
+        sample(score, truth, f'images/{i}.jpg')
+        for i, (score, truth) in enumerate(zip(scores, truths))
+    ]
+
+
+def evaluated(samples, classes=CLASSES, **options):
+    """The metric after an evaluation in batches of eight, and its figures."""
+    metric = ClassificationAccuracy(**options)
+    metric.dataset_meta = dict(classes=classes)
+    for start in range(0, len(samples), 8):
+        metric.process(None, samples[start : start + 8])
+    return metric, metric.evaluate(len(samples))
+
+
+def arrays(samples):
+    """Scores (N, C) and truths (N,) of all samples."""
+    scores = np.stack([s['pred_score'].numpy() for s in samples])
+    return scores, np.array([s['gt_label'].item() for s in samples])
+
+
+def test_top_k_equals_the_rank_of_the_truth():
+    samples = random_samples()
+    _, figures = evaluated(samples, topk=(1, 3, 5, 7, 9))
+    scores, truths = arrays(samples)
+    ranks = (scores > scores[np.arange(len(truths)), truths][:, None]).sum(1)
+    for k in (1, 3, 5):
+        assert figures[f'accuracy/top{k}'] == (ranks < k).mean()
+    assert figures['accuracy/top7'] == 1
+    assert 'accuracy/top9' not in figures
+
+
+def test_figures_of_each_class_equal_those_counted_from_sets_of_images():
+    samples = random_samples()
+    metric, figures = evaluated(samples)
+    scores, truths = arrays(samples)
+    predicted = scores.argmax(1)
+    means = []
+    for k, name in enumerate(CLASSES[:-1]):
+        both = int(((truths == k) & (predicted == k)).sum())
+        there, found = int((truths == k).sum()), int((predicted == k).sum())
+        expected = dict(
+            recall=both / there, precision=both / found, f1=2 * both / (there + found), images=there
+        )
+        assert {key: metric.details[f'{key}/{name}'] for key in expected} == expected
+        means.append([expected[key] for key in ('recall', 'precision', 'f1')])
+    for key, mean in zip(('recall', 'precision', 'f1'), np.mean(means, axis=0)):
+        assert figures[key] == pytest.approx(mean, rel=1e-15)
+
+
+def test_figures_equal_those_of_mmpretrain_up_to_single_precision():
+    samples = [s for s in random_samples() if s['gt_label'].item() != 5]
+    for s in samples:  # mmpretrain takes a class without images for one with recall 0
+        s['pred_score'] = s['pred_score'][:5]
+    _, figures = evaluated(samples, CLASSES[:5], topk=(1, 3))
+    scores, truths = map(torch.from_numpy, arrays(samples))
+    accuracies = Accuracy.calculate(scores, truths, topk=(1, 3))
+    precision, recall, f1, _ = SingleLabelMetric.calculate(scores, truths)[0]
+    expected = [*(a[0].item() for a in accuracies), precision.item(), recall.item(), f1.item()]
+    assert [100 * value for value in figures.values()] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_confusion_matrix_has_the_truth_in_its_rows():
+    samples = random_samples()
+    metric, _ = evaluated(samples)
+    scores, truths = arrays(samples)
+    expected = np.zeros((7, 7), int)
+    np.add.at(expected, (truths, scores.argmax(1)), 1)
+    assert metric.confusion_matrix.dtype == np.int64
+    np.testing.assert_array_equal(metric.confusion_matrix, expected)
+    assert (expected != expected.T).any()
+
+
+def test_a_class_without_images_has_no_recall_and_lowers_no_mean():
+    metric, figures = evaluated([sample([1, 0, 0], 0), sample([0, 0, 1], 1)], 'abc')
+    assert math.isnan(metric.details['recall/c'])
+    assert math.isnan(metric.details['precision/b'])
+    assert metric.details['precision/c'] == metric.details['f1/c'] == 0
+    assert metric.details['images/c'] == 0
+    # 'b' is never predicted: its precision counts as 0.
+    assert figures == {'accuracy/top1': 0.5, 'precision': 0.5, 'recall': 0.5, 'f1': 0.5}
+
+
+def test_of_equal_scores_the_lower_class_comes_first():
+    metric, figures = evaluated([sample([0.2, 0.4, 0.4], 2)] * 3, 'abc', topk=(1, 2))
+    assert figures['accuracy/top1'] == 0
+    assert figures['accuracy/top2'] == 1
+    assert metric.images[0].best == (1, 2)
+
+
+def test_a_probability_that_is_rounded_to_zero_is_a_prediction_still():
+    _, figures = evaluated([sample([1, 0, 0], 1)], 'abc', topk=(1, 2))
+    assert figures['accuracy/top2'] == 1
+
+
+def test_every_image_is_kept_in_the_order_of_the_data_set():
+    samples = random_samples()
+    metric, _ = evaluated(samples, topk=(1, 2))
+    scores, truths = arrays(samples)
+    for i, image in enumerate(metric.images):
+        assert image.path == f'images/{i}.jpg'
+        assert (image.truth, image.predicted) == (truths[i], scores[i].argmax())
+        assert image.truth_score == scores[i, truths[i]]
+        assert image.scores == tuple(sorted(scores[i].tolist(), reverse=True)[:2])
+
+
+def test_images_that_pad_the_last_batch_are_counted_once():
+    samples = random_samples(9)
+    metric = ClassificationAccuracy()
+    metric.dataset_meta = dict(classes=CLASSES)
+    metric.process(None, [*samples, samples[0]])
+    metric.evaluate(9)
+    assert metric.confusion_matrix.sum() == 9
+
+
+def evaluate_part(rank, port, folder):
+    """One of two processes, which ends as those of our tools do."""
+    cli(lambda: evaluate_every_other(rank, port, folder))
+
+
+def evaluate_every_other(rank, port, folder):
+    """Evaluate a process's share of the images, the first once more as padding."""
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
+    )
+    samples = random_samples()
+    metric = ClassificationAccuracy()
+    metric.dataset_meta = dict(classes=CLASSES)
+    metric.process(None, [*samples, samples[0]][rank::2])
+    figures = metric.evaluate(len(samples))
+    torch.save(figures, f'{folder}/{rank}.pt')
+    if rank == 0:
+        write_predictions(f'{folder}/predictions.json', metric)
+
+
+def test_two_processes_give_the_figures_and_predictions_of_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MMEngine exchanges results in a folder of the current one
+    port = free_port()
+    mp.spawn(evaluate_part, (port, str(tmp_path)), nprocs=2)
+    metric, expected = evaluated(random_samples())
+    assert torch.load(tmp_path / '0.pt') == torch.load(tmp_path / '1.pt') == expected
+    write_predictions(tmp_path / 'one.json', metric)
+    assert (tmp_path / 'predictions.json').read_text() == (tmp_path / 'one.json').read_text()
+
+
+def test_a_model_with_other_classes_than_the_data_is_refused():
+    with pytest.raises(InputError, match='the model tells 3 classes apart and the data has 7'):
+        evaluated([sample([0, 0, 1], 0)])
+
+
+def test_a_label_beyond_the_classes_is_refused_with_its_file():
+    with pytest.raises(InputError, match=r'images/a\.jpg: its class is number 3'):
+        evaluated([sample([0, 0, 1], 3)], 'abc')
+
+
+def test_a_model_that_has_diverged_is_not_given_figures():
+    with pytest.raises(InputError, match=r'1 of 2 images .* images/b\.jpg\. .*diverged'):
+        evaluated([sample([0, 0, 1], 0), sample([math.nan] * 3, 0, 'images/b.jpg')], 'abc')
+
+
+def test_images_without_classes_cannot_be_evaluated():
+    unlabelled = sample([0, 1], 0)
+    del unlabelled['gt_label']
+    with pytest.raises(InputError, match='have no classes'):
+        evaluated([unlabelled], 'ab')
+
+
+def test_data_without_class_names_has_numbers():
+    metric, _ = evaluated([sample([0, 1], 0)], None)
+    assert metric.classes == ('0', '1')
+
+
+def test_every_class_has_a_row_and_what_it_is_taken_for(capsys):
+    samples = [sample([1, 0, 0], 0)] * 2 + [sample([0, 1, 0], 0), sample([0, 1, 0], 1)]
+    metric, figures = evaluated(samples, ('paper', 'glass', 'never'))
+    print_classification_metrics({**figures, **metric.details}, 'x.pth on y', metric.taken_for())
+    printed = capsys.readouterr().out
+    rows = {
+        line.split()[0]: line.split()[1:] for line in printed.splitlines() if line[:1].islower()
+    }
+    assert rows['paper'] == ['3', '0.667', '1.000', '0.800', 'glass', '33.3%']
+    assert rows['glass'] == ['1', '1.000', '0.500', '0.667']
+    assert rows['never'] == ['0', '-', '-', '-']
+    assert '0.750' in printed
+
+
+def test_of_a_thousand_classes_the_twenty_worst_are_shown_on_one_line_each(capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
+    figures = {}
+    for i in range(1000):
+        name = f'tench number {i:03}'
+        figures |= {f'{key}/{name}': i / 1000 for key in ('recall', 'precision', 'f1')}
+        figures[f'images/{name}'] = 50
+    means = dict.fromkeys(('accuracy/top1', 'accuracy/top5', 'precision', 'recall', 'f1'), 0.5)
+    taken_for = {'tench number 007': ('goldfish', 0.5)}
+    print_classification_metrics({**means, **figures}, '', taken_for)
+    printed = capsys.readouterr().out
+    rows = [line for line in printed.splitlines() if line.startswith('tench')]
+    assert [line.split()[2] for line in rows] == [f'{i:03}' for i in range(20)]
+    assert max(map(len, printed.splitlines())) <= 80
+    assert '20 of 1000 classes, those with the lowest recall; --out' in printed
+
+
+@pytest.fixture
+def photographed(tmp_path):
+    """An evaluation of images that are there."""
+    rng = np.random.default_rng(1)
+    samples = random_samples()
+    for i, s in enumerate(samples):
+        s['img_path'] = str(tmp_path / f'image number {i} of the set.jpg')
+        Image.fromarray(rng.integers(0, 255, (48, 64, 3)).astype(np.uint8)).save(s['img_path'])
+    metric, _ = evaluated(samples)
+    return metric
+
+
+def test_the_analysis_names_confusions_and_the_most_confidently_wrong(photographed, tmp_path):
+    write_analysis(tmp_path / 'out', photographed)
+    analysis = json.loads((tmp_path / 'out/analysis.json').read_text())
+    counts = np.array(analysis['confusion_matrix']['counts'])
+    wrong = counts - np.diag(counts.diagonal())
+    first = re.match(r'(\w+) taken for (\w+): ([\d.]+)% of the images', analysis['remarks'][0])
+    row, column = (CLASSES.index(name) for name in first.groups()[:2])
+    assert wrong[row, column] == wrong.max()
+    assert float(first[3]) == pytest.approx(100 * wrong.max() / counts[row].sum(), abs=0.05)
+    worst = analysis['worst_images']
+    scores = [entry['score'] for entry in worst]
+    expected = [i.score for i in photographed.images if i.predicted != i.truth]
+    assert scores == sorted(expected, reverse=True)[:12]
+    assert all(entry['truth'] != entry['predicted'] for entry in worst)
+    assert analysis['classes']['never']['recall'] is None
+    assert min(Image.open(tmp_path / 'out/worst.png').size) > 800
+    assert (tmp_path / 'out/confusion_matrix.png').exists()
+
+
+def test_wrong_images_that_cannot_be_read_are_left_out_of_the_sheet(photographed, tmp_path):
+    first, *others = worst_images(photographed, 12)
+    for image in others:
+        Path(image.path).write_text('no image')
+    assert draw_worst(photographed, tmp_path / 'worst.png') == tmp_path / 'worst.png'
+    assert Image.open(tmp_path / 'worst.png').width < 800
+    Path(first.path).unlink()
+    assert draw_worst(photographed, tmp_path / 'worst.png') is None
+
+
+def test_where_nothing_is_wrong_an_old_sheet_of_wrong_images_goes(photographed, tmp_path):
+    write_analysis(tmp_path / 'out', photographed)
+    metric, _ = evaluated([sample([1, 0], 0), sample([0, 1], 1)], 'ab')
+    assert write_analysis(tmp_path / 'out', metric)['remarks'] == ['No image is wrong.']
+    assert not (tmp_path / 'out/worst.png').exists()
+
+
+def test_predictions_name_the_classes_of_every_image(tmp_path):
+    metric, _ = evaluated([sample([0.1, 0.7, 0.2], 2, 'a/1.jpg')], ('x', 'y', 'ü'), topk=(1, 2))
+    write_predictions(tmp_path / 'p.json', metric)
+    (record,) = json.loads((tmp_path / 'p.json').read_text())
+    assert record == dict(
+        img_path='a/1.jpg',
+        truth='ü',
+        predicted='y',
+        score=pytest.approx(0.7),
+        top=[
+            {'class': 'y', 'score': pytest.approx(0.7)},
+            {'class': 'ü', 'score': pytest.approx(0.2)},
+        ],
+    )

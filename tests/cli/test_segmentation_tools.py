@@ -1,0 +1,220 @@
+"""The command lines on label maps, end to end, on a few generated images."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import ROOT, free_port, run_command
+from PIL import Image
+
+pytest.importorskip('mmseg')
+from casvit_mm import InputError
+from casvit_mm.config.reading import read_config
+from casvit_mm.datasets.shapes import generate_shape_labels
+from casvit_mm.detection.data.browse import browse
+from casvit_mm.detection.prediction.predictor import Predictor
+from casvit_mm.engine import evaluate, train
+from casvit_mm.plotting.training_curves import draw_loss_curve, read_scalars
+from casvit_mm.segmentation import task
+from casvit_mm.task import Wanted
+
+SHAPES = 'configs/semfpn_casvit_xs_shapes.py'
+ADE = 'configs/semfpn_casvit_xs_ade20k.py'
+# A run of four iterations.
+SHORT = {
+    'train_cfg.max_iters': 4,
+    'train_cfg.val_interval': 2,
+    'train_dataloader.batch_size': 2,
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.persistent_workers': False,
+    'default_hooks.logger.interval': 1,
+    'default_hooks.checkpoint.interval': 2,
+}
+
+
+@pytest.fixture(scope='module')
+def labels(tmp_path_factory) -> Path:
+    """The dataset.yaml of a very small generated set."""
+    folder = tmp_path_factory.mktemp('labels')
+    return generate_shape_labels(folder, sizes=(8, 3, 5), side=64, seed=1)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, labels):
+    """A work dir after two-process training through the launcher, and what it printed."""
+    if torch.cuda.is_available() and torch.cuda.device_count() < 2:
+        pytest.skip('two processes need two GPUs or none')
+    port = free_port()
+    work_dir = tmp_path_factory.mktemp('run') / 'work dir'
+    options = [f'{key}={value}' for key, value in SHORT.items()]
+    result = run_command(
+        *('tools/dist_train.sh', SHAPES, 2, '--from-scratch', '--data', labels),
+        *('--work-dir', work_dir, '--seed', 0, '--auto-scale-lr', '--cfg-options', *options),
+        PORT=port,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return work_dir, result.stdout + result.stderr
+
+
+def test_two_processes_train_and_keep_the_last_and_the_best_checkpoint(trained):
+    names = sorted(path.name for path in trained[0].glob('*.pth'))
+    assert names[-1] == 'iter_4.pth'
+    assert len(names) == 2
+    assert names[0].startswith('best_mIoU_iter_')
+
+
+def test_the_schedule_follows_the_number_of_iterations(trained):
+    work_dir, printed = trained
+    rates = [entry['lr'] for entry in read_scalars(work_dir) if 'loss' in entry]
+    # Two images in each of two processes, where the config reckons with 8; two warm-up steps.
+    assert rates[0] == pytest.approx(1.5e-3 * 4 / 8 * 1e-3)
+    assert rates[1] > 1e-4
+    assert 'the schedule of 200 iterations is brought to 4' in printed
+
+
+def test_the_loss_curve_shows_miou(trained, tmp_path):
+    picture = draw_loss_curve(trained[0], tmp_path / 'curve.png')
+    assert Image.open(picture).width > 500
+
+
+def test_running_statistics_of_the_heads_are_averaged_over_the_processes(trained):
+    assert 'AverageBuffersHook' in (trained[0] / Path(SHAPES).name).read_text()
+
+
+@pytest.fixture(scope='module')
+def evaluated(trained, labels, tmp_path_factory):
+    """What an evaluation with every option returned, and the folder that it wrote to."""
+    out = tmp_path_factory.mktemp('evaluated')
+    metrics = evaluate(
+        str(ROOT / SHAPES),
+        str(trained[0] / 'iter_4.pth'),
+        work_dir=str(out / 'log'),
+        data=str(labels),
+        out=str(out / 'figures.json'),
+        out_pred=str(out / 'labels'),
+        show_dir=str(out / 'pictures'),
+        analysis=str(out / 'analysis'),
+    )
+    return metrics, out
+
+
+def test_a_third_party_recomputes_miou_from_the_written_label_maps(evaluated, labels):
+    metrics, out = evaluated
+    intersection, union = np.zeros(4), np.zeros(4)
+    truths = sorted((labels.parent / 'test_labels').glob('*.png'))
+    assert len(truths) == 5
+    for path in truths:
+        truth, predicted = (
+            np.array(Image.open(path)),
+            np.array(Image.open(out / 'labels' / path.name)),
+        )
+        assert predicted.dtype == np.uint8
+        for value in range(4):
+            inside = (predicted == value) & (truth != 255)
+            intersection[value] += (inside & (truth == value)).sum()
+            union[value] += (inside | (truth == value)).sum()
+    occurs = union > 0
+    assert metrics['mIoU'] == pytest.approx(
+        (intersection[occurs] / union[occurs]).mean(), abs=1e-12
+    )
+
+
+def test_every_option_of_the_evaluation_leaves_its_files(evaluated):
+    metrics, out = evaluated
+    figures = json.loads((out / 'figures.json').read_text())
+    assert figures['mIoU'] == metrics['mIoU']
+    assert {'mAcc', 'aAcc', 'IoU/ground', 'Acc/circle', 'pixels/triangle'} <= set(figures)
+    assert sorted(p.name for p in (out / 'pictures').iterdir()) == [
+        f'000{i}.png' for i in range(1, 6)
+    ]
+    assert {'analysis.json', 'confusion_matrix.png', 'worst_01.png'} <= {
+        path.name for path in (out / 'analysis').iterdir()
+    }
+
+
+def test_a_window_as_large_as_the_image_gives_the_same_figures(
+    trained, labels, evaluated, tmp_path
+):
+    options = dict(work_dir=str(tmp_path), data=str(labels), slide=64)
+    metrics = evaluate(str(ROOT / SHAPES), str(trained[0] / 'iter_4.pth'), **options)
+    assert metrics == evaluated[0]
+
+
+def test_windows_overlap_by_a_third():
+    cfg = read_config(ROOT / ADE)
+    task.ask_for(cfg, Wanted(slide=96))
+    assert cfg.model.test_cfg == dict(mode='slide', crop_size=(96, 96), stride=(64, 64))
+
+
+@pytest.mark.parametrize('side', [0, 32, 100])
+def test_a_window_that_does_not_suit_the_backbone_is_refused(side):
+    with pytest.raises(InputError, match='multiple of 32, from 64'):
+        task.ask_for(read_config(ROOT / ADE), Wanted(slide=side))
+
+
+def test_sliding_is_refused_for_detectors(shapes, tmp_path):
+    checkpoint = tmp_path / 'x.pth'
+    torch.save(dict(state_dict={}), checkpoint)
+    with pytest.raises(InputError, match='--slide is for segmentation'):
+        evaluate(
+            str(ROOT / 'configs/maskrcnn_casvit_xs_shapes.py'),
+            str(checkpoint),
+            work_dir=str(tmp_path),
+            data=str(shapes),
+            slide=64,
+        )
+
+
+def test_commands_that_know_detectors_only_say_so(trained, labels, tmp_path):
+    checkpoint = trained[0] / 'iter_4.pth'
+    with pytest.raises(InputError, match='is a segmentation config'):
+        browse(str(ROOT / SHAPES), data=str(labels), out=str(tmp_path))
+    with pytest.raises(InputError, match='is a segmentation config'):
+        Predictor(ROOT / SHAPES, checkpoint)
+
+
+def test_data_of_another_task_is_named(labels, shapes, tmp_path):
+    with pytest.raises(InputError, match='describes detection data'):
+        train(str(ROOT / SHAPES), data=str(shapes), from_scratch=True, work_dir=str(tmp_path))
+    with pytest.raises(InputError, match='describes segmentation data'):
+        train(
+            str(ROOT / 'configs/maskrcnn_casvit_xs_shapes.py'),
+            data=str(labels),
+            from_scratch=True,
+            work_dir=str(tmp_path),
+        )
+
+
+def test_classes_other_than_the_checkpoints_are_refused(trained, labels, tmp_path):
+    other = tmp_path / 'other.yaml'
+    text = labels.read_text().replace('circle', 'disc')
+    other.write_text(f'root: {labels.parent}\n{text}')
+    with pytest.raises(InputError, match=r"only the data has \['disc'\]"):
+        evaluate(
+            str(ROOT / SHAPES),
+            str(trained[0] / 'iter_4.pth'),
+            data=str(other),
+            work_dir=str(tmp_path),
+        )
+
+
+def test_ade20k_that_is_not_there_is_told_with_the_cure(tmp_path):
+    cfg = read_config(ROOT / ADE)
+    cfg.train_dataloader.dataset.data_root = str(tmp_path)
+    with pytest.raises(InputError, match=r'images/training .* does not exist[\s\S]*ADEChallenge'):
+        task.check_datasets(cfg, ('train',))
+
+
+def test_an_image_without_label_map_in_a_configs_own_data_is_counted_and_named(tmp_path):
+    cfg = read_config(ROOT / ADE)
+    cfg.train_dataloader.dataset.data_root = str(tmp_path)
+    for folder, suffix, names in (('images', 'jpg', 'ab'), ('annotations', 'png', 'a')):
+        (tmp_path / folder / 'training').mkdir(parents=True)
+        for name in names:
+            (tmp_path / folder / 'training' / f'{name}.{suffix}').touch()
+    with pytest.raises(InputError, match=r'1 of 2 images .*: b\.jpg'):
+        task.check_datasets(cfg, ('train',))
+    (tmp_path / 'annotations/training/b.png').touch()
+    task.check_datasets(cfg, ('train',))

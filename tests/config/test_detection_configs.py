@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import ROOT
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from casvit_mm import ARCHS
+
+pytest.importorskip('mmdet')
+from mmdet.registry import MODELS
+
+COCO = sorted((ROOT / 'configs').glob('*_casvit_*_coco.py'))
+ALL = sorted(
+    path for kind in ('maskrcnn', 'retinanet') for path in (ROOT / 'configs').glob(f'{kind}_*.py')
+)
+PEERS = sorted(path for path in ALL if path.stem.endswith('light') and 'casvit' not in path.stem)
+
+
+def load(path: Path) -> Config:
+    cfg = Config.fromfile(path)
+    init_default_scope('mmdet')
+    return cfg
+
+
+def test_every_published_combination_has_a_config():
+    expected = {f'{m}_casvit_{v}_coco' for m in ('maskrcnn', 'retinanet') for v in ARCHS}
+    assert {path.stem for path in COCO} == expected
+
+
+@pytest.mark.parametrize('path', ALL, ids=lambda p: p.stem)
+def test_config_builds_and_every_level_has_its_anchor_stride(path):
+    cfg = load(path)
+    cfg.model.backbone.init_cfg = None
+    model = MODELS.build(cfg.model).eval()
+    with torch.no_grad():
+        levels = model.extract_feat(torch.rand(1, 3, 256, 320))
+    head = model.rpn_head if hasattr(model, 'rpn_head') else model.bbox_head
+    strides = [stride[0] for stride in head.prior_generator.strides]
+    assert [level.shape[2] for level in levels] == [256 // stride for stride in strides]
+
+
+@pytest.mark.parametrize('path', COCO, ids=lambda p: p.stem)
+def test_coco_config_is_the_published_recipe(path):
+    cfg = load(path)
+    variant = path.stem.split('_')[2]
+    backbone = cfg.model.backbone
+    channels = list(ARCHS[variant]['embed_dims'])
+    assert backbone.arch == variant
+    assert backbone.norm_eval
+    assert backbone.get('drop_path_rate', 0) == (0.1 if variant in 'mt' else 0)
+    assert backbone.init_cfg.checkpoint == f'checkpoints/cas-vit-{variant}.pth'
+    if path.stem.startswith('retinanet'):
+        assert cfg.model.neck.start_level == 0
+        assert cfg.model.neck.add_extra_convs == 'on_input'
+        channels = channels[1:]
+    assert cfg.model.neck.in_channels == channels
+    assert set(cfg.optim_wrapper) - {'_scope_'} == {'type', 'optimizer'}  # no clipping
+    assert cfg.optim_wrapper.type == 'OptimWrapper'
+    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=2e-4, weight_decay=1e-4)
+    warm_up, steps = cfg.param_scheduler
+    assert (warm_up.start_factor, warm_up.end, warm_up.by_epoch) == (1e-6, 500, False)
+    assert (steps.milestones, steps.gamma) == ([8, 11], 0.1)
+    assert cfg.train_cfg.max_epochs == 12
+    assert cfg.train_dataloader.batch_size == 4
+    assert cfg.auto_scale_lr.base_batch_size == 32
+    for pipeline in (cfg.train_dataloader.dataset.pipeline, cfg.test_dataloader.dataset.pipeline):
+        assert [t.scale for t in pipeline if t.type == 'Resize'] == [(1333, 800)]
+    assert cfg.model.data_preprocessor.pad_size_divisor == 32
+    assert cfg.test_evaluator.type == cfg.val_evaluator.type == 'CocoAP'
+
+
+def test_the_light_config_differs_from_coco_only_in_width_size_and_schedule():
+    light, coco = (load(ROOT / f'configs/maskrcnn_casvit_xs_{n}.py') for n in ('light', 'coco'))
+    assert light.model.backbone == coco.model.backbone
+    assert light.model.roi_head.mask_head.num_convs == coco.model.roi_head.mask_head.num_convs
+
+
+@pytest.mark.parametrize('path', PEERS, ids=lambda p: p.stem)
+def test_a_peer_backbone_has_the_configured_channels_at_strides_4_to_32(path):
+    cfg = load(path)
+    backbone = MODELS.build(cfg.model.backbone)
+    levels = backbone(torch.rand(2, 3, 128, 160))
+    assert [level.shape[1] for level in levels] == cfg.model.neck.in_channels
+    assert [128 // level.shape[2] for level in levels] == [4, 8, 16, 32]
+
+
+@pytest.mark.parametrize('path', PEERS, ids=lambda p: p.stem)
+def test_a_peer_backbone_starts_untrained_with_every_parameter_and_norm_learning(path):
+    backbone = MODELS.build(load(path).model.backbone)
+    backbone.train()
+    sum(level.square().sum() for level in backbone(torch.rand(2, 3, 64, 96))).backward()
+    assert [name for name, p in backbone.named_parameters() if p.grad is None] == []
+    norms = [m for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms
+    assert all(norm.num_batches_tracked == 1 for norm in norms)
+
+
+@pytest.mark.parametrize('path', PEERS, ids=lambda p: p.stem)
+def test_a_peer_config_differs_from_ours_only_in_the_backbone(path):
+    peer, ours = (load(p).to_dict() for p in (path, ROOT / 'configs/maskrcnn_casvit_xs_light.py'))
+    for cfg in (peer, ours):
+        cfg.pop('custom_imports')
+        cfg['model'].pop('backbone')
+        cfg['model']['neck'].pop('in_channels')
+    assert peer == ours

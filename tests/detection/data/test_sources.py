@@ -1,0 +1,358 @@
+"""Descriptions beyond one COCO file per split: VOC, lists, several sources, splits, classes."""
+
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from casvit_mm import InputError
+from casvit_mm.datasets.shapes import CLASSES, generate_shapes
+from casvit_mm.detection.data.description import read_own_data
+from casvit_mm.detection.data.prepare import prepare_own_data
+
+VOC = """train: {annotations: xml, images: train, list: train.txt}
+val: {annotations: xml, images: train, list: val.txt}
+"""
+ONE_SET = 'data: {annotations: train.json, images: train}\n'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return generate_shapes(tmp_path, sizes=(8, 3, 2), side=64, seed=3).parent
+
+
+@pytest.fixture
+def voc(folder):
+    """The train images of ``folder`` once more in VOC form, with lists for train and val."""
+    content = read(folder / 'train.json')
+    names = {category['id']: category['name'] for category in content['categories']}
+    (folder / 'xml').mkdir()
+    for image in content['images']:
+        objects = ''
+        for a in content['annotations']:
+            if a['image_id'] == image['id']:
+                x, y, w, h = a['bbox']
+                objects += voc_object(names[a['category_id']], (x + 1, y + 1, x + 1 + w, y + 1 + h))
+        stem = Path(image['file_name']).stem
+        write_xml(folder / f'xml/{stem}.xml', objects)
+    stems = [Path(image['file_name']).stem for image in content['images']]
+    (folder / 'train.txt').write_text('\n'.join(stems[:6]) + '\n')
+    (folder / 'val.txt').write_text('\n'.join(stems[6:]) + '\n')
+    return folder
+
+
+def voc_object(name, box, extra=''):
+    keys = ('xmin', 'ymin', 'xmax', 'ymax')
+    corners = ''.join(f'<{key}>{value}</{key}>' for key, value in zip(keys, box))
+    return f'<object><name>{name}</name>{extra}<bndbox>{corners}</bndbox></object>'
+
+
+def write_xml(path, objects, size='<size><width>64</width><height>64</height></size>'):
+    path.write_text(f'<annotation><filename>{path.stem}.png</filename>{size}{objects}</annotation>')
+
+
+def read(path):
+    return json.loads(Path(path).read_text())
+
+
+def prepare(folder, text, splits=('train', 'val'), masks=False, classes=None):
+    description = folder / 'mine.yaml'
+    description.write_text(text)
+    return prepare_own_data(read_own_data(description), splits, folder / 'prepared', masks, classes)
+
+
+def objects_by_image(path):
+    """Sorted (class, rounded box) per image name."""
+    content = read(path)
+    classes = {c['id']: c['name'] for c in content['categories']}
+    names = {i['id']: Path(i['file_name']).name for i in content['images']}
+    found = {name: [] for name in names.values()}
+    for a in content['annotations']:
+        box = tuple(round(v, 2) for v in a['bbox'])
+        found[names[a['image_id']]].append((classes[a['category_id']], box))
+    return {name: sorted(objects) for name, objects in found.items()}
+
+
+def test_voc_gives_the_objects_of_the_same_set_in_coco_form(voc):
+    prepared = prepare(voc, VOC)
+    expected = objects_by_image(voc / 'train.json')
+    train = objects_by_image(prepared['train'].annotations)
+    val = objects_by_image(prepared['val'].annotations)
+    assert len(train) == 6
+    assert len(val) == 2
+    assert {**train, **val} == expected
+    assert prepared['train'].summary.classes == CLASSES
+
+
+def test_voc_without_a_list_takes_every_file(voc):
+    (voc / 'val').rename(voc / 'other')
+    shutil.copytree(voc / 'xml', voc / 'xml2')
+    shutil.copytree(voc / 'train', voc / 'val')
+    text = 'train: {annotations: xml, images: train}\nval: {annotations: xml2, images: val}'
+    assert prepare(voc, text)['train'].summary.num_images == 8
+
+
+def test_voc_objects_marked_difficult_are_not_counted(voc):
+    box = (1, 1, 30, 30)
+    hard = voc_object('circle', box, '<difficult>1</difficult>')
+    write_xml(voc / 'xml/0001.xml', hard + voc_object('circle', box))
+    annotations = read(prepare(voc, VOC)['train'].annotations)
+    first = [a['iscrowd'] for a in annotations['annotations'] if a['image_id'] == 1]
+    assert first == [1, 0]
+
+
+def test_voc_sizes_that_are_absent_come_from_the_image(voc):
+    write_xml(voc / 'xml/0001.xml', voc_object('circle', (1, 1, 30, 30)), size='')
+    image = read(prepare(voc, VOC)['train'].annotations)['images'][0]
+    assert (image['width'], image['height']) == (64, 64)
+
+
+def test_voc_classes_of_a_checkpoint_keep_their_order(voc):
+    trained = ('triangle', 'square', 'circle')
+    prepared = prepare(voc, VOC, splits=('test',), classes=trained)
+    assert prepared['test'].summary.classes == trained
+    with pytest.raises(InputError, match='the checkpoint and val disagree'):
+        prepare(voc, VOC, splits=('test',), classes=('square',))
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda f: (f / 'xml/0002.xml').write_text('<annotation><obj'), '0002.xml is not XML'),
+        (lambda f: (f / 'xml/0002.xml').unlink(), r'0002.xml does not exist \(listed in .*train'),
+        (
+            lambda f: write_xml(f / 'xml/0002.xml', '<object><name>circle</name></object>'),
+            r'0002.xml: object 1 \(circle\) has no <bndbox>',
+        ),
+        (
+            lambda f: write_xml(f / 'xml/0002.xml', voc_object('circle', (1, 'a', 3, 4))),
+            "has ymin 'a', not a number",
+        ),
+        (
+            lambda f: write_xml(f / 'xml/0002.xml', voc_object(' ', (1, 2, 3, 4))),
+            'object 1 has no <name>',
+        ),
+        (lambda f: (f / 'train/0002.png').unlink(), '1 of 6 images are missing .*0002.png'),
+        (lambda f: (f / 'train.txt').unlink(), 'train.txt .* does not exist'),
+        (lambda f: (f / 'train.txt').write_text('\n'), 'train.txt .* is empty'),
+        (lambda f: (f / 'train.txt').write_text('0001\n0001\n'), "names '0001' twice"),
+        (
+            lambda f: write_xml(f / 'xml/0007.xml', voc_object('cirlce', (1, 2, 30, 40))),
+            "class 'cirlce' occurs in another split but not in train",
+        ),
+        (
+            lambda f: (f / 'val.txt').write_text('0001\n0008\n'),
+            r'1 image\(s\) are in train and in val, first .*0001.png',
+        ),
+        (lambda f: shutil.rmtree(f / 'xml'), 'xml .* does not exist'),
+    ],
+)
+def test_voc_faults_are_named_by_file_and_place(voc, change, message):
+    change(voc)
+    with pytest.raises(InputError, match=message):
+        prepare(voc, VOC)
+
+
+def test_several_broken_files_are_counted(voc):
+    for stem in ('0002', '0003', '0004'):
+        (voc / f'xml/{stem}.xml').write_text('no')
+    with pytest.raises(InputError, match=r'0002.xml is not XML.* 2 more like it'):
+        prepare(voc, VOC)
+
+
+def test_masks_are_asked_for_where_voc_has_none(voc):
+    with pytest.raises(InputError, match=r'0001.xml, object 1.*train boxes alone'):
+        prepare(voc, VOC, masks=True)
+
+
+def test_a_list_takes_images_of_a_coco_file_by_name_or_stem(folder):
+    (folder / 'some.txt').write_text('0002\n0003.png\n')
+    text = 'train: {annotations: train.json, images: train, list: some.txt}\n'
+    prepared = prepare(folder, text + 'val: {annotations: val.json, images: val}')
+    whole = objects_by_image(folder / 'train.json')
+    taken = objects_by_image(prepared['train'].annotations)
+    assert taken == {name: whole[name] for name in ('0002.png', '0003.png')}
+
+
+def test_a_list_that_names_an_unknown_image_is_refused(folder):
+    (folder / 'some.txt').write_text('0002\n0099\n')
+    text = 'train: {annotations: train.json, images: train, list: some.txt}\n'
+    with pytest.raises(InputError, match=r"some.txt: '0099' is not in .*train.json"):
+        prepare(folder, text + 'val: {annotations: val.json, images: val}')
+
+
+def test_several_sources_are_joined_with_ids_and_classes_kept_apart(voc):
+    def renumber(path):
+        content = read(path)
+        content['categories'].reverse()
+        for category in content['categories']:
+            category['id'] += 10
+        for annotation in content['annotations']:
+            annotation['category_id'] += 10
+        path.write_text(json.dumps(content))
+
+    renumber(voc / 'val.json')
+    text = """train:
+  - {annotations: xml, images: train, list: train.txt}
+  - {annotations: val.json, images: val}
+val: {annotations: test.json, images: test}
+"""
+    prepared = prepare(voc, text)['train']
+    content = read(prepared.annotations)
+    classes = {c['id']: c['name'] for c in content['categories']}
+    counts = Counter(classes[a['category_id']] for a in content['annotations'])
+    expected = Counter()
+    listed = (voc / 'train.txt').read_text().split()
+    for name, objects in objects_by_image(voc / 'train.json').items():
+        expected.update(c for c, _ in objects if Path(name).stem in listed)
+    for objects in objects_by_image(voc / 'val.json').values():
+        expected.update(c for c, _ in objects)
+    assert counts == expected
+    assert prepared.summary.num_images == 9
+    assert all((prepared.images / image['file_name']).is_file() for image in content['images'])
+    assert len({a['id'] for a in content['annotations']}) == len(content['annotations'])
+
+
+def test_sources_that_annotate_different_categories_are_refused(folder):
+    content = read(folder / 'val.json')
+    content['categories'].append(dict(id=9, name='star'))
+    (folder / 'val.json').write_text(json.dumps(content))
+    text = """train:
+  - {annotations: train.json, images: train}
+  - {annotations: val.json, images: val}
+val: {annotations: test.json, images: test}
+"""
+    with pytest.raises(InputError, match=r"\['star'\] are not in all of them.*background"):
+        prepare(folder, text)
+    assert prepare(folder, text + 'classes: [circle, square, triangle]\n')
+
+
+def test_classes_rename_join_and_drop(folder):
+    text = (folder / 'dataset.yaml').read_text() + 'classes: {angular: [square, triangle]}\n'
+    prepared = prepare(folder, text, masks=True)['train']
+    before = Counter(
+        c for objects in objects_by_image(folder / 'train.json').values() for c, _ in objects
+    )
+    after = Counter(
+        c for objects in objects_by_image(prepared.annotations).values() for c, _ in objects
+    )
+    assert after == {'angular': before['square'] + before['triangle']}
+    assert prepared.dropped == {'circle': before['circle']}
+    assert prepared.summary.classes == ('angular',)
+
+
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        ('[circle, star]', "classes names 'star', which is no category"),
+        ('{round: circle, angular: [sqare]}', "classes names 'sqare'"),
+    ],
+)
+def test_classes_that_name_no_category_are_refused(folder, classes, message):
+    text = (folder / 'dataset.yaml').read_text() + f'classes: {classes}\n'
+    with pytest.raises(InputError, match=message):
+        prepare(folder, text)
+
+
+def test_classes_that_leave_a_class_empty_are_refused(folder, voc):
+    content = read(folder / 'train.json')
+    content['annotations'] = [a for a in content['annotations'] if a['category_id'] != 1]
+    (folder / 'train.json').write_text(json.dumps(content))
+    text = (folder / 'dataset.yaml').read_text() + 'classes: {round: circle, rest: square}\n'
+    with pytest.raises(InputError, match=r"leaves 'round' without an object in train .*circle"):
+        prepare(folder, text)
+    with pytest.raises(InputError, match="leaves 'star' without an object in train"):
+        prepare(voc, VOC + 'classes: [circle, star]\n')
+
+
+def test_a_split_is_drawn_by_image_with_the_shares_asked_for(folder):
+    text = ONE_SET + 'split: {val: 0.25, test: 0.125, seed: 4}\n'
+    prepared = prepare(folder, text, splits=('train', 'val', 'test'))
+    parts = [objects_by_image(prepared[name].annotations) for name in ('train', 'val', 'test')]
+    assert [len(part) for part in parts] == [5, 2, 1]
+    assert {**parts[0], **parts[1], **parts[2]} == objects_by_image(folder / 'train.json')
+
+
+def test_a_split_is_written_down_and_read_again(folder):
+    text = ONE_SET + 'split: {val: 0.25, seed: 4}\n'
+    first = objects_by_image(prepare(folder, text)['val'].annotations)
+    record = folder / 'mine.split.json'
+    written = read(record)
+    assert {Path(name).name for name in written['val']} == set(first)
+    # An exchange by hand must hold: what was written counts, not the seed.
+    written['train'][0], written['val'][0] = written['val'][0], written['train'][0]
+    record.write_text(json.dumps(written))
+    again = objects_by_image(prepare(folder, text)['val'].annotations)
+    assert set(again) == {Path(name).name for name in written['val']} != set(first)
+
+
+def test_seeds_draw_different_splits(folder):
+    drawn = set()
+    for seed in range(6):
+        (folder / 'mine.split.json').unlink(missing_ok=True)
+        text = ONE_SET + f'split: {{val: 0.25, seed: {seed}}}\n'
+        drawn.add(tuple(objects_by_image(prepare(folder, text)['val'].annotations)))
+    assert len(drawn) > 1
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda r: r.update(split=dict(seed=9, val=0.25, test=0.0)), 'was drawn with'),
+        (lambda r: r['train'].pop(), '1 new images since the split was drawn'),
+        (lambda r: r['train'].append('train/x.png'), '1 images that are gone'),
+        (lambda r: r.pop('val'), 'is not a split that we wrote'),
+    ],
+)
+def test_a_written_split_that_does_not_fit_any_more_is_refused(folder, change, message):
+    text = ONE_SET + 'split: {val: 0.25}\n'
+    prepare(folder, text)
+    record = folder / 'mine.split.json'
+    content = read(record)
+    change(content)
+    record.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf'{message}.*Delete {re.escape(str(record))}'):
+        prepare(folder, text)
+
+
+def test_folds_are_blocks_of_the_sorted_names_and_cover_every_image_once(folder):
+    validated = []
+    for fold in range(3):
+        text = ONE_SET + f'split: {{folds: 3, fold: {fold}}}\n'
+        prepared = prepare(folder, text)
+        val = sorted(objects_by_image(prepared['val'].annotations))
+        assert not set(val) & set(objects_by_image(prepared['train'].annotations))
+        validated += val
+    assert validated == [f'{i:04d}.png' for i in range(1, 9)]
+
+
+@pytest.mark.parametrize('split', ['{val: 0.5, test: 0.4}', '{folds: 3}'])
+def test_too_few_images_for_the_split_are_refused(folder, split):
+    content = read(folder / 'train.json')
+    content['images'] = content['images'][:2]
+    (folder / 'train.json').write_text(json.dumps(content))
+    with pytest.raises(InputError, match='image'):
+        prepare(folder, ONE_SET + f'split: {split}\n')
+
+
+def test_the_same_image_in_train_and_val_is_refused(folder):
+    text = """train: {annotations: train.json, images: train}
+val: {annotations: train.json, images: train}
+"""
+    with pytest.raises(InputError, match=r'8 image\(s\) are in train and in val'):
+        prepare(folder, text)
+
+
+def test_a_split_that_cannot_be_written_is_refused(folder, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, 'No space left on device')
+
+    (folder / 'mine.yaml').write_text(ONE_SET + 'split: {val: 0.25}\n')
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(InputError, match=r'kept beside its description.*No space left.*copy'):
+        prepare_own_data(read_own_data(folder / 'mine.yaml'), ('train',), folder / 'x', False)
+    assert not (folder / 'mine.split.json').exists()

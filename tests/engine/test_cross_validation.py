@@ -1,0 +1,57 @@
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('mmdet')
+from casvit_mm import InputError
+from casvit_mm.datasets.shapes import generate_shapes
+from casvit_mm.engine.cross_validation import cross_validate
+from casvit_mm.weights.reading import load_file
+
+SHAPES = 'configs/maskrcnn_casvit_xs_shapes.py'
+QUICK = {
+    'train_cfg.max_epochs': 1,
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.persistent_workers': False,
+    'val_dataloader.num_workers': 0,
+    'val_dataloader.persistent_workers': False,
+    'test_dataloader.num_workers': 0,
+    'test_dataloader.persistent_workers': False,
+}
+
+
+@pytest.mark.slow
+def test_every_image_is_validated_once_and_the_figures_are_summarised(tmp_path):
+    folder = generate_shapes(tmp_path / 'set', sizes=(6, 2, 2), side=64, seed=2).parent
+    data = folder / 'folds.yaml'
+    data.write_text('data: {annotations: train.json, images: train}\nsplit: {folds: 2}\n')
+    options = dict(from_scratch=True, seed=0, cfg_options=QUICK)
+    summary = cross_validate(SHAPES, str(data), 2, work_dir=str(tmp_path / 'run'), **options)
+
+    folds = [tmp_path / f'run/fold_{i}' for i in range(2)]
+    validated = [
+        image['file_name']
+        for fold in folds
+        for image in json.loads((fold / 'annotations/val.json').read_text())['images']
+    ]
+    assert validated == [f'{i:04d}.png' for i in range(1, 7)]
+    values = [json.loads((fold / 'metrics.json').read_text())['coco/bbox_mAP'] for fold in folds]
+    assert summary['coco/bbox_mAP'] == {
+        'mean': pytest.approx(statistics.fmean(values)),
+        'std': pytest.approx(statistics.stdev(values)),
+    }
+    weights = [load_file(fold / 'epoch_1.pth')['state_dict'] for fold in folds]
+    assert any((weights[0][key] != weights[1][key]).any() for key in weights[0])
+
+    # Done once, it is not done again.
+    (folds[0] / 'epoch_1.pth').unlink()
+    again = cross_validate(SHAPES, str(data), 2, work_dir=str(tmp_path / 'run'), **options)
+    assert again == summary
+    assert not Path(folds[0] / 'epoch_1.pth').exists()
+
+
+def test_a_description_with_given_splits_is_refused(shapes, tmp_path):
+    with pytest.raises(InputError, match='names train and val'):
+        cross_validate(SHAPES, str(shapes), 2, work_dir=str(tmp_path))

@@ -1,0 +1,110 @@
+"""Models, weights and commands that several test files use."""
+
+import gzip
+import json
+import os
+import socket
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+
+from casvit_mm import CASViT
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = Path(__file__).parent / 'golden'
+TINY_ARCH = dict(depths=(1, 1, 1, 1), embed_dims=(8, 12, 16, 20))
+
+
+def randomize_norms(model: nn.Module) -> None:
+    """Give every BatchNorm statistics that are not the identity."""
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor, low in (
+                (module.running_mean, -0.5),
+                (module.running_var, 0.5),
+                (module.weight, 0.5),
+                (module.bias, -0.5),
+            ):
+                values = torch.rand(tensor.shape, generator=generator) + low
+                tensor.data.copy_(values)
+
+
+def official_state_dict(variant: str, dense: bool = False) -> dict[str, torch.Tensor]:
+    """Weights under the published keys, each drawn from its own name (tests/golden/README.md)."""
+    keys = json.loads(gzip.decompress((GOLDEN / 'keys.json.gz').read_bytes()))[variant]
+    return {
+        key: torch.from_numpy(_draw(key, shape))
+        for key, shape in keys['dense' if dense else 'classification'].items()
+    }
+
+
+def _draw(key: str, shape: list[int]) -> np.ndarray:
+    rng = np.random.RandomState(zlib.crc32(key.encode()))
+    if key.endswith('num_batches_tracked'):
+        return np.zeros(shape, np.int64)
+    if key.endswith(('running_mean', 'bias')):
+        values = rng.normal(0.0, 0.1, shape)
+    elif key.endswith('running_var') or len(shape) == 1:
+        values = rng.uniform(0.5, 1.5, shape)
+    else:
+        values = rng.normal(0.0, 0.5, shape) / np.sqrt(np.prod(shape[1:]))
+    return values.astype(np.float32)
+
+
+def golden_input() -> torch.Tensor:
+    """The (2, 3, 64, 96) images that the golden outputs belong to."""
+    values = np.random.RandomState(0).normal(0.0, 1.0, (2, 3, 64, 96))
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def free_port() -> str:
+    """A port that nothing uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
+
+
+def run_command(*command: object, **env: str) -> subprocess.CompletedProcess:
+    """Run a command from the repository's root with this interpreter first on the path."""
+    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env={**os.environ, 'PATH': path, **env},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+class Malicious:
+    """Unpickling this creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+def build_classifier(
+    arch, num_classes: int = 1000, distilled: bool = False, init_cfg: dict | None = None
+):
+    import casvit_mm.classification  # noqa: F401  registers the head
+
+    init_default_scope('mmpretrain')
+    backbone = dict(type='CASViT', arch=arch, out_indices=(3,), init_cfg=init_cfg)
+    channels = CASViT(arch).out_channels[3]
+    head = dict(
+        type='CASViTClsHead', num_classes=num_classes, in_channels=channels, distilled=distilled
+    )
+    neck = dict(type='GlobalAveragePooling')
+    return MODELS.build(ConfigDict(type='ImageClassifier', backbone=backbone, neck=neck, head=head))
