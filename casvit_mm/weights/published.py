@@ -11,7 +11,48 @@ from dataclasses import dataclass
 
 from casvit_mm.errors import InputError
 
-__all__ = ['FILES', 'MODEL_ZOO', 'WeightFile', 'find_file', 'how_to_get']
+__all__ = [
+    'BOX_AP',
+    'FILES',
+    'MASK_AP',
+    'METRICS',
+    'MIOU',
+    'MODEL_ZOO',
+    'TOP1',
+    'WeightFile',
+    'find_file',
+    'how_to_get',
+]
+
+MODEL_ZOO = 'https://github.com/Tianfang-Zhang/CAS-ViT/blob/main/MODEL_ZOO.md'
+_COMMAND = 'python -m casvit_mm download_weights'
+
+# Names of metrics, as other metafiles write them.
+TOP1, BOX_AP, MASK_AP, MIOU = 'Top 1 Accuracy', 'box AP', 'mask AP', 'mIoU'
+
+# The authors' metrics in percent, by the name of the config.
+METRICS: dict[str, dict[str, float]] = {
+    'casvit_xs_imagenet': {TOP1: 78.3},
+    'casvit_s_imagenet': {TOP1: 80.9},
+    'casvit_m_imagenet': {TOP1: 82.8},
+    'casvit_t_imagenet': {TOP1: 83.9},
+    'casvit_xs_imagenet_ft384': {TOP1: 78.7},
+    'casvit_s_imagenet_ft384': {TOP1: 81.1},
+    'casvit_m_imagenet_ft384': {TOP1: 83.0},
+    'casvit_t_imagenet_ft384': {TOP1: 84.1},
+    'retinanet_casvit_xs_coco': {BOX_AP: 36.5},
+    'retinanet_casvit_s_coco': {BOX_AP: 38.6},
+    'retinanet_casvit_m_coco': {BOX_AP: 40.9},
+    'retinanet_casvit_t_coco': {BOX_AP: 41.9},
+    'maskrcnn_casvit_xs_coco': {BOX_AP: 37.4, MASK_AP: 34.9},
+    'maskrcnn_casvit_s_coco': {BOX_AP: 39.8, MASK_AP: 36.7},
+    'maskrcnn_casvit_m_coco': {BOX_AP: 42.3, MASK_AP: 38.9},
+    'maskrcnn_casvit_t_coco': {BOX_AP: 43.5, MASK_AP: 39.6},
+    'semfpn_casvit_xs_ade20k': {MIOU: 37.1},
+    'semfpn_casvit_s_ade20k': {MIOU: 41.3},
+    'semfpn_casvit_m_ade20k': {MIOU: 43.6},
+    'semfpn_casvit_t_ade20k': {MIOU: 45.0},
+}
 
 
 @dataclass(frozen=True)
@@ -83,12 +124,6 @@ def _published_files() -> Iterator[WeightFile]:
     )
 
 
-MODEL_ZOO = 'https://github.com/Tianfang-Zhang/CAS-ViT/blob/main/MODEL_ZOO.md'
-
-
-_COMMAND = 'python -m casvit_mm download_weights'
-
-
 FILES: dict[str, WeightFile] = {file.name: file for file in _published_files()}
 
 
@@ -117,20 +152,3 @@ def how_to_get(path: str) -> str:
         if path.endswith(f'checkpoints/{file.filename}'):
             return f'Get it: {_COMMAND} {file.name}'
     return f'Published files: {_COMMAND} lists and fetches them.'
-
-
-# Names that other metafiles have.
-TOP1, BOX_AP, MASK_AP, MIOU = 'Top 1 Accuracy', 'box AP', 'mask AP', 'mIoU'
-
-
-# Published figures, in the order XS, S, M, T.
-METRICS: dict[str, list[dict[str, float]]] = {
-    'casvit_{}_imagenet': [{TOP1: figure} for figure in (78.3, 80.9, 82.8, 83.9)],
-    'casvit_{}_imagenet_ft384': [{TOP1: figure} for figure in (78.7, 81.1, 83.0, 84.1)],
-    'retinanet_casvit_{}_coco': [{BOX_AP: figure} for figure in (36.5, 38.6, 40.9, 41.9)],
-    'maskrcnn_casvit_{}_coco': [
-        {BOX_AP: box, MASK_AP: mask}
-        for box, mask in ((37.4, 34.9), (39.8, 36.7), (42.3, 38.9), (43.5, 39.6))
-    ],
-    'semfpn_casvit_{}_ade20k': [{MIOU: figure} for figure in (37.1, 41.3, 43.6, 45.0)],
-}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from casvit_mm.models.casvit import ARCHS
 from casvit_mm.weights.published import (
     BOX_AP,
     FILES,
@@ -137,7 +138,7 @@ _WITH_OTHER_BACKBONES = {
 def _published_recipes() -> Iterator[Recipe]:
     by_config = {file.config: file for file in FILES.values()}
     for pattern, (method, dataset, size) in _KINDS.items():
-        for variant, figures in zip(('xs', 's', 'm', 't'), METRICS[pattern], strict=True):
+        for variant in ARCHS:
             config = pattern.format(variant)
             yield Recipe(
                 config,
@@ -145,7 +146,7 @@ def _published_recipes() -> Iterator[Recipe]:
                 f'CAS-ViT-{variant.upper()}',
                 dataset,
                 size,
-                published=figures,
+                published=METRICS[config],
                 weights=by_config[config],
             )
 
