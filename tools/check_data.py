@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Tell everything about own data before training: defects, figures, pictures, advice.
+"""Tell everything about own data before training: issues, figures, pictures, advice.
 
 python tools/check_data.py dataset.yaml
 python tools/check_data.py dataset.yaml --config configs/maskrcnn_casvit_s_coco.py
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from casvit_mm.cli import cli
 from casvit_mm.datasets.layouts import print_layout
-from casvit_mm.engine.data_check import check_data
+from casvit_mm.engine.data_check import check_dataset
 
 
 def main() -> None:
@@ -43,7 +43,9 @@ def main() -> None:
     if args.data is None:
         parser.error('name a dataset.yaml, or --layout coco')
     out = args.out or f'work_dirs/check_data/{Path(args.data).stem}'
-    good = check_data(args.data, out, config=args.config, fix=args.fix, read_images=not args.fast)
+    good = check_dataset(
+        args.data, out, config=args.config, fix=args.fix, read_images=not args.fast
+    )
     sys.exit(0 if good else 2)
 
 

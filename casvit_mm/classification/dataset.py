@@ -13,7 +13,7 @@ __all__ = ['ClassDataset']
 
 @DATASETS.register_module()
 class ClassDataset(BaseDataset):
-    """mmpretrain's dataset with the images that ``prepare_class_data`` wrote.
+    """mmpretrain's dataset with the images that ``prepare_dataset`` wrote.
 
     ``ann_file`` is that JSON file. The arguments are those of the parent.
     """

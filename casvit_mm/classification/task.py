@@ -10,10 +10,10 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from casvit_mm.classification.data.apply import apply_class_data, check_classifies
+from casvit_mm.classification.data.apply import apply_splits, check_config
 from casvit_mm.classification.data.config_datasets import check_datasets
-from casvit_mm.classification.data.description import read_class_data
-from casvit_mm.classification.data.prepare import prepare_class_data
+from casvit_mm.classification.data.description import read_dataset
+from casvit_mm.classification.data.prepare import prepare_dataset
 from casvit_mm.classification.evaluation.analysis import write_analysis, write_predictions
 from casvit_mm.classification.evaluation.tables import print_classification_metrics
 from casvit_mm.distributed import on_first_rank
@@ -33,14 +33,14 @@ def put_own_data(
     cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
 ) -> tuple[int, list[str]]:
     """Check splits of own data on one rank, and put them into the config on every rank."""
-    check_classifies(cfg)
-    described = read_class_data(data)
+    check_config(cfg)
+    described = read_dataset(data)
     prepared = on_first_rank(
-        lambda: prepare_class_data(described, splits, Path(cfg.work_dir, 'annotations'))
+        lambda: prepare_dataset(described, splits, Path(cfg.work_dir, 'annotations'))
     )
-    apply_class_data(cfg, described, prepared, classes)
+    apply_splits(cfg, described, prepared, classes)
     images = {name: len(split.images) for name, split in distinct_splits(prepared).items()}
-    remarks = {name: split.remarks for name, split in prepared.items()}
+    remarks = {name: split.notes for name, split in prepared.items()}
     first = prepared[splits[0]]
     names = f'{len(first.classes)} classes: {first_names(first.classes, _LISTED)}'
     return len(first.images), describe_own_data(described.path, images, names, remarks)

@@ -29,7 +29,7 @@ from casvit_mm.errors import InputError
 
 __all__ = [
     'SPLITS',
-    'DataDescription',
+    'DatasetDescription',
     'FoldSplit',
     'RandomSplit',
     'described_task',
@@ -77,7 +77,7 @@ class FoldSplit:
 
 
 @dataclass(frozen=True)
-class DataDescription(Generic[S]):
+class DatasetDescription(Generic[S]):
     """What the YAML file of any task says.
 
     Attributes:
@@ -115,7 +115,7 @@ def read_splits(
         read_sources: Reads what stands under the given name.
 
     Returns:
-        Sources by split, as :class:`OwnData` has them, and how they are taken apart.
+        Sources by split, as :class:`DetectionDescription` has them, and how they are taken apart.
 
     Raises:
         InputError: If train or val is missing, or ``split`` is malformed.

@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.progress import track
 
 from casvit_mm.datasets.formats.coco import is_id, is_size
-from casvit_mm.datasets.issues import Defect
+from casvit_mm.datasets.issues import Issue
 
 __all__ = [
     'END_BYTES',
     'ImageScan',
-    'duplicate_defects',
-    'file_defects',
+    'duplicate_issues',
+    'file_issues',
     'is_turned',
     'lacks_end',
     'read_in_threads',
@@ -182,9 +182,9 @@ def _thumbnail(image: Image.Image) -> np.ndarray | None:
     return ((values - values.mean()) / spread).astype(np.float16) if spread > 0 else None
 
 
-def file_defects(
+def file_issues(
     content: dict[str, Any], scans: dict[int, ImageScan], masks_fatal: bool
-) -> Iterator[Defect]:
+) -> Iterator[Issue]:
     """Find files that cannot be read, or whose size is not the annotated one.
 
     Args:
@@ -206,7 +206,7 @@ def file_defects(
         declared = (entry.get('width'), entry.get('height'))
         if scan.error:
             message = f'{name} cannot be read: {scan.error}'
-            yield Defect('unreadable image', name, message, True, at)
+            yield Issue('unreadable image', name, message, True, at)
             continue
         if declared == scan.upright or not is_size(*declared):
             continue
@@ -220,12 +220,12 @@ def file_defects(
                 f'{name} is {sizes}, but its EXIF orientation turns it to {seen}, as training sees '
                 'it. Look whether the boxes sit right; save the image upright.'
             )
-        yield Defect(kind, name, message, entry.get('id') in with_rle, at)
+        yield Issue(kind, name, message, entry.get('id') in with_rle, at)
 
 
-def duplicate_defects(
+def duplicate_issues(
     contents: dict[str, dict[str, Any]], scans: dict[str, dict[int, ImageScan]]
-) -> dict[str, list[Defect]]:
+) -> dict[str, list[Issue]]:
     """Find images that occur twice, byte by byte, and across splits also those that look alike.
 
     Two images look alike if their 256-bit difference hashes differ in at most 16 bits and their
@@ -239,7 +239,7 @@ def duplicate_defects(
         Defects by split; a pair across splits stands under the one that ``--fix`` takes it from,
         which is train where train is concerned.
     """
-    defects: dict[str, list[Defect]] = {name: [] for name in contents}
+    issues: dict[str, list[Issue]] = {name: [] for name in contents}
     owners: dict[bytes, list[tuple[str, int]]] = {}
     for split, found in scans.items():
         for i, scan in found.items():
@@ -255,8 +255,8 @@ def duplicate_defects(
             if split in firsts:
                 message = f'{name(split, i)} is the same file as {name(split, firsts[split])}'
                 where, at = name(split, i), ('images', i)
-                found_twice = Defect('image twice in a split', where, message, False, at)
-                defects[split].append(found_twice)
+                found_twice = Issue('image twice in a split', where, message, False, at)
+                issues[split].append(found_twice)
             firsts.setdefault(split, i)
         if len(firsts) < 2:
             continue
@@ -268,8 +268,8 @@ def duplicate_defects(
                     f'{name(kept, firsts[kept])} of {kept}'
                 )
                 where, at = name(split, i), ('images', i)
-                in_two = Defect('image in two splits', where, message, False, at)
-                defects[split].append(in_two)
+                in_two = Issue('image in two splits', where, message, False, at)
+                issues[split].append(in_two)
     names = list(scans)
     for at_split, split in enumerate(names):
         for other in names[at_split + 1 :]:
@@ -279,9 +279,9 @@ def duplicate_defects(
                     'keep frames of one scene in one split'
                 )
                 where, at = f'{name(split, i)} ~ {name(other, j)}', ('images', i)
-                alike = Defect('near-duplicate across splits', where, message, False, at)
-                defects[split].append(alike)
-    return defects
+                alike = Issue('near-duplicate across splits', where, message, False, at)
+                issues[split].append(alike)
+    return issues
 
 
 def _alike(first: dict[int, ImageScan], second: dict[int, ImageScan]) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""The kinds of defects that detection data can have, and what each of them means."""
+"""The kinds of issues that detection data can have, and what each of them means."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 from casvit_mm.errors import InputError
 
-__all__ = ['Defect', 'Kind', 'first_of', 'refuse_fatal', 'remarks_of']
+__all__ = ['Issue', 'IssueKind', 'first_of', 'notes_of', 'refuse_fatal']
 
 
 @dataclass(frozen=True)
-class Defect:
-    """One defect at one place.
+class Issue:
+    """One issue at one place.
 
     Attributes:
-        kind: Key of :data:`KINDS`, or of its like for label maps.
+        kind: Key of :data:`ISSUE_KINDS`, or of its like for label maps.
         where: The place, in few words, e.g. ``'annotation 12'``.
         message: A sentence naming place, cause and cure.
         fatal: Whether the split cannot be trained on or evaluated.
-        entry: The list of COCO format and the position in it that the defect is about; None where
+        entry: The list of COCO format and the position in it that the issue is about; None where
             it is about more than one entry.
     """
 
@@ -31,16 +31,16 @@ class Defect:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What a kind of defect means.
+class IssueKind:
+    """What a kind of issue means.
 
     Attributes:
         effect: What it does to training, where training does not refuse it.
-        mend: What ``--fix`` does; empty where only a person can mend it.
+        fix: What ``--fix`` does; empty where only a person can fix it.
     """
 
     effect: str
-    mend: str
+    fix: str
 
 
 def first_of(messages: Sequence[str]) -> str:
@@ -51,7 +51,7 @@ def first_of(messages: Sequence[str]) -> str:
     return f'{messages[0].removesuffix(".")}. {more}'
 
 
-def refuse_fatal(found: Mapping[str, Sequence[Defect]]) -> None:
+def refuse_fatal(found: Mapping[str, Sequence[Issue]]) -> None:
     """Refuse data of which some split cannot be trained on or evaluated.
 
     Args:
@@ -60,14 +60,14 @@ def refuse_fatal(found: Mapping[str, Sequence[Defect]]) -> None:
     Raises:
         InputError: With the first message, and how many more there are.
     """
-    fatal = [defect.message for defects in found.values() for defect in defects if defect.fatal]
+    fatal = [issue.message for issues in found.values() for issue in issues if issue.fatal]
     if fatal:
         raise InputError(first_of(fatal))
 
 
-def remarks_of(defects: Sequence[Defect]) -> tuple[str, ...]:
-    """Return one message per kind of defect."""
+def notes_of(issues: Sequence[Issue]) -> tuple[str, ...]:
+    """Return one message per kind of issue."""
     messages: dict[str, list[str]] = {}
-    for defect in defects:
-        messages.setdefault(defect.kind, []).append(defect.message)
+    for issue in issues:
+        messages.setdefault(issue.kind, []).append(issue.message)
     return tuple(map(first_of, messages.values()))

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from casvit_mm.datasets.issues import Defect, Kind
+from casvit_mm.datasets.issues import Issue, IssueKind
 from casvit_mm.io import write_json
 
 __all__ = [
     'console',
     'describe_spread',
-    'findings_in_short',
-    'print_findings',
+    'issues_in_short',
+    'print_issues',
     'print_verdict',
     'split_table',
     'spread',
@@ -36,18 +36,18 @@ def console() -> Console:
     return screen if screen.is_terminal else Console(highlight=False, width=120)
 
 
-def verdict_on(found: dict[str, list[Defect]]) -> str:
-    """Say in one line whether training would start in spite of defects, given by split."""
-    defects = [defect for of_split in found.values() for defect in of_split]
-    if fatal := sum(defect.fatal for defect in defects):
+def verdict_on(found: dict[str, list[Issue]]) -> str:
+    """Say in one line whether training would start in spite of issues, given by split."""
+    issues = [issue for of_split in found.values() for issue in of_split]
+    if fatal := sum(issue.fatal for issue in issues):
         return (
             f'NO: training would refuse this data; {fatal} '
             f'{"place stops" if fatal == 1 else "places stop"} it.'
         )
-    return f'YES: training can start; {findings_in_short(defects)}'
+    return f'YES: training can start; {issues_in_short(issues)}'
 
 
-def print_verdict(found: dict[str, list[Defect]], kinds: dict[str, Kind]) -> Console:
+def print_verdict(found: dict[str, list[Issue]], kinds: dict[str, IssueKind]) -> Console:
     """Print whether training would start and what was found, and return where that went.
 
     Args:
@@ -55,18 +55,18 @@ def print_verdict(found: dict[str, list[Defect]], kinds: dict[str, Kind]) -> Con
         kinds: What each kind means, in the order of the table.
     """
     screen = console()
-    fatal = any(defect.fatal for defects in found.values() for defect in defects)
+    fatal = any(issue.fatal for issues in found.values() for issue in issues)
     style = f'bold {"red" if fatal else "green"}'
     screen.print(verdict_on(found), style=style, soft_wrap=True, markup=False)
-    print_findings(screen, found, kinds, lambda _, defect: defect.where)
+    print_issues(screen, found, kinds, lambda _, issue: issue.where)
     return screen
 
 
-def findings_in_short(defects: list[Defect]) -> str:
+def issues_in_short(issues: list[Issue]) -> str:
     """Return the end of a verdict on data that can be trained on."""
-    if not defects:
-        return 'no defect was found.'
-    kinds = len({d.kind for d in defects})
+    if not issues:
+        return 'no issue was found.'
+    kinds = len({d.kind for d in issues})
     return f'look at {kinds} {"kind" if kinds == 1 else "kinds"} of findings below.'
 
 
@@ -75,7 +75,7 @@ def write_report(
     data: str | Path,
     images_read: bool,
     figures: dict[str, dict[str, Any]],
-    found: dict[str, list[Defect]],
+    found: dict[str, list[Issue]],
     pictures: list[Path | None],
 ) -> None:
     """Write ``report.json``, and print where it and the pictures are.
@@ -91,13 +91,13 @@ def write_report(
     report = dict(
         data=str(data),
         verdict=verdict_on(found),
-        trainable=not any(d.fatal for defects in found.values() for d in defects),
+        trainable=not any(d.fatal for issues in found.values() for d in issues),
         images_read=images_read,
         splits=figures,
         defects=[
             dict(split=name, kind=d.kind, where=d.where, message=d.message, fatal=d.fatal)
-            for name, defects in found.items()
-            for d in defects
+            for name, issues in found.items()
+            for d in issues
         ],
         pictures=[path.name for path in pictures if path is not None],
     )
@@ -136,29 +136,29 @@ def spread(values: np.ndarray) -> list[int]:
     return np.percentile(values, (0, 50, 100), method='nearest').astype(int).tolist()
 
 
-def print_findings(
+def print_issues(
     screen: Console,
-    defects: dict[str, list[Defect]],
-    kinds: dict[str, Kind],
-    place: Callable[[str, Defect], str],
+    issues: dict[str, list[Issue]],
+    kinds: dict[str, IssueKind],
+    place: Callable[[str, Issue], str],
 ) -> None:
     """Print a table of what was found, what stops training first, and messages for the latter.
 
     Args:
         screen: Where to print.
-        defects: What was found, by split.
+        issues: What was found, by split.
         kinds: What each kind means, in the order of the table.
-        place: Names the place of a defect of a split.
+        place: Names the place of an issue of a split.
     """
-    by_kind: dict[str, list[tuple[str, Defect]]] = {kind: [] for kind in kinds}
-    for split, of_split in defects.items():
-        for defect in of_split:
-            by_kind[defect.kind].append((split, defect))
+    by_kind: dict[str, list[tuple[str, Issue]]] = {kind: [] for kind in kinds}
+    for split, of_split in issues.items():
+        for issue in of_split:
+            by_kind[issue.kind].append((split, issue))
     found = {kind: places for kind, places in by_kind.items() if places}
     if not found:
         return
     table = Table(title='Findings', title_justify='left', title_style='bold', show_lines=True)
-    mends = ', and --fix against it' if any(kind.mend for kind in kinds.values()) else ''
+    mends = ', and --fix against it' if any(kind.fix for kind in kinds.values()) else ''
     for column in ('found', 'times', 'first places', f'what it does{mends}'):
         table.add_column(column, justify='right' if column == 'times' else 'left', overflow='fold')
     for kind, places in sorted(found.items(), key=lambda item: not _stops(item[1])):
@@ -180,16 +180,16 @@ def print_findings(
             screen.print(f'{kind}: {first.message}', style='red', soft_wrap=True, markup=False)
 
 
-def _meaning(kind: Kind, fatal: bool) -> str:
+def _meaning(kind: IssueKind, fatal: bool) -> str:
     effect = kind.effect
     if fatal:
         effect = 'stops training'
     elif effect == 'stops training':
         effect = 'stops training of masks'
-    if kind.mend:
-        return f'{effect}\n--fix {kind.mend}'
+    if kind.fix:
+        return f'{effect}\n--fix {kind.fix}'
     return f'{effect}\nmend by hand' if fatal else effect
 
 
-def _stops(places: list[tuple[str, Defect]]) -> bool:
-    return any(defect.fatal for _, defect in places)
+def _stops(places: list[tuple[str, Issue]]) -> bool:
+    return any(issue.fatal for _, issue in places)

@@ -88,7 +88,7 @@ def read_picture(path: Path) -> np.ndarray | None:
             low, high = values.min(), values.max()
             return np.stack([(values - low) / max(high - low, 1)] * 3, axis=2)
         return np.asarray(image.convert('RGB'))
-    except Exception:  # reported as a defect already, whatever the decoder says
+    except Exception:  # reported as an issue already, whatever the decoder says
         return None
 
 

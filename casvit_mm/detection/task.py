@@ -11,10 +11,10 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from casvit_mm.config.editing import innermost_dataset
-from casvit_mm.detection.data.apply import apply_own_data, check_reads_coco, needs_masks
+from casvit_mm.detection.data.apply import apply_splits, check_config, needs_masks
 from casvit_mm.detection.data.config_datasets import check_datasets
-from casvit_mm.detection.data.description import read_own_data
-from casvit_mm.detection.data.prepare import PreparedSplit, prepare_own_data
+from casvit_mm.detection.data.description import read_dataset
+from casvit_mm.detection.data.prepare import PreparedSplit, prepare_dataset
 from casvit_mm.detection.evaluation.analysis import analyse, summarise
 from casvit_mm.detection.evaluation.metric import write_predictions
 from casvit_mm.detection.evaluation.pictures import write_analysis
@@ -39,14 +39,14 @@ def put_own_data(
     cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
 ) -> tuple[int, list[str]]:
     """Check splits of own data on one rank, and put them into the config on every rank."""
-    check_reads_coco(cfg)
-    described = read_own_data(data)
+    check_config(cfg)
+    described = read_dataset(data)
     prepared = on_first_rank(
-        lambda: prepare_own_data(
+        lambda: prepare_dataset(
             described, splits, Path(cfg.work_dir, 'annotations'), needs_masks(cfg), classes
         )
     )
-    apply_own_data(cfg, described, prepared, classes)
+    apply_splits(cfg, described, prepared, classes)
     first = prepared[splits[0]]
     return first.summary.num_images, _describe(data, prepared, first)
 

@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from casvit_mm.detection.data.description import read_own_data
+from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.engine.evaluation import evaluate
 from casvit_mm.engine.training import train
 from casvit_mm.errors import InputError
@@ -56,7 +56,7 @@ def cross_validate(
             fold_data = fold_dir / 'dataset.yaml'
             split = dict(folds=folds, fold=fold)
             fold_data.write_text(yaml.safe_dump({**description, 'split': split}))
-            read_own_data(fold_data)
+            read_dataset(fold_data)
             process = multiprocessing.get_context('spawn').Process(
                 target=_run_fold, args=(config, str(fold_data), fold_dir, options)
             )
@@ -79,7 +79,7 @@ def cross_validate(
 
 def _describe(data: str) -> dict[str, Any]:
     """Return the fields of a description, with paths that hold from any folder."""
-    root = read_own_data(data).root
+    root = read_dataset(data).root
     content = yaml.safe_load(Path(data).read_text())
     if 'data' not in content:
         raise InputError(

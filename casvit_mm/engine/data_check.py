@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from casvit_mm.classification.data.report import check_classes
+from casvit_mm.classification.data import report as classification
 from casvit_mm.datasets.description import described_task
 from casvit_mm.detection.data import report as detection
 from casvit_mm.errors import InputError
-from casvit_mm.segmentation.data.report import check_labels
+from casvit_mm.segmentation.data import report as segmentation
 
-__all__ = ['check_data']
+__all__ = ['check_dataset']
 
 _OTHERS = {
-    'segmentation': ('label maps', check_labels),
-    'classification': ('images in classes', check_classes),
+    'segmentation': ('segmentation masks', segmentation.check_dataset),
+    'classification': ('an image folder', classification.check_dataset),
 }
 
 
-def check_data(
+def check_dataset(
     data: str | Path,
     out: str | Path,
     *,
@@ -46,12 +46,12 @@ def check_data(
     """
     task = described_task(data)
     if task not in _OTHERS:
-        return detection.check_data(data, out, config=config, fix=fix, read_images=read_images)
+        return detection.check_dataset(data, out, config=config, fix=fix, read_images=read_images)
     what, check = _OTHERS[task]
     for option, value in (('--fix', fix), ('--config', config)):
         if value is not None:
             raise InputError(
                 f'{option} is for detection data, and {data} describes {what}; leave it out. '
-                'The report says for each defect how to mend it.'
+                'The report says for each issue how to fix it.'
             )
     return check(data, out, read_images)

@@ -14,10 +14,10 @@ from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.distributed import on_first_rank
 from casvit_mm.errors import InputError
 from casvit_mm.io import run_all, write_json
-from casvit_mm.segmentation.data.apply import apply_label_data, check_reads_labels
+from casvit_mm.segmentation.data.apply import apply_splits, check_config
 from casvit_mm.segmentation.data.config_datasets import check_datasets
-from casvit_mm.segmentation.data.description import read_label_data
-from casvit_mm.segmentation.data.prepare import prepare_label_data
+from casvit_mm.segmentation.data.description import read_dataset
+from casvit_mm.segmentation.data.prepare import prepare_dataset
 from casvit_mm.segmentation.evaluation.analysis import write_analysis
 from casvit_mm.segmentation.evaluation.hooks import SegmentationPicturesHook
 from casvit_mm.segmentation.evaluation.metric import SegmentationIoU
@@ -36,14 +36,14 @@ def put_own_data(
     cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
 ) -> tuple[int, list[str]]:
     """Check splits of own data on one rank, and put them into the config on every rank."""
-    check_reads_labels(cfg)
-    described = read_label_data(data)
+    check_config(cfg)
+    described = read_dataset(data)
     prepared = on_first_rank(
-        lambda: prepare_label_data(described, splits, Path(cfg.work_dir, 'annotations'))
+        lambda: prepare_dataset(described, splits, Path(cfg.work_dir, 'annotations'))
     )
-    apply_label_data(cfg, described, prepared, classes)
+    apply_splits(cfg, described, prepared, classes)
     images = {name: len(split.pairs) for name, split in distinct_splits(prepared).items()}
-    remarks = {name: split.remarks for name, split in prepared.items()}
+    remarks = {name: split.notes for name, split in prepared.items()}
     names = f'classes {", ".join(described.classes)}'
     notes = describe_own_data(described.path, images, names, remarks)
     return len(prepared[splits[0]].pairs), notes

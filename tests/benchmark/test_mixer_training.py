@@ -14,9 +14,9 @@ pytest.importorskip('mmdet')
 from mmdet.registry import DATASETS, MODELS
 
 import casvit_mm.detection  # noqa: F401  registers the dataset
-from casvit_mm.detection.data.apply import apply_own_data
-from casvit_mm.detection.data.description import read_own_data
-from casvit_mm.detection.data.prepare import prepare_own_data
+from casvit_mm.detection.data.apply import apply_splits
+from casvit_mm.detection.data.description import read_dataset
+from casvit_mm.detection.data.prepare import prepare_dataset
 
 FVIT = dict(patch_size=16, embed_dim=24, depth=2, num_heads=4, mlp_dim=32)
 BACKBONES = {
@@ -37,9 +37,9 @@ def recipe(shapes) -> Config:
     """The quickstart's config on a very small generated set."""
     init_default_scope('mmdet')
     cfg = Config.fromfile(ROOT / 'configs/maskrcnn_casvit_xs_shapes.py')
-    data = read_own_data(shapes)
-    prepared = prepare_own_data(data, ('train', 'val', 'test'), shapes.parent / 'prepared', True)
-    apply_own_data(cfg, data, prepared)
+    data = read_dataset(shapes)
+    prepared = prepare_dataset(data, ('train', 'val', 'test'), shapes.parent / 'prepared', True)
+    apply_splits(cfg, data, prepared)
     return cfg
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mmengine.config import Config
 
-from casvit_mm.classification.data.description import ClassData
-from casvit_mm.classification.data.prepare import PreparedClasses
+from casvit_mm.classification.data.description import ClassificationDescription
+from casvit_mm.classification.data.prepare import PreparedSplit
 from casvit_mm.config.editing import (
     add_import,
     describe_other_classes,
@@ -17,12 +17,12 @@ from casvit_mm.config.editing import (
 )
 from casvit_mm.errors import InputError
 
-__all__ = ['apply_class_data', 'check_classifies']
+__all__ = ['apply_splits', 'check_config']
 
 _KEPT = ('pipeline', 'indices', 'test_mode')  # of the config's own datasets
 
 
-def check_classifies(cfg: Config) -> None:
+def check_config(cfg: Config) -> None:
     """Refuse a config that own images in classes cannot be put into.
 
     Raises:
@@ -38,16 +38,16 @@ def check_classifies(cfg: Config) -> None:
     require_pipelines(cfg)
 
 
-def apply_class_data(
+def apply_splits(
     cfg: Config,
-    data: ClassData,
-    prepared: dict[str, PreparedClasses],
+    data: ClassificationDescription,
+    prepared: dict[str, PreparedSplit],
     classes: tuple[str, ...] | None = None,
 ) -> None:
     """Point a classification config at a prepared data set, in place.
 
     Args:
-        cfg: A config that :func:`check_classifies` accepts.
+        cfg: A config that :func:`check_config` accepts.
         data: The data set.
         prepared: Its splits, for the dataloaders of the same names.
         classes: Names in the order of a trained model's outputs; None if there is none.

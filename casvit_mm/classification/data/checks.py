@@ -11,19 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from casvit_mm.classification.data.description import ClassData
-from casvit_mm.classification.data.files import ClassImage, ClassListing, list_splits, quote_some
+from casvit_mm.classification.data.description import ClassificationDescription
+from casvit_mm.classification.data.sources import LabelledImage, Listing, list_splits, quote_some
 from casvit_mm.datasets.image_scan import ImageScan, scan_images
-from casvit_mm.datasets.issues import Defect
+from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.splitting import describe_shared
 
-__all__ = ['ClassInspection', 'inspect_classes']
+__all__ = ['Inspection', 'inspect_dataset']
 
 _OF_SPLITS = {'train', 'training', 'val', 'valid', 'validation', 'test', 'testing'}
 
 
 @dataclass(frozen=True)
-class ClassInspection:
+class Inspection:
     """What was found, by split.
 
     Attributes:
@@ -31,18 +31,18 @@ class ClassInspection:
         classes: Names, in the order of the labels.
         listings: Images with the names of their classes; of train in any case, if it can be found.
         scans: What the image files hold, one per image.
-        defects: All defects; those between splits stand under the first of the two.
+        issues: All issues; those between splits stand under the first of the two.
     """
 
-    data: ClassData
+    data: ClassificationDescription
     classes: tuple[str, ...]
-    listings: dict[str, ClassListing]
+    listings: dict[str, Listing]
     scans: dict[str, list[ImageScan]]
-    defects: dict[str, list[Defect]]
+    issues: dict[str, list[Issue]]
 
     def trainable(self) -> bool:
         """Return whether training would start."""
-        return not any(defect.fatal for found in self.defects.values() for defect in found)
+        return not any(issue.fatal for found in self.issues.values() for issue in found)
 
     def usable(self, split: str) -> list[tuple[str, int]]:
         """Return paths and labels of the images that can be read and have a known class."""
@@ -63,9 +63,9 @@ class ClassInspection:
         return Path(os.path.relpath(path, self.data.root)).as_posix()
 
 
-def inspect_classes(
-    data: ClassData, splits: tuple[str, ...], read_images: bool = True
-) -> ClassInspection:
+def inspect_dataset(
+    data: ClassificationDescription, splits: tuple[str, ...], read_images: bool = True
+) -> Inspection:
     """Find the images of some splits and their classes, and read every image.
 
     Args:
@@ -82,21 +82,21 @@ def inspect_classes(
     for name in splits:
         paths = [Path(image.path) for image in listings[name].images]
         scans[name] = scan_images(paths, name) if read_images else [ImageScan()] * len(paths)
-    defects = {name: list(listings[name].defects) for name in splits}
-    inspection = ClassInspection(data, _names(data, splits, listings), listings, scans, defects)
+    issues = {name: list(listings[name].issues) for name in splits}
+    inspection = Inspection(data, _names(data, splits, listings), listings, scans, issues)
     for name in splits:
-        defects[name] += _unreadable(inspection, name)
+        issues[name] += _unreadable(inspection, name)
         if listings[name].complete:
-            defects[name] += _class_defects(inspection, name)
+            issues[name] += _class_issues(inspection, name)
     for first, second in itertools.combinations(splits, 2):
-        defects[first] += _shared_images(inspection, first, second)
-    for split, defect in _two_labels(inspection):
-        defects[split].append(defect)
+        issues[first] += _shared_images(inspection, first, second)
+    for split, issue in _two_labels(inspection):
+        issues[split].append(issue)
     return inspection
 
 
 def _names(
-    data: ClassData, splits: tuple[str, ...], listings: dict[str, ClassListing]
+    data: ClassificationDescription, splits: tuple[str, ...], listings: dict[str, Listing]
 ) -> tuple[str, ...]:
     if data.classes is not None:
         return data.classes
@@ -105,7 +105,7 @@ def _names(
     return tuple(sorted({image.class_name for listing in told for image in listing.images}))
 
 
-def _unreadable(inspection: ClassInspection, split: str) -> Iterator[Defect]:
+def _unreadable(inspection: Inspection, split: str) -> Iterator[Issue]:
     skip = inspection.data.skip_unreadable
     images = inspection.listings[split].images
     faulty = [
@@ -125,15 +125,15 @@ def _unreadable(inspection: ClassInspection, split: str) -> Iterator[Defect]:
                 f'Replace or remove it ({number} cannot be read), or write skip_unreadable: true '
                 f'in {inspection.data.path} to train without such images.'
             )
-        yield Defect('unreadable image', inspection.short_name(path), message, not skip)
+        yield Issue('unreadable image', inspection.short_name(path), message, not skip)
 
 
-def _class_defects(inspection: ClassInspection, split: str) -> Iterator[Defect]:
+def _class_issues(inspection: Inspection, split: str) -> Iterator[Issue]:
     """Find classes that cannot be learnt or measured."""
     images = inspection.listings[split].images
     if not images:
         message = f'{split} of {inspection.data.path} holds no image'
-        yield Defect('empty split', split, message, True)
+        yield Issue('empty split', split, message, True)
         return
     yield from _unlisted(inspection, split)
     yield from _empty_folders(inspection, split)
@@ -145,14 +145,14 @@ def _class_defects(inspection: ClassInspection, split: str) -> Iterator[Defect]:
         yield from _not_measured(inspection, split)
 
 
-def _by_class(images: list[ClassImage]) -> dict[str, list[str]]:
+def _by_class(images: list[LabelledImage]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for image in images:
         found.setdefault(image.class_name, []).append(image.path)
     return found
 
 
-def _unlisted(inspection: ClassInspection, split: str) -> Iterator[Defect]:
+def _unlisted(inspection: Inspection, split: str) -> Iterator[Issue]:
     data = inspection.data
     if data.classes is None:
         return
@@ -164,20 +164,20 @@ def _unlisted(inspection: ClassInspection, split: str) -> Iterator[Defect]:
                 f'{_written_like(name, data.classes)}. Add it there, or take its images away. '
                 'Names like 001, on or no need quotation marks in YAML.'
             )
-            yield Defect('class not under classes:', repr(name), message, True)
+            yield Issue('class not under classes:', repr(name), message, True)
 
 
-def _empty_folders(inspection: ClassInspection, split: str) -> Iterator[Defect]:
+def _empty_folders(inspection: Inspection, split: str) -> Iterator[Issue]:
     learnt = split == 'train' or inspection.data.split is not None
     for folder in inspection.listings[split].empty:
         message = (
             f'folder {folder} of {split} holds no image, so class {folder.name!r} cannot be '
             f'{"learnt" if learnt else "measured"}. Put images into it, or delete the folder.'
         )
-        yield Defect('empty class folder', inspection.short_name(str(folder)), message, learnt)
+        yield Issue('empty class folder', inspection.short_name(str(folder)), message, learnt)
 
 
-def _without_images(inspection: ClassInspection) -> Iterator[Defect]:
+def _without_images(inspection: Inspection) -> Iterator[Issue]:
     """Find classes of which train has no image that can be read, and a train with one class."""
     data, listing = inspection.data, inspection.listings['train']
     listed = _by_class(listing.images)
@@ -191,7 +191,7 @@ def _without_images(inspection: ClassInspection) -> Iterator[Defect]:
             f'{_written_like(name, tuple(listed.keys() - {name}))}. Add images, or take it from '
             f'{"classes:" if data.classes else "the data"}.'
         )
-        yield Defect('class without images', repr(name), message, True)
+        yield Issue('class without images', repr(name), message, True)
     if len(listed) == 1:
         (name,) = listed
         message = (
@@ -201,22 +201,22 @@ def _without_images(inspection: ClassInspection) -> Iterator[Defect]:
             message += (
                 f'. If the folder {name!r} holds the folders of the classes, name it by images:'
             )
-        yield Defect('only one class', repr(name), message, True)
+        yield Issue('only one class', repr(name), message, True)
 
 
-def _doubtful_names(inspection: ClassInspection) -> Iterator[Defect]:
+def _doubtful_names(inspection: Inspection) -> Iterator[Issue]:
     classes = inspection.classes
     if len(classes) > 1 and {name.casefold() for name in classes} <= _OF_SPLITS:
         message = (
             f'the classes are called {quote_some(list(classes))}: is images: the folder above '
             'those of the splits? Then write train: {images: .../train}, val: {images: .../val}'
         )
-        yield Defect('folders of splits as classes', 'train', message, False)
+        yield Issue('folders of splits as classes', 'train', message, False)
     for position, name in enumerate(classes):
         for other in classes[:position]:
             if _plain(name) == _plain(other):
                 message = f'classes {other!r} and {name!r} differ in case or blanks only'
-                yield Defect('class names alike', f'{other!r}, {name!r}', message, False)
+                yield Issue('class names alike', f'{other!r}, {name!r}', message, False)
 
 
 def _plain(name: str) -> str:
@@ -229,7 +229,7 @@ def _written_like(name: str, others: tuple[str, ...]) -> str:
     return f' (but {like[0]!r}: a difference in writing?)' if like else ''
 
 
-def _not_in_train(inspection: ClassInspection, split: str) -> Iterator[Defect]:
+def _not_in_train(inspection: Inspection, split: str) -> Iterator[Issue]:
     known = _by_class(inspection.listings['train'].images)
     for name, paths in _by_class(inspection.listings[split].images).items():
         if name in known or name not in (inspection.data.classes or (name,)):
@@ -239,27 +239,27 @@ def _not_in_train(inspection: ClassInspection, split: str) -> Iterator[Defect]:
             f'train of {inspection.data.path}{_written_like(name, tuple(known))}, so it cannot be '
             f'learnt. Add images of it to train, or take it out of {split}.'
         )
-        yield Defect('class that train lacks', repr(name), message, True)
+        yield Issue('class that train lacks', repr(name), message, True)
 
 
-def _not_measured(inspection: ClassInspection, split: str) -> Iterator[Defect]:
+def _not_measured(inspection: Inspection, split: str) -> Iterator[Issue]:
     reported = {folder.name for folder in inspection.listings[split].empty}
     for name, count in zip(inspection.classes, inspection.counts(split), strict=True):
         if not count and name not in reported:
             message = f'class {name!r} has no image in {split}; its accuracy is not measured'
-            yield Defect('class not measured', repr(name), message, False)
+            yield Issue('class not measured', repr(name), message, False)
 
 
-def _shared_images(inspection: ClassInspection, first: str, second: str) -> Iterator[Defect]:
+def _shared_images(inspection: Inspection, first: str, second: str) -> Iterator[Issue]:
     ours, theirs = (
         {image.path for image in inspection.listings[s].images} for s in (first, second)
     )
     if shared := [Path(path) for path in sorted(ours & theirs)]:
         message = f'{inspection.data.path}: {describe_shared(first, second, shared)}'
-        yield Defect('splits share images', f'{first} and {second}', message, True)
+        yield Issue('splits share images', f'{first} and {second}', message, True)
 
 
-def _two_labels(inspection: ClassInspection) -> Iterator[tuple[str, Defect]]:
+def _two_labels(inspection: Inspection) -> Iterator[tuple[str, Issue]]:
     """Find images that lie in two classes, byte by byte; yield the split of the first."""
     found: dict[bytes, dict[str, tuple[str, str]]] = {}
     for split, scans in inspection.scans.items():
@@ -273,4 +273,4 @@ def _two_labels(inspection: ClassInspection) -> Iterator[tuple[str, Defect]]:
         texts = [f'{path} is {name!r}' for name, (_, path) in places.items()]
         split, path = next(iter(places.values()))
         message = f'the same image has several labels: {", ".join(texts)}. Keep the right one.'
-        yield split, Defect('image with two labels', path, message, False)
+        yield split, Issue('image with two labels', path, message, False)

@@ -24,7 +24,7 @@ from typing import Any
 
 from casvit_mm.datasets.description import (
     SPLITS,
-    DataDescription,
+    DatasetDescription,
     FoldSplit,
     RandomSplit,
     read_description,
@@ -36,13 +36,13 @@ from casvit_mm.datasets.description import (
 )
 from casvit_mm.errors import InputError
 
-__all__ = ['ClassData', 'ClassSource', 'read_class_data']
+__all__ = ['ClassificationDescription', 'Source', 'read_dataset']
 
 _CLASS_FROM = ('folders', 'list')
 
 
 @dataclass(frozen=True)
-class ClassSource:
+class Source:
     """A folder of images whose classes are told by folders or by a list.
 
     Attributes:
@@ -57,7 +57,7 @@ class ClassSource:
 
 
 @dataclass(frozen=True)
-class ClassData(DataDescription[ClassSource]):
+class ClassificationDescription(DatasetDescription[Source]):
     """A classification set as its YAML file describes it.
 
     Attributes:
@@ -73,7 +73,7 @@ class ClassData(DataDescription[ClassSource]):
     skip_unreadable: bool = False
 
 
-def read_class_data(path: str | Path) -> ClassData:
+def read_dataset(path: str | Path) -> ClassificationDescription:
     """Read the ``dataset.yaml`` of a classification set.
 
     Raises:
@@ -102,10 +102,12 @@ def read_class_data(path: str | Path) -> ClassData:
     if not isinstance(skip_unreadable, bool):
         raise InputError(f'{path}: skip_unreadable must be true or false, got {skip_unreadable!r}')
     classes = _read_classes(content.get('classes'), path)
-    return ClassData(path, root, splits, split, classes, first_label, skip_unreadable)
+    return ClassificationDescription(
+        path, root, splits, split, classes, first_label, skip_unreadable
+    )
 
 
-def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[ClassSource, ...]:
+def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[Source, ...]:
     sources = []
     for entry in read_entries(value, name, path, ('images',), ('list', 'class_from')):
         class_from = entry.get('class_from', _CLASS_FROM[0])
@@ -118,7 +120,7 @@ def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[ClassS
             raise InputError(f'{path}, {name!r}: class_from: list needs a text file under list:')
         image_list = (root / entry['list']).resolve() if 'list' in entry else None
         images = (root / entry['images']).resolve()
-        sources.append(ClassSource(images, image_list, class_from == 'list'))
+        sources.append(Source(images, image_list, class_from == 'list'))
     return tuple(sources)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from casvit_mm.datasets.issues import Kind
+from casvit_mm.datasets.issues import IssueKind
 
-__all__ = ['CLASS_KINDS']
+__all__ = ['ISSUE_KINDS']
 
-_STOPS = Kind('stops training', '')
+_STOPS = IssueKind('stops training', '')
 
 
-CLASS_KINDS = {
-    # Files and their names; casvit_mm.classification.data.files.
+ISSUE_KINDS = {
+    # Files and their names; casvit_mm.classification.data.sources.
     'missing folder': _STOPS,
     'empty split': _STOPS,
     'unusable list': _STOPS,
@@ -20,22 +20,22 @@ CLASS_KINDS = {
     'image without class': _STOPS,
     'label disagrees with folder': _STOPS,
     'unknown label': _STOPS,
-    'image beside the class folders': Kind('not used', ''),
+    'image beside the class folders': IssueKind('not used', ''),
     # Classes.
-    'empty class folder': Kind('its class is not measured', ''),
+    'empty class folder': IssueKind('its class is not measured', ''),
     'class without images': _STOPS,
     'class not under classes:': _STOPS,
     'class that train lacks': _STOPS,
     'only one class': _STOPS,
-    'class not measured': Kind('its accuracy is unknown', ''),
-    'class names alike': Kind('one class split in two?', ''),
-    'folders of splits as classes': Kind('learns to tell splits apart', ''),
+    'class not measured': IssueKind('its accuracy is unknown', ''),
+    'class names alike': IssueKind('one class split in two?', ''),
+    'folders of splits as classes': IssueKind('learns to tell splits apart', ''),
     # Images.
-    'unreadable image': Kind('left out', ''),
+    'unreadable image': IssueKind('left out', ''),
     'splits share images': _STOPS,
-    'image with two labels': Kind('teaches a contradiction', ''),
+    'image with two labels': IssueKind('teaches a contradiction', ''),
     # casvit_mm.datasets.image_scan; in the report only.
-    'image twice in a split': Kind('weighs double', ''),
-    'image in two splits': Kind('scores too good to be true', ''),
-    'near-duplicate across splits': Kind('scores too good to be true', ''),
+    'image twice in a split': IssueKind('weighs double', ''),
+    'image in two splits': IssueKind('scores too good to be true', ''),
+    'near-duplicate across splits': IssueKind('scores too good to be true', ''),
 }

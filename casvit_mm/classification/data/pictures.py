@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from casvit_mm.classification.data.checks import ClassInspection
+from casvit_mm.classification.data.checks import Inspection
 from casvit_mm.datasets.sheets import TILES, read_picture, shorten
 from casvit_mm.plotting.figures import save_figure
 
-__all__ = ['draw_class_samples']
+__all__ = ['draw_samples']
 
 
-def draw_class_samples(inspection: ClassInspection, split: str, out: Path) -> Path | None:
+def draw_samples(inspection: Inspection, split: str, out: Path) -> Path | None:
     """Draw up to twelve images that show as many classes as possible, drawn at random.
 
     Args:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from casvit_mm.classification.data.checks import inspect_classes
-from casvit_mm.classification.data.description import ClassData
-from casvit_mm.datasets.issues import refuse_fatal, remarks_of
+from casvit_mm.classification.data.checks import inspect_dataset
+from casvit_mm.classification.data.description import ClassificationDescription
+from casvit_mm.datasets.issues import notes_of, refuse_fatal
 from casvit_mm.io import write_json
 
-__all__ = ['PreparedClasses', 'prepare_class_data']
+__all__ = ['PreparedSplit', 'prepare_dataset']
 
 
 @dataclass(frozen=True)
-class PreparedClasses:
+class PreparedSplit:
     """A checked split.
 
     Attributes:
@@ -24,19 +24,19 @@ class PreparedClasses:
         images: Absolute paths and labels, which are positions in ``classes``.
         classes: Names; the same for all splits.
         counts: Images of each class, int64 ``(classes,)``.
-        remarks: What the user should know though it stops nothing.
+        notes: What the user should know though it stops nothing.
     """
 
     file: Path
     images: tuple[tuple[str, int], ...]
     classes: tuple[str, ...]
     counts: np.ndarray
-    remarks: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-def prepare_class_data(
-    data: ClassData, splits: tuple[str, ...], folder: str | Path
-) -> dict[str, PreparedClasses]:
+def prepare_dataset(
+    data: ClassificationDescription, splits: tuple[str, ...], folder: str | Path
+) -> dict[str, PreparedSplit]:
     """Check splits and write down for each which images it has, and their labels.
 
     Args:
@@ -51,18 +51,18 @@ def prepare_class_data(
         InputError: If a split fails its checks, or splits share images.
     """
     used = data.used_splits(splits)
-    inspection = inspect_classes(data, used)
-    refuse_fatal(inspection.defects)
+    inspection = inspect_dataset(data, used)
+    refuse_fatal(inspection.issues)
     prepared = {}
     for name in used:
         file = Path(folder, f'{name}.json').resolve()
         images = tuple(inspection.usable(name))
         write_json(file, dict(classes=inspection.classes, images=images))
-        prepared[name] = PreparedClasses(
+        prepared[name] = PreparedSplit(
             file,
             images,
             inspection.classes,
             inspection.counts(name),
-            remarks_of(inspection.defects[name]),
+            notes_of(inspection.issues[name]),
         )
     return {name: prepared[data.used_split(name)] for name in splits}

@@ -10,11 +10,11 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from casvit_mm.classification.data.checks import ClassInspection, inspect_classes
-from casvit_mm.classification.data.description import read_class_data
-from casvit_mm.classification.data.issues import CLASS_KINDS
-from casvit_mm.classification.data.pictures import draw_class_samples
-from casvit_mm.datasets.image_scan import duplicate_defects
+from casvit_mm.classification.data.checks import Inspection, inspect_dataset
+from casvit_mm.classification.data.description import read_dataset
+from casvit_mm.classification.data.issues import ISSUE_KINDS
+from casvit_mm.classification.data.pictures import draw_samples
+from casvit_mm.datasets.image_scan import duplicate_issues
 from casvit_mm.datasets.report import (
     describe_spread,
     print_verdict,
@@ -24,7 +24,7 @@ from casvit_mm.datasets.report import (
 )
 from casvit_mm.datasets.sheets import draw_counts
 
-__all__ = ['check_classes']
+__all__ = ['check_dataset']
 
 _CLASSES_SHOWN = 40
 _SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -35,7 +35,7 @@ _SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def check_classes(data: str | Path, out: str | Path, read_images: bool = True) -> bool:
+def check_dataset(data: str | Path, out: str | Path, read_images: bool = True) -> bool:
     """Check a classification set, print a report, and write pictures and ``report.json``.
 
     Args:
@@ -49,11 +49,11 @@ def check_classes(data: str | Path, out: str | Path, read_images: bool = True) -
     Raises:
         InputError: If the description cannot be read, or its set not be taken apart.
     """
-    described = read_class_data(data)
-    inspection = inspect_classes(described, tuple(described.splits), read_images)
+    described = read_dataset(data)
+    inspection = inspect_dataset(described, tuple(described.splits), read_images)
     _add_duplicates(inspection)
     figures = {name: _describe(inspection, name) for name in inspection.scans}
-    screen = print_verdict(inspection.defects, CLASS_KINDS)
+    screen = print_verdict(inspection.issues, ISSUE_KINDS)
     screen.print(split_table(figures, _SPLIT_ROWS))
     screen.print(_class_table(inspection, figures))
     out = Path(out)
@@ -64,14 +64,13 @@ def check_classes(data: str | Path, out: str | Path, read_images: bool = True) -
         pictures.append(draw_counts(counts, list(inspection.classes), 'images', path))
     if read_images:
         pictures += [
-            draw_class_samples(inspection, name, out / f'samples_{name}.png')
-            for name in inspection.scans
+            draw_samples(inspection, name, out / f'samples_{name}.png') for name in inspection.scans
         ]
-    write_report(out, data, read_images, figures, inspection.defects, pictures)
+    write_report(out, data, read_images, figures, inspection.issues, pictures)
     return inspection.trainable()
 
 
-def _add_duplicates(inspection: ClassInspection) -> None:
+def _add_duplicates(inspection: Inspection) -> None:
     """Add images that occur twice, in place."""
     contents = {
         split: dict(
@@ -83,11 +82,11 @@ def _add_duplicates(inspection: ClassInspection) -> None:
         for split in inspection.scans
     }
     scans = {split: dict(enumerate(found)) for split, found in inspection.scans.items()}
-    for split, found in duplicate_defects(contents, scans).items():
-        inspection.defects[split] += found
+    for split, found in duplicate_issues(contents, scans).items():
+        inspection.issues[split] += found
 
 
-def _describe(inspection: ClassInspection, split: str) -> dict[str, Any]:
+def _describe(inspection: Inspection, split: str) -> dict[str, Any]:
     """Return the figures of a split, as plain values."""
     sizes = np.array([s.upright for s in inspection.scans[split] if any(s.upright)]).reshape(-1, 2)
     counts = inspection.counts(split).tolist()
@@ -100,7 +99,7 @@ def _describe(inspection: ClassInspection, split: str) -> dict[str, Any]:
     )
 
 
-def _class_table(inspection: ClassInspection, figures: dict[str, dict[str, Any]]) -> Table:
+def _class_table(inspection: Inspection, figures: dict[str, dict[str, Any]]) -> Table:
     """Return one row per class, by label; of very many the most and the least frequent."""
     table = Table(
         title='Classes: images, and their share of the split',

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from casvit_mm.datasets.issues import Defect
+from casvit_mm.datasets.issues import Issue
 from casvit_mm.errors import InputError
 
 __all__ = [
     'CocoSummary',
     'check_coco',
     'check_content',
-    'find_defects',
+    'find_issues',
     'is_box',
     'is_id',
     'is_number',
@@ -84,9 +84,9 @@ def check_content(
         with_masks: Whether every object needs a segmentation.
 
     Raises:
-        InputError: For the first of :func:`find_defects`, saying how many there are.
+        InputError: For the first of :func:`find_issues`, saying how many there are.
     """
-    fatal = [defect for defect in find_defects(content, Path(images), with_masks) if defect.fatal]
+    fatal = [issue for issue in find_issues(content, Path(images), with_masks) if issue.fatal]
     if fatal:
         more = f'\n{len(fatal) - 1} more such faults; python tools/check_data.py lists them all.'
         raise InputError(f'{where}: {fatal[0].message}{more if len(fatal) > 1 else ""}')
@@ -117,7 +117,7 @@ def read_annotations(path: str | Path, where: str) -> dict[str, Any]:
     return content
 
 
-def find_defects(content: dict[str, Any], images: Path, with_masks: bool) -> list[Defect]:
+def find_issues(content: dict[str, Any], images: Path, with_masks: bool) -> list[Issue]:
     """Return everything that training refuses, in the order of the file; reads no image.
 
     Args:
@@ -128,31 +128,31 @@ def find_defects(content: dict[str, Any], images: Path, with_masks: bool) -> lis
     missing = [section for section in _NEEDED if not isinstance(content.get(section), list)]
     if missing:
         return [
-            Defect('missing list', repr(s), f'it lacks the list {s!r} of COCO format', True)
+            Issue('missing list', repr(s), f'it lacks the list {s!r} of COCO format', True)
             for s in missing
         ]
-    defects = [d for section in _NEEDED for d in _field_defects(content[section], section)]
-    broken = {defect.entry for defect in defects}
+    issues = [d for section in _NEEDED for d in _field_issues(content[section], section)]
+    broken = {issue.entry for issue in issues}
     images_left, annotations, categories = (
         [(i, e) for i, e in enumerate(content[s]) if (s, i) not in broken] for s in _NEEDED
     )
-    defects += _duplicates(categories, 'categories', 'id')
-    defects += _duplicates(categories, 'categories', 'name')
-    defects += _duplicates(images_left, 'images', 'id')
-    defects += _size_defects(images_left)
-    defects += _missing_images(images_left, images)
-    defects += _duplicates(annotations, 'annotations', 'id')
+    issues += _duplicates(categories, 'categories', 'id')
+    issues += _duplicates(categories, 'categories', 'name')
+    issues += _duplicates(images_left, 'images', 'id')
+    issues += _size_issues(images_left)
+    issues += _missing_images(images_left, images)
+    issues += _duplicates(annotations, 'annotations', 'id')
 
-    # An entry that lacks something else is known all the same: one fault, one defect.
+    # An entry that lacks something else is known all the same: one fault, one issue.
     names = {e['id']: e.get('name') for e in content['categories'] if _has_id(e)}
     known = {e['id'] for e in content['images'] if _has_id(e)}
     for index, annotation in annotations:
-        defects += _annotation_defects(index, annotation, names, known, with_masks)
+        issues += _annotation_issues(index, annotation, names, known, with_masks)
     sizes = _sizes(e for _, e in images_left)
     left = (e for e in content['annotations'] if isinstance(e, dict))
     if not any(_is_usable(annotation, sizes) for annotation in left):
-        defects.append(_no_usable_object(len(content['annotations'])))
-    return defects
+        issues.append(_no_usable_object(len(content['annotations'])))
+    return issues
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -204,7 +204,7 @@ def _has_size(entry: dict) -> bool:
     return is_size(entry.get('width'), entry.get('height'))
 
 
-def _field_defects(entries: list, section: str) -> Iterator[Defect]:
+def _field_issues(entries: list, section: str) -> Iterator[Issue]:
     """Find entries without a field, and fields that everything else relies on of a wrong type."""
     fields = _NEEDED[section]
     text = {'images': 'file_name', 'categories': 'name'}.get(section)
@@ -221,16 +221,16 @@ def _field_defects(entries: list, section: str) -> Iterator[Defect]:
                 f'{place} lacks {", ".join(map(repr, missing))}. COCO format needs '
                 f'{", ".join(fields)} for every entry of {section!r}.'
             )
-            yield Defect(lacking, place, message, True, at)
+            yield Issue(lacking, place, message, True, at)
         elif not is_id(entry['id']):
             message = f'{place} has id {entry["id"]!r}; ids are whole numbers, without quotes'
-            yield Defect(wrong, place, message, True, at)
+            yield Issue(wrong, place, message, True, at)
         elif text and not (isinstance(entry[text], str) and entry[text].strip()):
             message = f'{place} has {text} {entry[text]!r}; expected some text'
-            yield Defect(wrong, place, message, True, at)
+            yield Issue(wrong, place, message, True, at)
 
 
-def _duplicates(entries: list[tuple[int, dict]], section: str, key: str) -> Iterator[Defect]:
+def _duplicates(entries: list[tuple[int, dict]], section: str, key: str) -> Iterator[Issue]:
     """Find every entry whose value occurred before."""
     counts = Counter(entry[key] for _, entry in entries)
     total = sum(count > 1 for count in counts.values())
@@ -243,11 +243,11 @@ def _duplicates(entries: list[tuple[int, dict]], section: str, key: str) -> Iter
                 f'{total} values of {section}.{key} occur more than once, among them {value!r}. '
                 'Make them unique.'
             )
-            yield Defect(f'duplicate {kind}', f'{key} {value!r}', message, True, (section, i))
+            yield Issue(f'duplicate {kind}', f'{key} {value!r}', message, True, (section, i))
         seen.add(value)
 
 
-def _size_defects(images: list[tuple[int, dict]]) -> Iterator[Defect]:
+def _size_issues(images: list[tuple[int, dict]]) -> Iterator[Issue]:
     for i, entry in images:
         if not _has_size(entry):
             message = (
@@ -255,13 +255,13 @@ def _size_defects(images: list[tuple[int, dict]]) -> Iterator[Defect]:
                 f'height {entry["height"]!r}; both must be positive integers, in pixels'
             )
             at = ('images', i)
-            yield Defect('impossible image size', entry['file_name'], message, True, at)
+            yield Issue('impossible image size', entry['file_name'], message, True, at)
 
 
-def _missing_images(images: list[tuple[int, dict]], folder: Path) -> Iterator[Defect]:
+def _missing_images(images: list[tuple[int, dict]], folder: Path) -> Iterator[Issue]:
     if not folder.is_dir():
         message = f'its image folder {folder} does not exist'
-        yield Defect('no image folder', str(folder), message, True)
+        yield Issue('no image folder', str(folder), message, True)
         return
     # One listing per folder: asking for 118,000 files one by one is slow on network disks.
     listing: dict[Path, set[str]] = {}
@@ -278,12 +278,12 @@ def _missing_images(images: list[tuple[int, dict]], folder: Path) -> Iterator[De
             f'{len(missing)} of {len(images)} images are missing in {folder}, among them {name}. '
             'Correct the image folder, or file_name in the annotations.'
         )
-        yield Defect('missing image', name, message, True, ('images', i))
+        yield Issue('missing image', name, message, True, ('images', i))
 
 
-def _annotation_defects(
+def _annotation_issues(
     index: int, annotation: dict[str, Any], names: dict[int, Any], known: set[int], masks: bool
-) -> Iterator[Defect]:
+) -> Iterator[Issue]:
     """Find what is wrong with one annotation that has all fields."""
     which, at = name_annotation(annotation), ('annotations', index)
     category, image = annotation['category_id'], annotation['image_id']
@@ -293,27 +293,27 @@ def _annotation_defects(
             f'{which} has category_id {category!r}, which is not in categories {first}. '
             'Add the category or correct the id.'
         )
-        yield Defect('unknown category', which, message, True, at)
+        yield Issue('unknown category', which, message, True, at)
     if not is_id(image) or image not in known:
         message = (
             f'{which} has image_id {image!r}, which is not in images. '
             'Add the image or remove the annotation.'
         )
-        yield Defect('unknown image', which, message, True, at)
+        yield Issue('unknown image', which, message, True, at)
     if not is_box(annotation['bbox']):
         box = annotation['bbox']
         message = f'{which} has bbox {box!r}; expected [x, y, width, height] in pixels'
-        yield Defect('malformed box', which, message, True, at)
+        yield Issue('malformed box', which, message, True, at)
     if not is_number(annotation['area']):
         message = f'{which} has area {annotation["area"]!r}; expected a number of pixels'
-        yield Defect('malformed area', which, message, True, at)
+        yield Issue('malformed area', which, message, True, at)
     if masks and not _is_segmentation(annotation.get('segmentation')):
         message = (
             f'{which} has no polygon (3 points or more) or RLE under segmentation, which Mask '
             'R-CNN learns from. Add it, or train boxes alone with a retinanet config.'
         )
         kind = 'broken polygon' if annotation.get('segmentation') else 'object without mask'
-        yield Defect(kind, which, message, True, at)
+        yield Issue(kind, which, message, True, at)
 
 
 def _is_segmentation(value: Any) -> bool:
@@ -333,12 +333,12 @@ def _is_usable(annotation: dict[str, Any], sizes: dict[int, tuple[int, int]]) ->
     return inside and w >= 1 and h >= 1 and area > 0 and not annotation.get('iscrowd', 0)
 
 
-def _no_usable_object(listed: int) -> Defect:
+def _no_usable_object(listed: int) -> Issue:
     message = (
         f'no usable annotation: {listed} listed, none of them a non-crowd box of at least 1 px '
         'inside its image. Annotate some objects, or name another file.'
     )
-    return Defect('no usable object', f'{listed} annotations', message, True)
+    return Issue('no usable object', f'{listed} annotations', message, True)
 
 
 def name_annotation(annotation: dict[str, Any]) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from mmengine.config import Config
 
 from casvit_mm.config.editing import innermost_dataset, raise_max_dets, set_num_classes
-from casvit_mm.detection.data.description import OwnData
+from casvit_mm.detection.data.description import DetectionDescription
 from casvit_mm.detection.data.prepare import PreparedSplit
 from casvit_mm.errors import InputError
 
-__all__ = ['apply_own_data', 'check_reads_coco', 'needs_masks']
+__all__ = ['apply_splits', 'check_config', 'needs_masks']
 
 
-def apply_own_data(
+def apply_splits(
     cfg: Config,
-    data: OwnData,
+    data: DetectionDescription,
     prepared: dict[str, PreparedSplit],
     classes: tuple[str, ...] | None = None,
 ) -> None:
@@ -41,7 +41,7 @@ def apply_own_data(
     raise_max_dets(cfg, data.max_dets)
 
 
-def check_reads_coco(cfg: Config) -> None:
+def check_config(cfg: Config) -> None:
     """Refuse a config that own data in COCO form cannot be put into.
 
     Raises:

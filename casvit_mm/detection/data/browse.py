@@ -25,10 +25,10 @@ from mmengine.runner import set_random_seed
 from casvit_mm.config.checks import check_is_detector
 from casvit_mm.config.reading import read_config
 from casvit_mm.datasets.views import Colour, View, draw_overview, draw_row, undo_preprocessing
-from casvit_mm.detection.data.apply import apply_own_data, needs_masks
+from casvit_mm.detection.data.apply import apply_splits, needs_masks
 from casvit_mm.detection.data.config_datasets import check_datasets
-from casvit_mm.detection.data.description import read_own_data
-from casvit_mm.detection.data.prepare import prepare_own_data
+from casvit_mm.detection.data.description import read_dataset
+from casvit_mm.detection.data.prepare import prepare_dataset
 from casvit_mm.detection.data.trace import TINY, Trace, boxes_of, nested
 from casvit_mm.errors import InputError
 
@@ -201,9 +201,9 @@ def browse(
     if data is None:
         summaries = check_datasets(cfg, (split,))
     else:
-        described = read_own_data(data)
-        prepared = prepare_own_data(described, (split,), folder / 'annotations', needs_masks(cfg))
-        apply_own_data(cfg, described, prepared)
+        described = read_dataset(data)
+        prepared = prepare_dataset(described, (split,), folder / 'annotations', needs_masks(cfg))
+        apply_splits(cfg, described, prepared)
         summaries = {name: part.summary for name, part in prepared.items()}
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on stdout

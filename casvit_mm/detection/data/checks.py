@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from casvit_mm.datasets.formats.coco import find_defects, is_id, name_annotation
-from casvit_mm.datasets.image_scan import ImageScan, duplicate_defects, file_defects, scan_split
-from casvit_mm.datasets.issues import Defect
+from casvit_mm.datasets.formats.coco import find_issues, is_id, name_annotation
+from casvit_mm.datasets.image_scan import ImageScan, duplicate_issues, file_issues, scan_split
+from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.splitting import describe_shared
-from casvit_mm.detection.data.description import OwnData
-from casvit_mm.detection.data.mask_checks import has_masks, mask_defects, read_masks
+from casvit_mm.detection.data.description import DetectionDescription
+from casvit_mm.detection.data.mask_checks import has_masks, mask_issues, read_masks
 from casvit_mm.detection.data.objects import Objects, read_objects
 from casvit_mm.detection.data.prepare import (
     empty_class,
@@ -28,7 +28,7 @@ from casvit_mm.detection.data.prepare import (
 from casvit_mm.detection.data.sources import LoadedSplit, load_split
 from casvit_mm.errors import InputError
 
-__all__ = ['Inspection', 'content_defects', 'inspect_data']
+__all__ = ['Inspection', 'content_issues', 'inspect_dataset']
 
 _EDGE = 0.5  # px by which a box may leave its image; rounding does that
 _UNSURE = {'missing list', 'malformed category', 'duplicate category'}  # about the classes
@@ -50,31 +50,33 @@ class Inspection:
         loaded: Annotations of the splits that can be read.
         objects: Their well-formed objects.
         scans: What the image files hold, by position in the list of images; empty if not read.
-        defects: All defects; those between splits stand under the first of the two.
+        issues: All issues; those between splits stand under the first of the two.
     """
 
-    data: OwnData
+    data: DetectionDescription
     with_masks: bool | None
     loaded: dict[str, LoadedSplit]
     objects: dict[str, Objects]
     scans: dict[str, dict[int, ImageScan]]
-    defects: dict[str, list[Defect]]
+    issues: dict[str, list[Issue]]
 
     def trainable(self) -> bool:
         """Return whether training would start and read every image.
 
         A fault in the test split counts: training refuses it too, not to reveal it at the end.
         """
-        return not any(d.fatal for found in self.defects.values() for d in found)
+        return not any(d.fatal for found in self.issues.values() for d in found)
 
     def masks_complete(self) -> bool:
         """Return whether every object of every split has a sound mask."""
         return all(has_masks(split.content) for split in self.loaded.values()) and not any(
-            d.kind in _MASK_KINDS for defects in self.defects.values() for d in defects
+            d.kind in _MASK_KINDS for issues in self.issues.values() for d in issues
         )
 
 
-def inspect_data(data: OwnData, with_masks: bool | None, read_images: bool = True) -> Inspection:
+def inspect_dataset(
+    data: DetectionDescription, with_masks: bool | None, read_images: bool = True
+) -> Inspection:
     """Inspect every split of a data set.
 
     Args:
@@ -84,44 +86,42 @@ def inspect_data(data: OwnData, with_masks: bool | None, read_images: bool = Tru
         read_images: Whether image files are read, which takes milliseconds for each.
     """
     loaded: dict[str, LoadedSplit] = {}
-    defects: dict[str, list[Defect]] = {}
+    issues: dict[str, list[Issue]] = {}
     for name in data.splits:
         try:
             loaded[name] = load_split(data, name)
         except InputError as error:
-            defects[name] = [Defect('unreadable annotations', name, str(error), True)]
+            issues[name] = [Issue('unreadable annotations', name, str(error), True)]
     list_open_classes(loaded, _reference_names(loaded))
     objects = {name: read_objects(split.content) for name, split in loaded.items()}
     for name, split in loaded.items():
-        found = content_defects(split.content, split.images, with_masks)
-        defects[name] = [
-            *(Defect('unreadable source', place, p, True) for place, p in split.problems),
+        found = content_issues(split.content, split.images, with_masks)
+        issues[name] = [
+            *(Issue('unreadable source', place, p, True) for place, p in split.problems),
             *found,
         ]
         if not any(d.kind == 'missing list' for d in found):
-            defects[name] += _class_defects(objects[name], name)
-    sound = {n: o for n, o in objects.items() if not _UNSURE & {d.kind for d in defects[n]}}
+            issues[name] += _class_issues(objects[name], name)
+    sound = {n: o for n, o in objects.items() if not _UNSURE & {d.kind for d in issues[n]}}
     for name, disagreement in _disagreements(sound):
-        defects[name].append(disagreement)
+        issues[name].append(disagreement)
     if message := empty_class(data, loaded):
-        defects['train'].append(Defect('class not learnt', 'train', message, True))
-    readable = {
-        n: s for n, s in loaded.items() if all(d.kind != 'missing list' for d in defects[n])
-    }
+        issues['train'].append(Issue('class not learnt', 'train', message, True))
+    readable = {n: s for n, s in loaded.items() if all(d.kind != 'missing list' for d in issues[n])}
     for first, second, shared in shared_images(readable):
         kind = 'train shares images' if first == 'train' else 'val and test share images'
         message = describe_shared(first, second, shared)
-        defects[first].append(Defect(kind, f'{first} and {second}', message, True))
+        issues[first].append(Issue(kind, f'{first} and {second}', message, True))
 
     scans: dict[str, dict[int, ImageScan]] = {}
     if read_images:
         for name, split in readable.items():
             scans[name] = scan_split(split.content, split.images, name)
-            defects[name] += file_defects(split.content, scans[name], bool(with_masks))
+            issues[name] += file_issues(split.content, scans[name], bool(with_masks))
         contents = {name: loaded[name].content for name in scans}
-        for name, duplicates in duplicate_defects(contents, scans).items():
-            defects[name] += duplicates
-    return Inspection(data, with_masks, loaded, objects, scans, defects)
+        for name, duplicates in duplicate_issues(contents, scans).items():
+            issues[name] += duplicates
+    return Inspection(data, with_masks, loaded, objects, scans, issues)
 
 
 def _reference_names(loaded: dict[str, LoadedSplit]) -> tuple[str, ...]:
@@ -135,46 +135,46 @@ def _reference_names(loaded: dict[str, LoadedSplit]) -> tuple[str, ...]:
     return open_names(loaded)
 
 
-def content_defects(content: dict[str, Any], images: Path, with_masks: bool | None) -> list[Defect]:
-    """Find the defects of one split that its annotations show without reading an image.
+def content_issues(content: dict[str, Any], images: Path, with_masks: bool | None) -> list[Issue]:
+    """Find the issues of one split that its annotations show without reading an image.
 
     Args:
         content: Lists of images, annotations and categories.
         images: The folder that ``file_name`` counts from.
-        with_masks: As in :func:`inspect_data`.
+        with_masks: As in :func:`inspect_dataset`.
     """
     look = has_masks(content) if with_masks is None else with_masks
-    defects = find_defects(content, images, look)
-    if any(d.kind == 'missing list' for d in defects):
-        return defects
+    issues = find_issues(content, images, look)
+    if any(d.kind == 'missing list' for d in issues):
+        return issues
     objects = read_objects(content)
     masks = read_masks(content, objects)
     if look:
-        defects += masks.defects
-        defects += mask_defects(content, objects, masks)
-    defects += _box_defects(content, objects)
-    defects += _area_defects(content, objects, masks.area, masks.doubtful)
-    defects += _empty_images(content)
+        issues += masks.issues
+        issues += mask_issues(content, objects, masks)
+    issues += _box_issues(content, objects)
+    issues += _area_issues(content, objects, masks.area, masks.doubtful)
+    issues += _empty_images(content)
     if with_masks:
-        return defects
+        return issues
     # A detector of boxes reads no mask.
-    return [dataclasses.replace(d, fatal=False) if d.kind in _MASK_KINDS else d for d in defects]
+    return [dataclasses.replace(d, fatal=False) if d.kind in _MASK_KINDS else d for d in issues]
 
 
 def _at(
     kind: str, content: dict[str, Any], objects: Objects, rows: Iterable[int], text: str
-) -> Iterator[Defect]:
-    """Yield a defect per row of ``objects``; ``text`` may name the box and the image's size."""
+) -> Iterator[Issue]:
+    """Yield an issue per row of ``objects``; ``text`` may name the box and the image's size."""
     for row in rows:
         index = int(objects.index[row])
         which = name_annotation(content['annotations'][index])
         box = '[' + ', '.join(f'{v:g}' for v in objects.box[row]) + ']'
         width, height = objects.size[row].astype(int)
         message = f'{which} ' + text.format(box=box, width=width, height=height)
-        yield Defect(kind, which, message, False, ('annotations', index))
+        yield Issue(kind, which, message, False, ('annotations', index))
 
 
-def _box_defects(content: dict[str, Any], objects: Objects) -> Iterator[Defect]:
+def _box_issues(content: dict[str, Any], objects: Objects) -> Iterator[Issue]:
     x, y, w, h = objects.box.T
     width, height = objects.size.T
     empty = (w <= 0) | (h <= 0)
@@ -207,9 +207,9 @@ def _repeated(objects: Objects) -> np.ndarray:
     return repeated
 
 
-def _area_defects(
+def _area_issues(
     content: dict[str, Any], objects: Objects, mask_area: np.ndarray, doubtful: np.ndarray
-) -> Iterator[Defect]:
+) -> Iterator[Issue]:
     w, h = objects.box[:, 2:].T
     sound = ~objects.crowd & (w > 0) & (h > 0)
     text = 'has an area that is zero or negative'
@@ -224,7 +224,7 @@ def _area_defects(
     yield from _at('area differs from object', content, objects, rows, text)
 
 
-def _empty_images(content: dict[str, Any]) -> Iterator[Defect]:
+def _empty_images(content: dict[str, Any]) -> Iterator[Issue]:
     used = {
         a['image_id']
         for a in content['annotations']
@@ -234,19 +234,19 @@ def _empty_images(content: dict[str, Any]) -> Iterator[Defect]:
         if isinstance(entry, dict) and is_id(entry.get('id')) and entry['id'] not in used:
             name = str(entry.get('file_name'))
             message = f'{name} has no annotation'
-            yield Defect('image without objects', name, message, False, ('images', i))
+            yield Issue('image without objects', name, message, False, ('images', i))
 
 
-def _class_defects(objects: Objects, split: str) -> Iterator[Defect]:
+def _class_issues(objects: Objects, split: str) -> Iterator[Issue]:
     counts = np.bincount(objects.label[~objects.crowd], minlength=len(objects.classes))
     most = counts.max(initial=0)
     for name, count in zip(objects.classes, counts, strict=True):
         if count == 0:
             message = f'class {name!r} has no object in {split}'
-            yield Defect('class without objects', name, message, False)
+            yield Issue('class without objects', name, message, False)
         elif split == 'train' and (count < 10 or count < most / 100):
             message = f'class {name!r} has {count} objects in train; the most frequent has {most}'
-            yield Defect('rare class', name, message, False)
+            yield Issue('rare class', name, message, False)
     if split != 'train':
         return
     plain = [re.sub(r'[\s_-]+', ' ', name).strip().casefold() for name in objects.classes]
@@ -257,10 +257,10 @@ def _class_defects(objects: Objects, split: str) -> Iterator[Defect]:
             if first == second:  # refused already
                 continue
             message = f'categories {first!r} and {second!r} differ in case or blanks only'
-            yield Defect('category names alike', f'{first!r}, {second!r}', message, False)
+            yield Issue('category names alike', f'{first!r}, {second!r}', message, False)
 
 
-def _disagreements(objects: dict[str, Objects]) -> Iterator[tuple[str, Defect]]:
+def _disagreements(objects: dict[str, Objects]) -> Iterator[tuple[str, Issue]]:
     if not objects:
         return
     reference, *others = objects
@@ -271,4 +271,4 @@ def _disagreements(objects: dict[str, Objects]) -> Iterator[tuple[str, Defect]]:
                 f'{reference} and {name} disagree on the categories {differing}. Both must list '
                 'the same categories, also those without objects.'
             )
-            yield name, Defect('splits disagree on categories', ', '.join(differing), message, True)
+            yield name, Issue('splits disagree on categories', ', '.join(differing), message, True)

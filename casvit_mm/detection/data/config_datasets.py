@@ -36,14 +36,14 @@ def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, CocoSummar
         if not annotations.is_file():
             raise InputError(
                 f'annotation file {annotations} ({where}) does not exist.\n'
-                f'{_official_cure(dataset.ann_file, root)}'
+                f'{_describe_official(dataset.ann_file, root)}'
                 'To use your own data: --data dataset.yaml (docs/own_data.md)'
             )
         summaries[split] = check_coco(annotations, images, where, with_masks=needs_masks(cfg))
     return summaries
 
 
-def _official_cure(ann_file: str, root: Path) -> str:
+def _describe_official(ann_file: str, root: Path) -> str:
     """Return what COCO lacks under ``root``, where ``ann_file`` is one of COCO's own."""
     if ann_file not in (part.path for part in LAYOUTS['coco'].parts):
         return ''

@@ -8,7 +8,7 @@ from typing import Any
 
 from casvit_mm.datasets.description import (
     SPLITS,
-    DataDescription,
+    DatasetDescription,
     FoldSplit,
     RandomSplit,
     read_description,
@@ -19,7 +19,7 @@ from casvit_mm.datasets.description import (
 )
 from casvit_mm.errors import InputError
 
-__all__ = ['OwnData', 'Source', 'read_own_data']
+__all__ = ['DetectionDescription', 'Source', 'read_dataset']
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class OwnData(DataDescription[Source]):
+class DetectionDescription(DatasetDescription[Source]):
     """A detection set as its YAML file describes it.
 
     Attributes:
@@ -53,7 +53,7 @@ class OwnData(DataDescription[Source]):
     max_dets: int = 100
 
 
-def read_own_data(path: str | Path) -> OwnData:
+def read_dataset(path: str | Path) -> DetectionDescription:
     """Read a ``dataset.yaml``.
 
     Raises:
@@ -75,7 +75,7 @@ def read_own_data(path: str | Path) -> OwnData:
     max_dets = content.get('max_dets', 100)
     if not isinstance(max_dets, int) or isinstance(max_dets, bool) or max_dets < 1:
         raise InputError(f'{path}: max_dets must be a positive integer, got {max_dets!r}')
-    return OwnData(path, root, splits, split, _read_classes(content, path), max_dets)
+    return DetectionDescription(path, root, splits, split, _read_classes(content, path), max_dets)
 
 
 def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[Source, ...]:

@@ -1,4 +1,4 @@
-"""Writes a clean copy of a data set's annotations: what can be mended is, and nothing else."""
+"""Writes a clean copy of a data set's annotations: what can be fixed is, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import yaml
 
 from casvit_mm.datasets.formats.coco import is_box, is_id, is_number, is_polygon, is_size
 from casvit_mm.datasets.image_scan import ImageScan
-from casvit_mm.datasets.issues import Defect
-from casvit_mm.detection.data.checks import Inspection, content_defects
-from casvit_mm.detection.data.issues import KINDS
+from casvit_mm.datasets.issues import Issue
+from casvit_mm.detection.data.checks import Inspection, content_issues
+from casvit_mm.detection.data.issues import ISSUE_KINDS
 from casvit_mm.detection.data.mask_checks import Masks, read_masks
 from casvit_mm.detection.data.objects import Objects, read_objects
 from casvit_mm.errors import InputError
 from casvit_mm.io import replacing
 
-__all__ = ['fix_data', 'mend']
+__all__ = ['fix_dataset', 'fix_split']
 
-_ROUNDS = 8  # mending one defect can show another, as clipping a polygon shows a wrong area
+_ROUNDS = 8  # mending one issue can show another, as clipping a polygon shows a wrong area
 _DROPPED = (
     'malformed entry',
     'unknown category',
@@ -43,8 +43,8 @@ _DROPPED = (
 
 
 @dataclass
-class _Mending:
-    """The annotations of one split while they are mended.
+class _Fixing:
+    """The annotations of one split while they are fixed.
 
     Attributes:
         content: Lists of images, annotations and categories, changed in place.
@@ -65,7 +65,7 @@ class _Mending:
     )
 
 
-def fix_data(inspection: Inspection, folder: str | Path) -> tuple[Path, list[tuple[str, Defect]]]:
+def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[tuple[str, Issue]]]:
     """Write a clean copy of the annotations and a ``dataset.yaml`` that points to it.
 
     Images stay where they are.
@@ -75,7 +75,7 @@ def fix_data(inspection: Inspection, folder: str | Path) -> tuple[Path, list[tup
         folder: Where to write ``{train,val,test}.json``, ``changes.json`` and ``dataset.yaml``.
 
     Returns:
-        The ``dataset.yaml``, and what was mended as (split, defect).
+        The ``dataset.yaml``, and what was fixed as (split, issue).
 
     Raises:
         InputError: If such a file is there already, or something is wrong that only a person can
@@ -88,23 +88,25 @@ def fix_data(inspection: Inspection, folder: str | Path) -> tuple[Path, list[tup
         raise InputError(f'--fix {folder}: {", ".join(present)} exist there; name another folder')
     by_hand = [
         f'{split}: {d.kind}: {d.message}'
-        for split, defects in inspection.defects.items()
-        for d in defects
-        if d.fatal and not KINDS[d.kind].mend and d.kind != 'no usable object'
+        for split, issues in inspection.issues.items()
+        for d in issues
+        if d.fatal and not ISSUE_KINDS[d.kind].fix and d.kind != 'no usable object'
     ]
     if by_hand:
         raise InputError(
-            'these must be mended by hand before --fix can do the rest:\n' + '\n'.join(by_hand)
+            'these must be fixed by hand before --fix can do the rest:\n' + '\n'.join(by_hand)
         )
     contents, changes = {}, []
     for split in inspection.loaded:
-        contents[split], mended = mend(inspection, split)
-        changes += [(split, defect) for defect in mended]
+        contents[split], fixed = fix_split(inspection, split)
+        changes += [(split, issue) for issue in fixed]
     for split, content in contents.items():
         with replacing(folder / f'{split}.json') as file:
             file.write(json.dumps(content))
     plain = [
-        dict(split=split, kind=d.kind, where=d.where, message=d.message, done=KINDS[d.kind].mend)
+        dict(
+            split=split, kind=d.kind, where=d.where, message=d.message, done=ISSUE_KINDS[d.kind].fix
+        )
         for split, d in changes
     ]
     with replacing(folder / 'changes.json') as file:
@@ -119,8 +121,8 @@ def fix_data(inspection: Inspection, folder: str | Path) -> tuple[Path, list[tup
     return folder / 'dataset.yaml', changes
 
 
-def mend(inspection: Inspection, split: str) -> tuple[dict[str, Any], list[Defect]]:
-    """Return a mended copy of the annotations of a split, and what was mended.
+def fix_split(inspection: Inspection, split: str) -> tuple[dict[str, Any], list[Issue]]:
+    """Return a fixed copy of the annotations of a split, and what was fixed.
 
     Raises:
         InputError: If no usable object would be left.
@@ -128,31 +130,31 @@ def mend(inspection: Inspection, split: str) -> tuple[dict[str, Any], list[Defec
     loaded = inspection.loaded[split]
     content = copy.deepcopy(loaded.content)
     mask_set = _is_mask_set(content, inspection.with_masks)
-    defects = inspection.defects[split]
+    issues = inspection.issues[split]
     scans = inspection.scans[split]
-    # What is about no single entry is mended with the entries, or was left out when reading.
-    mended = [d for d in defects if d.entry is None and KINDS[d.kind].mend]
+    # What is about no single entry is fixed with the entries, or was left out when reading.
+    fixed = [d for d in issues if d.entry is None and ISSUE_KINDS[d.kind].fix]
     for _ in range(_ROUNDS):
-        todo = [d for d in defects if _is_mended(d, split, mask_set)]
+        todo = [d for d in issues if _is_fixed(d, split, mask_set)]
         if not todo:
             break
         # Images first: a box is not to be clipped at an edge that is wrong itself.
         todo = [d for d in todo if d.entry and d.entry[0] == 'images'] or todo
         objects = read_objects(content)
-        state = _Mending(content, scans, objects, read_masks(content, objects), mask_set)
-        for defect in todo:
-            _mend_one(state, defect)
+        state = _Fixing(content, scans, objects, read_masks(content, objects), mask_set)
+        for issue in todo:
+            _fix_one(state, issue)
         _drop(content, state.dropped)
-        mended += todo
+        fixed += todo
         scans = {}  # positions have changed; nothing in the files is wrong any more
-        defects = content_defects(content, loaded.images, inspection.with_masks)
-    fatal = [d for d in defects if d.fatal and d not in mended]
+        issues = content_issues(content, loaded.images, inspection.with_masks)
+    fatal = [d for d in issues if d.fatal and d not in fixed]
     if fatal:
         raise InputError(
             f'--fix would leave {split} with {len(content["images"])} images and '
             f'{len(content["annotations"])} annotations, and still {fatal[0].message}'
         )
-    return content, mended
+    return content, fixed
 
 
 def _is_mask_set(content: dict[str, Any], with_masks: bool | None) -> bool:
@@ -163,24 +165,24 @@ def _is_mask_set(content: dict[str, Any], with_masks: bool | None) -> bool:
     return sum(bool(a.get('segmentation')) for a in annotations) > len(annotations) / 2
 
 
-def _is_mended(defect: Defect, split: str, mask_set: bool) -> bool:
-    if defect.kind == 'image in two splits':
+def _is_fixed(issue: Issue, split: str, mask_set: bool) -> bool:
+    if issue.kind == 'image in two splits':
         return split == 'train'
-    if defect.kind == 'object without mask':
+    if issue.kind == 'object without mask':
         return mask_set
-    return defect.entry is not None and bool(KINDS[defect.kind].mend)
+    return issue.entry is not None and bool(ISSUE_KINDS[issue.kind].fix)
 
 
-def _mend_one(state: _Mending, defect: Defect) -> None:
-    assert defect.entry is not None
-    section, index = defect.entry
-    if defect.kind in (*_DROPPED, 'image in two splits', 'object without mask'):
+def _fix_one(state: _Fixing, issue: Issue) -> None:
+    assert issue.entry is not None
+    section, index = issue.entry
+    if issue.kind in (*_DROPPED, 'image in two splits', 'object without mask'):
         state.dropped[section].add(index)
     else:
-        _MENDERS[defect.kind](state, section, index)
+        _FIXES[issue.kind](state, section, index)
 
 
-def _fill_fields(state: _Mending, section: str, index: int) -> None:
+def _fill_fields(state: _Fixing, section: str, index: int) -> None:
     entry = state.content[section][index]
     known = isinstance(entry, dict) and {'image_id', 'category_id', 'bbox'} <= set(entry)
     if section != 'annotations' or not known:
@@ -192,13 +194,13 @@ def _fill_fields(state: _Mending, section: str, index: int) -> None:
         _set_area(state, section, index)
 
 
-def _number_anew(state: _Mending, section: str, index: int) -> None:
+def _number_anew(state: _Fixing, section: str, index: int) -> None:
     entries = state.content[section]
     ids = [e['id'] for e in entries if isinstance(e, dict) and is_id(e.get('id'))]
     entries[index]['id'] = max(ids, default=0) + 1
 
 
-def _set_area(state: _Mending, section: str, index: int) -> None:
+def _set_area(state: _Fixing, section: str, index: int) -> None:
     entry, row = state.content[section][index], state.objects.row_of.get(index)
     area = float('nan') if row is None else float(state.masks.area[row])
     if np.isnan(area) and is_box(entry['bbox']):
@@ -206,7 +208,7 @@ def _set_area(state: _Mending, section: str, index: int) -> None:
     entry['area'] = 0.0 if np.isnan(area) else round(area, 2)
 
 
-def _drop_same_id(state: _Mending, section: str, index: int) -> None:
+def _drop_same_id(state: _Fixing, section: str, index: int) -> None:
     entries = state.content[section]
     repeated = entries[index]
     same = [
@@ -218,7 +220,7 @@ def _drop_same_id(state: _Mending, section: str, index: int) -> None:
     state.dropped[section].update([index] if one_file else same)
 
 
-def _correct_size(state: _Mending, section: str, index: int) -> None:
+def _correct_size(state: _Fixing, section: str, index: int) -> None:
     if index not in state.scans or state.scans[index].error:
         return  # missing or unreadable, and therefore dropped
     entry = state.content[section][index]
@@ -248,7 +250,7 @@ def _scale(annotation: dict[str, Any], x: float, y: float) -> None:
         ]
 
 
-def _clip_box(state: _Mending, section: str, index: int) -> None:
+def _clip_box(state: _Fixing, section: str, index: int) -> None:
     row = state.objects.row_of[index]
     x, y, w, h = state.content[section][index]['bbox']
     width, height = state.objects.size[row].tolist()
@@ -257,13 +259,13 @@ def _clip_box(state: _Mending, section: str, index: int) -> None:
     state.content[section][index]['bbox'] = [round(float(v), 4) for v in box]
 
 
-def _box_of_mask(state: _Mending, section: str, index: int) -> None:
+def _box_of_mask(state: _Fixing, section: str, index: int) -> None:
     row = state.objects.row_of[index]
     box = state.masks.box[row].round(2).tolist()
     state.content[section][index]['bbox'] = box
 
 
-def _keep_polygons(state: _Mending, index: int, polygons: list[list[float]]) -> None:
+def _keep_polygons(state: _Fixing, index: int, polygons: list[list[float]]) -> None:
     annotation = state.content['annotations'][index]
     if polygons:
         annotation['segmentation'] = polygons
@@ -273,7 +275,7 @@ def _keep_polygons(state: _Mending, index: int, polygons: list[list[float]]) -> 
         annotation.pop('segmentation')
 
 
-def _drop_polygons(state: _Mending, section: str, index: int) -> None:
+def _drop_polygons(state: _Fixing, section: str, index: int) -> None:
     import shapely
 
     segmentation = state.content[section][index].get('segmentation')
@@ -283,7 +285,7 @@ def _drop_polygons(state: _Mending, section: str, index: int) -> None:
     _keep_polygons(state, index, kept)
 
 
-def _clip_polygons(state: _Mending, section: str, index: int) -> None:
+def _clip_polygons(state: _Fixing, section: str, index: int) -> None:
     import shapely
 
     row = state.objects.row_of[index]
@@ -316,7 +318,7 @@ def _drop(content: dict[str, Any], dropped: dict[str, set[int]]) -> None:
     ]
 
 
-_MENDERS: dict[str, Callable[[_Mending, str, int], None]] = {
+_FIXES: dict[str, Callable[[_Fixing, str, int], None]] = {
     'missing field': _fill_fields,
     'duplicate image id': _drop_same_id,
     'duplicate annotation id': _number_anew,

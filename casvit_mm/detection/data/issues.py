@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from casvit_mm.datasets.issues import Kind
+from casvit_mm.datasets.issues import IssueKind
 
-__all__ = ['KINDS']
+__all__ = ['ISSUE_KINDS']
 
 
 _STOPS = 'stops training'
@@ -13,60 +13,62 @@ _STOPS = 'stops training'
 _SKIPPED = 'object ignored in training'
 
 
-KINDS = {
+ISSUE_KINDS = {
     # What a file must have; casvit_mm.datasets.formats.coco finds them.
-    'unreadable annotations': Kind(_STOPS, ''),
-    'unreadable source': Kind(_STOPS, 'leaves the file, image or object out'),
-    'missing list': Kind(_STOPS, ''),
-    'missing field': Kind(_STOPS, 'fills in id and area of an object, drops other entries'),
-    'malformed entry': Kind(_STOPS, 'drops the entry'),
-    'malformed category': Kind(_STOPS, ''),
-    'duplicate category': Kind(_STOPS, ''),
-    'duplicate image id': Kind(
+    'unreadable annotations': IssueKind(_STOPS, ''),
+    'unreadable source': IssueKind(_STOPS, 'leaves the file, image or object out'),
+    'missing list': IssueKind(_STOPS, ''),
+    'missing field': IssueKind(_STOPS, 'fills in id and area of an object, drops other entries'),
+    'malformed entry': IssueKind(_STOPS, 'drops the entry'),
+    'malformed category': IssueKind(_STOPS, ''),
+    'duplicate category': IssueKind(_STOPS, ''),
+    'duplicate image id': IssueKind(
         _STOPS, 'drops repeated entries; all with their objects if they name different files'
     ),
-    'duplicate annotation id': Kind(_STOPS, 'numbers anew'),
-    'no image folder': Kind(_STOPS, ''),
-    'impossible image size': Kind(_STOPS, 'takes the size from the image'),
-    'missing image': Kind(_STOPS, 'drops the image and its objects'),
-    'unknown category': Kind(_STOPS, 'drops the object'),
-    'unknown image': Kind(_STOPS, 'drops the object'),
-    'malformed box': Kind(_STOPS, 'drops the object'),
-    'malformed area': Kind(_STOPS, 'computes the area'),
-    'object without mask': Kind(_STOPS, 'drops the object'),
-    'broken polygon': Kind(_STOPS, 'drops the polygon; the object if none is left'),
-    'no usable object': Kind(_STOPS, ''),
-    'splits disagree on categories': Kind(_STOPS, ''),
-    'class not learnt': Kind(_STOPS, ''),
-    'train shares images': Kind(_STOPS, 'drops them from train'),
-    'val and test share images': Kind(_STOPS, ''),
+    'duplicate annotation id': IssueKind(_STOPS, 'numbers anew'),
+    'no image folder': IssueKind(_STOPS, ''),
+    'impossible image size': IssueKind(_STOPS, 'takes the size from the image'),
+    'missing image': IssueKind(_STOPS, 'drops the image and its objects'),
+    'unknown category': IssueKind(_STOPS, 'drops the object'),
+    'unknown image': IssueKind(_STOPS, 'drops the object'),
+    'malformed box': IssueKind(_STOPS, 'drops the object'),
+    'malformed area': IssueKind(_STOPS, 'computes the area'),
+    'object without mask': IssueKind(_STOPS, 'drops the object'),
+    'broken polygon': IssueKind(_STOPS, 'drops the polygon; the object if none is left'),
+    'no usable object': IssueKind(_STOPS, ''),
+    'splits disagree on categories': IssueKind(_STOPS, ''),
+    'class not learnt': IssueKind(_STOPS, ''),
+    'train shares images': IssueKind(_STOPS, 'drops them from train'),
+    'val and test share images': IssueKind(_STOPS, ''),
     # Boxes and classes; casvit_mm.detection.data.checks.
-    'box without area': Kind(_SKIPPED, 'drops the object'),
-    'box outside its image': Kind(_SKIPPED, 'drops the object'),
-    'box beyond the edge': Kind('taught beyond the image', 'clips the box'),
-    'duplicate box': Kind('object counted twice', 'keeps one'),
-    'tiny box (< 2 px)': Kind('ignored below 1 px, hardly learnt above', ''),
-    'area not positive': Kind(_SKIPPED, 'computes the area'),
-    'area differs from object': Kind('AP of small/medium/large wrong', 'computes the area'),
-    'image without objects': Kind('image skipped in training', ''),
-    'class without objects': Kind('never learnt, or not measured', ''),
-    'rare class': Kind('hardly learnt', ''),
-    'category names alike': Kind('one class split in two?', ''),
+    'box without area': IssueKind(_SKIPPED, 'drops the object'),
+    'box outside its image': IssueKind(_SKIPPED, 'drops the object'),
+    'box beyond the edge': IssueKind('taught beyond the image', 'clips the box'),
+    'duplicate box': IssueKind('object counted twice', 'keeps one'),
+    'tiny box (< 2 px)': IssueKind('ignored below 1 px, hardly learnt above', ''),
+    'area not positive': IssueKind(_SKIPPED, 'computes the area'),
+    'area differs from object': IssueKind('AP of small/medium/large wrong', 'computes the area'),
+    'image without objects': IssueKind('image skipped in training', ''),
+    'class without objects': IssueKind('never learnt, or not measured', ''),
+    'rare class': IssueKind('hardly learnt', ''),
+    'category names alike': IssueKind('one class split in two?', ''),
     # Masks; casvit_mm.detection.data.mask_checks.
-    'flat polygon': Kind('teaches an empty mask', 'drops the polygon; the object if none is left'),
-    'self-crossing polygon': Kind('its area is doubtful', ''),
-    'polygon beyond the image': Kind('cut at the edge', 'clips the polygon'),
-    'RLE that does not decode': Kind(_STOPS, 'drops the object'),
-    'RLE of another size': Kind(_STOPS, 'drops the object'),
-    'empty RLE': Kind('teaches an empty mask', 'drops the object'),
-    'box differs from mask': Kind('box and mask disagree', 'takes the box from the mask'),
+    'flat polygon': IssueKind(
+        'teaches an empty mask', 'drops the polygon; the object if none is left'
+    ),
+    'self-crossing polygon': IssueKind('its area is doubtful', ''),
+    'polygon beyond the image': IssueKind('cut at the edge', 'clips the polygon'),
+    'RLE that does not decode': IssueKind(_STOPS, 'drops the object'),
+    'RLE of another size': IssueKind(_STOPS, 'drops the object'),
+    'empty RLE': IssueKind('teaches an empty mask', 'drops the object'),
+    'box differs from mask': IssueKind('box and mask disagree', 'takes the box from the mask'),
     # Image files; casvit_mm.datasets.image_scan.
-    'unreadable image': Kind(_STOPS, 'drops the image and its objects'),
-    'image of another size': Kind(
+    'unreadable image': IssueKind(_STOPS, 'drops the image and its objects'),
+    'image of another size': IssueKind(
         'boxes may sit elsewhere', 'corrects the size; scales objects if the proportions agree'
     ),
-    'image turned by EXIF': Kind('boxes may sit elsewhere', 'drops the image and its objects'),
-    'image twice in a split': Kind('weighs double', ''),
-    'image in two splits': Kind('scores too good to be true', 'drops it from train'),
-    'near-duplicate across splits': Kind('scores too good to be true', ''),
+    'image turned by EXIF': IssueKind('boxes may sit elsewhere', 'drops the image and its objects'),
+    'image twice in a split': IssueKind('weighs double', ''),
+    'image in two splits': IssueKind('scores too good to be true', 'drops it from train'),
+    'near-duplicate across splits': IssueKind('scores too good to be true', ''),
 }

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from casvit_mm.datasets.formats.coco import is_id, is_polygon, is_size, name_annotation
-from casvit_mm.datasets.issues import Defect
+from casvit_mm.datasets.issues import Issue
 from casvit_mm.detection.data.objects import Objects
 
-__all__ = ['Masks', 'has_masks', 'mask_defects', 'read_masks', 'rle_counts']
+__all__ = ['Masks', 'has_masks', 'mask_issues', 'read_masks', 'rle_counts']
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Masks:
         area: Pixels, NaN likewise, ``(N,)``.
         doubtful: Whether the area is uncertain, since a polygon crosses itself or there are
             several polygons, which may overlap, ``(N,)``.
-        defects: What is wrong with them.
+        issues: What is wrong with them.
     """
 
     box: np.ndarray
     area: np.ndarray
     doubtful: np.ndarray
-    defects: list[Defect]
+    issues: list[Issue]
 
 
 def has_masks(content: dict[str, Any]) -> bool:
@@ -41,11 +41,11 @@ def has_masks(content: dict[str, Any]) -> bool:
     )
 
 
-def mask_defects(content: dict[str, Any], objects: Objects, masks: Masks) -> Iterator[Defect]:
+def mask_issues(content: dict[str, Any], objects: Objects, masks: Masks) -> Iterator[Issue]:
     """Find boxes that differ from their mask by more than 2 px and a tenth of their side."""
     corners = _corners(objects.box)
     others = _corners(masks.box)
-    # A mask beyond the edge is a defect of its own; the box may well be clipped already.
+    # A mask beyond the edge is an issue of its own; the box may well be clipped already.
     limit = np.tile(objects.size, 2)
     apart = np.abs(np.clip(corners, 0, limit) - np.clip(others, 0, limit)).max(axis=1)
     allowed = np.maximum(2, 0.1 * objects.box[:, 2:].max(axis=1))
@@ -56,7 +56,7 @@ def mask_defects(content: dict[str, Any], objects: Objects, masks: Masks) -> Ite
             f'{which} has bbox {_numbers(objects.box[row])}, but its mask spans '
             f'{_numbers(masks.box[row])}'
         )
-        yield Defect('box differs from mask', which, message, False, ('annotations', index))
+        yield Issue('box differs from mask', which, message, False, ('annotations', index))
 
 
 def _corners(box: np.ndarray) -> np.ndarray:
@@ -97,19 +97,19 @@ def _read_rle(
     size = rle.get('size')
     if not (isinstance(size, list) and len(size) == 2 and is_size(*size)):
         message = f'{which} has RLE size {size!r}; expected [height, width]'
-        masks.defects.append(Defect('RLE that does not decode', which, message, True, at))
+        masks.issues.append(Issue('RLE that does not decode', which, message, True, at))
         return
     counts = rle_counts(rle.get('counts'))
     if counts is None or counts.sum() != size[0] * size[1]:
         found = 'no run lengths' if counts is None else f'{counts.sum()} pixels'
         message = f'{which} has an RLE of {found}; {size[0]} x {size[1]} are expected'
-        masks.defects.append(Defect('RLE that does not decode', which, message, True, at))
+        masks.issues.append(Issue('RLE that does not decode', which, message, True, at))
     elif size != [height, width]:
         message = f'{which} has RLE size {size}, but its image is {height} high and {width} wide'
-        masks.defects.append(Defect('RLE of another size', which, message, True, at))
+        masks.issues.append(Issue('RLE of another size', which, message, True, at))
     elif counts[1::2].sum() == 0:
         message = f'{which} has an RLE without a pixel'
-        masks.defects.append(Defect('empty RLE', which, message, False, at))
+        masks.issues.append(Issue('empty RLE', which, message, False, at))
     else:
         encoded = coco_mask.frPyObjects(rle, *size) if isinstance(rle['counts'], list) else rle
         masks.box[row] = coco_mask.toBbox(encoded)
@@ -178,7 +178,7 @@ def _read_polygons(
             index = int(objects.index[row])
             which = name_annotation(content['annotations'][index])
             at = ('annotations', index)
-            masks.defects.append(Defect(kind, which, f'{which} has {what}', False, at))
+            masks.issues.append(Issue(kind, which, f'{which} has {what}', False, at))
 
     sound = ~flat
     owner, low, high = owners[sound], low[sound], high[sound]

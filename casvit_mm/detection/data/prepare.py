@@ -10,7 +10,7 @@ from pathlib import Path
 from casvit_mm.datasets.formats.coco import CocoSummary, check_content
 from casvit_mm.datasets.issues import first_of
 from casvit_mm.datasets.splitting import describe_shared
-from casvit_mm.detection.data.description import OwnData
+from casvit_mm.detection.data.description import DetectionDescription
 from casvit_mm.detection.data.sources import LoadedSplit, load_split
 from casvit_mm.errors import InputError
 from casvit_mm.io import write_json
@@ -20,7 +20,7 @@ __all__ = [
     'empty_class',
     'list_open_classes',
     'open_names',
-    'prepare_own_data',
+    'prepare_dataset',
     'shared_images',
 ]
 
@@ -42,8 +42,8 @@ class PreparedSplit:
     dropped: dict[str, int]
 
 
-def prepare_own_data(
-    data: OwnData,
+def prepare_dataset(
+    data: DetectionDescription,
     splits: tuple[str, ...],
     folder: str | Path,
     with_masks: bool,
@@ -93,7 +93,7 @@ def prepare_own_data(
 
 
 def _agree_on_classes(
-    data: OwnData,
+    data: DetectionDescription,
     loaded: dict[str, LoadedSplit],
     summaries: dict[str, CocoSummary],
     classes: tuple[str, ...] | None,
@@ -142,7 +142,7 @@ def open_names(loaded: dict[str, LoadedSplit]) -> tuple[str, ...]:
     )
 
 
-def empty_class(data: OwnData, loaded: dict[str, LoadedSplit]) -> str | None:
+def empty_class(data: DetectionDescription, loaded: dict[str, LoadedSplit]) -> str | None:
     """Return what is wrong if a class has no object in train; None if nothing is.
 
     A class that a COCO file lists may be empty: somebody wrote it down on purpose.

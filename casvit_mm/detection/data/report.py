@@ -14,16 +14,16 @@ from rich.table import Table
 
 from casvit_mm.config.paths import ROOT
 from casvit_mm.config.reading import read_config
-from casvit_mm.datasets.issues import Defect
+from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.report import console
 from casvit_mm.detection.data.anchors import read_anchors, read_scale
 from casvit_mm.detection.data.apply import needs_masks
-from casvit_mm.detection.data.checks import Inspection, inspect_data
-from casvit_mm.detection.data.description import read_own_data
-from casvit_mm.detection.data.fix import fix_data
-from casvit_mm.detection.data.issues import KINDS
+from casvit_mm.detection.data.checks import Inspection, inspect_dataset
+from casvit_mm.detection.data.description import read_dataset
+from casvit_mm.detection.data.fix import fix_dataset
+from casvit_mm.detection.data.issues import ISSUE_KINDS
 from casvit_mm.detection.data.pictures import Findings, draw_classes, draw_samples, draw_sizes
-from casvit_mm.detection.data.report_tables import defect_figures, print_report, verdict
+from casvit_mm.detection.data.report_tables import issue_entries, print_report, verdict
 from casvit_mm.detection.data.statistics import (
     advise,
     describe_anchors,
@@ -33,10 +33,10 @@ from casvit_mm.detection.data.statistics import (
 from casvit_mm.errors import InputError
 from casvit_mm.io import write_json
 
-__all__ = ['check_data']
+__all__ = ['check_dataset']
 
 
-def check_data(
+def check_dataset(
     data: str | Path,
     out: str | Path,
     *,
@@ -63,8 +63,8 @@ def check_data(
     if fix is not None and not read_images:
         raise InputError('--fix must know which images can be read; leave --fast out')
     cfg = None if config is None else _load_config(config)
-    inspection = inspect_data(
-        read_own_data(data), None if cfg is None else needs_masks(cfg), read_images
+    inspection = inspect_dataset(
+        read_dataset(data), None if cfg is None else needs_masks(cfg), read_images
     )
     if config is None:
         method = 'maskrcnn' if inspection.masks_complete() else 'retinanet'
@@ -90,7 +90,7 @@ def check_data(
         splits=splits,
         fit=fit,
         advice=advice,
-        defects=defect_figures(inspection),
+        defects=issue_entries(inspection),
         pictures=[path.name for path in pictures],
     )
     write_json(out / 'report.json', report)
@@ -98,7 +98,7 @@ def check_data(
         f'Pictures and report.json (every place of every finding): {out}', soft_wrap=True
     )
     if fix is not None:
-        _print_changes(inspection, *fix_data(inspection, fix))
+        _print_changes(inspection, *fix_dataset(inspection, fix))
     return inspection.trainable()
 
 
@@ -139,8 +139,8 @@ def _findings(inspection: Inspection, name: str) -> Findings:
     drawable = set(objects.images.tolist())
     kinds: dict[int, Counter[str]] = {}
     pointed: dict[int, set[int]] = {}
-    for defect in inspection.defects[name]:
-        section, index = defect.entry or ('', -1)
+    for issue in inspection.issues[name]:
+        section, index = issue.entry or ('', -1)
         if section == 'annotations' and index in objects.row_of:
             image = int(objects.image[objects.row_of[index]])
         elif section == 'images':
@@ -149,7 +149,7 @@ def _findings(inspection: Inspection, name: str) -> Findings:
             continue
         if image not in drawable:
             continue
-        kinds.setdefault(image, Counter())[defect.kind] += 1
+        kinds.setdefault(image, Counter())[issue.kind] += 1
         if section == 'annotations':
             pointed.setdefault(image, set()).add(index)
     texts = {
@@ -160,16 +160,16 @@ def _findings(inspection: Inspection, name: str) -> Findings:
     return Findings(texts, pointed)
 
 
-def _print_changes(inspection: Inspection, path: Path, changes: list[tuple[str, Defect]]) -> None:
+def _print_changes(inspection: Inspection, path: Path, changes: list[tuple[str, Issue]]) -> None:
     screen = console()
     if changes:
         table = Table(title='Mended in the copy', title_justify='left', title_style='bold')
         for column in ('split', 'found', 'times', 'done'):
             table.add_column(column, justify='right' if column == 'times' else 'left')
         for (split, kind), count in Counter((s, d.kind) for s, d in changes).items():
-            table.add_row(split, kind, str(count), KINDS[kind].mend)
+            table.add_row(split, kind, str(count), ISSUE_KINDS[kind].fix)
         screen.print(table)
-    copied = inspect_data(read_own_data(path), inspection.with_masks, read_images=False)
+    copied = inspect_dataset(read_dataset(path), inspection.with_masks, read_images=False)
     for name, objects in copied.objects.items():
         before = inspection.objects[name]
         screen.print(

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from casvit_mm.datasets.issues import Defect
-from casvit_mm.datasets.report import console, findings_in_short, print_findings, split_table
+from casvit_mm.datasets.issues import Issue
+from casvit_mm.datasets.report import console, issues_in_short, print_issues, split_table
 from casvit_mm.detection.data.checks import Inspection
-from casvit_mm.detection.data.issues import KINDS
+from casvit_mm.detection.data.issues import ISSUE_KINDS
 
-__all__ = ['defect_figures', 'print_report', 'verdict']
+__all__ = ['issue_entries', 'print_report', 'verdict']
 
 _CLASSES_SHOWN = 20
 
@@ -40,19 +40,19 @@ _SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 def verdict(inspection: Inspection) -> str:
     """Say in one line whether training would start."""
-    defects = [d for found in inspection.defects.values() for d in found]
-    fatal = sum(d.fatal for d in defects)
+    issues = [d for found in inspection.issues.values() for d in found]
+    fatal = sum(d.fatal for d in issues)
     if fatal:
         return f'NO: training would refuse this data or break off; {fatal} places stop it.'
     text = 'YES: training can start'
     if inspection.with_masks is None:
         complete = inspection.masks_complete()
         text += ', with boxes and masks' if complete else ', with boxes but not with masks'
-    return f'{text}; {findings_in_short(defects)}'
+    return f'{text}; {issues_in_short(issues)}'
 
 
-def defect_figures(inspection: Inspection) -> list[dict[str, Any]]:
-    """Return all defects as plain values, by split."""
+def issue_entries(inspection: Inspection) -> list[dict[str, Any]]:
+    """Return all issues as plain values, by split."""
     return [
         dict(
             split=split,
@@ -62,25 +62,25 @@ def defect_figures(inspection: Inspection) -> list[dict[str, Any]]:
             message=d.message,
             fatal=d.fatal,
         )
-        for split, defects in inspection.defects.items()
-        for d in defects
+        for split, issues in inspection.issues.items()
+        for d in issues
     ]
 
 
-def _image_name(inspection: Inspection, split: str, defect: Defect) -> str | None:
+def _image_name(inspection: Inspection, split: str, issue: Issue) -> str | None:
     """Return the file name of the image that a defective annotation belongs to."""
-    if defect.entry is None or defect.entry[0] != 'annotations':
+    if issue.entry is None or issue.entry[0] != 'annotations':
         return None
-    row = inspection.objects[split].row_of.get(defect.entry[1])
+    row = inspection.objects[split].row_of.get(issue.entry[1])
     if row is None:
         return None
     image = inspection.objects[split].image[row]
     return str(inspection.loaded[split].content['images'][image].get('file_name'))
 
 
-def _place(inspection: Inspection, split: str, defect: Defect) -> str:
-    image = _image_name(inspection, split, defect)
-    return defect.where if image is None else f'{defect.where} of {image}'
+def _place(inspection: Inspection, split: str, issue: Issue) -> str:
+    image = _image_name(inspection, split, issue)
+    return issue.where if image is None else f'{issue.where} of {image}'
 
 
 def print_report(
@@ -102,7 +102,9 @@ def print_report(
     screen = console()
     colour = 'green' if inspection.trainable() else 'red'
     screen.print(verdict(inspection), style=f'bold {colour}', soft_wrap=True, markup=False)
-    print_findings(screen, inspection.defects, KINDS, lambda split, d: _place(inspection, split, d))
+    print_issues(
+        screen, inspection.issues, ISSUE_KINDS, lambda split, d: _place(inspection, split, d)
+    )
     if splits:
         screen.print(split_table(splits, _SPLIT_ROWS))
         screen.print(_class_table(splits))

@@ -13,7 +13,7 @@ from casvit_mm.datasets.files import read_list, stem
 from casvit_mm.datasets.formats.coco import read_annotations
 from casvit_mm.datasets.formats.voc import read_voc
 from casvit_mm.datasets.splitting import split_names
-from casvit_mm.detection.data.description import OwnData, Source
+from casvit_mm.detection.data.description import DetectionDescription, Source
 from casvit_mm.errors import InputError
 
 __all__ = ['LoadedSplit', 'load_split']
@@ -43,7 +43,7 @@ class LoadedSplit:
     dropped: dict[str, int] = field(default_factory=dict)
 
 
-def load_split(data: OwnData, name: str) -> LoadedSplit:
+def load_split(data: DetectionDescription, name: str) -> LoadedSplit:
     """Read, join and filter the sources of a split.
 
     Args:
@@ -67,7 +67,7 @@ def load_split(data: OwnData, name: str) -> LoadedSplit:
     return split
 
 
-def _load_source(source: Source, name: str, data: OwnData) -> LoadedSplit:
+def _load_source(source: Source, name: str, data: DetectionDescription) -> LoadedSplit:
     kind = 'folder' if source.annotations.is_dir() else 'file'
     where = f'annotation {kind} {source.annotations} ({name} of {data.path})'
     names = None
@@ -140,7 +140,7 @@ def _keep_listed(part: LoadedSplit, names: list[str], source: Source) -> None:
 
 
 def _keep_split(
-    parts: list[LoadedSplit], name: str, data: OwnData, split: RandomSplit | FoldSplit
+    parts: list[LoadedSplit], name: str, data: DetectionDescription, split: RandomSplit | FoldSplit
 ) -> None:
     """Keep what belongs to split ``name`` of a set that is taken apart."""
     by_name: dict[str, tuple[LoadedSplit, Any]] = {}
@@ -160,7 +160,7 @@ def _relative(part: LoadedSplit, image: dict, root: Path) -> str:
     return Path(os.path.relpath(part.images / str(image['file_name']), root)).as_posix()
 
 
-def _join(parts: list[LoadedSplit], name: str, data: OwnData) -> LoadedSplit:
+def _join(parts: list[LoadedSplit], name: str, data: DetectionDescription) -> LoadedSplit:
     """Join sources: ids are numbered anew, categories are one if their names are."""
     where = f'{len(parts)} sources ({name} of {data.path})'
     declared = []
@@ -206,7 +206,9 @@ def _join(parts: list[LoadedSplit], name: str, data: OwnData) -> LoadedSplit:
     return LoadedSplit(joined, data.root, where, open_classes, problems=problems)
 
 
-def _apply_classes(split: LoadedSplit, classes: dict[str, tuple[str, ...]], data: OwnData) -> None:
+def _apply_classes(
+    split: LoadedSplit, classes: dict[str, tuple[str, ...]], data: DetectionDescription
+) -> None:
     """Rename, join and drop categories as the description says."""
     _require_tables(split)
     old_names = {c['id']: c['name'] for c in split.content['categories']}

@@ -139,8 +139,8 @@ def advise(
 
 def _advise_leaks(inspection: Inspection) -> list[str]:
     advice = []
-    for name, defects in inspection.defects.items():
-        twice = sum(d.kind == 'image in two splits' for d in defects)
+    for name, issues in inspection.issues.items():
+        twice = sum(d.kind == 'image in two splits' for d in issues)
         if twice:
             advice.append(
                 f'{twice} of {len(inspection.objects[name].images)} images of {name} are in '

@@ -17,15 +17,15 @@ from casvit_mm.config.editing import (
     set_num_classes,
 )
 from casvit_mm.errors import InputError
-from casvit_mm.segmentation.data.description import IGNORED, LabelData
-from casvit_mm.segmentation.data.prepare import PreparedLabels
+from casvit_mm.segmentation.data.description import IGNORED, SegmentationDescription
+from casvit_mm.segmentation.data.prepare import PreparedSplit
 
-__all__ = ['apply_label_data', 'check_reads_labels']
+__all__ = ['apply_splits', 'check_config']
 
 _KEPT = ('pipeline', 'indices', 'test_mode')  # of the config's own datasets
 
 
-def check_reads_labels(cfg: Config) -> None:
+def check_config(cfg: Config) -> None:
     """Refuse a config that own label maps cannot be put into.
 
     Raises:
@@ -40,16 +40,16 @@ def check_reads_labels(cfg: Config) -> None:
     require_pipelines(cfg)
 
 
-def apply_label_data(
+def apply_splits(
     cfg: Config,
-    data: LabelData,
-    prepared: dict[str, PreparedLabels],
+    data: SegmentationDescription,
+    prepared: dict[str, PreparedSplit],
     classes: tuple[str, ...] | None = None,
 ) -> None:
     """Point a segmentation config at a prepared data set, in place.
 
     Args:
-        cfg: A config that :func:`check_reads_labels` accepts.
+        cfg: A config that :func:`check_config` accepts.
         data: The data set.
         prepared: Its splits, for the dataloaders of the same names.
         classes: Names in the order of a trained model's outputs; None if there is none.
@@ -87,7 +87,7 @@ def apply_label_data(
     add_import(cfg, 'casvit_mm.segmentation')
 
 
-def _image_root(data: LabelData, split: str) -> str:
+def _image_root(data: SegmentationDescription, split: str) -> str:
     """Return the folder that the images of a split have in common, as described."""
     return os.path.commonpath([source.images for source in data.splits[data.used_split(split)]])
 

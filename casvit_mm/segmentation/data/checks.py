@@ -11,35 +11,35 @@ from pathlib import Path
 import numpy as np
 
 from casvit_mm.datasets.image_scan import read_in_threads
-from casvit_mm.datasets.issues import Defect
-from casvit_mm.segmentation.data.description import IGNORED, LabelData
-from casvit_mm.segmentation.data.pairs import LabelPair, find_pairs
+from casvit_mm.datasets.issues import Issue
+from casvit_mm.segmentation.data.description import IGNORED, SegmentationDescription
 from casvit_mm.segmentation.data.scan import PairScan, scan_pair
+from casvit_mm.segmentation.data.sources import ImagePair, find_pairs
 
-__all__ = ['LabelInspection', 'inspect_labels']
+__all__ = ['Inspection', 'inspect_dataset']
 
 _LISTED = 5  # values that a message lists
 
 
 @dataclass(frozen=True)
-class LabelInspection:
+class Inspection:
     """What was found, by split.
 
     Attributes:
         data: The data set as described.
         pairs: Images and their label maps.
         scans: What they hold, one per pair.
-        defects: All defects; those between splits stand under the first of the two.
+        issues: All issues; those between splits stand under the first of the two.
     """
 
-    data: LabelData
-    pairs: dict[str, list[LabelPair]]
+    data: SegmentationDescription
+    pairs: dict[str, list[ImagePair]]
     scans: dict[str, list[PairScan]]
-    defects: dict[str, list[Defect]]
+    issues: dict[str, list[Issue]]
 
     def trainable(self) -> bool:
         """Return whether training would start."""
-        return not any(defect.fatal for found in self.defects.values() for defect in found)
+        return not any(issue.fatal for found in self.issues.values() for issue in found)
 
     def counts(self, split: str) -> np.ndarray:
         """Return the pixels per value of each readable label map, int64 ``(labels, 256)``."""
@@ -57,31 +57,31 @@ class LabelInspection:
         return pixels
 
 
-def inspect_labels(data: LabelData, splits: tuple[str, ...]) -> LabelInspection:
+def inspect_dataset(data: SegmentationDescription, splits: tuple[str, ...]) -> Inspection:
     """Read every label map of some splits, and the header of every image.
 
     Args:
         data: The data set.
         splits: Splits that it has.
     """
-    pairs: dict[str, list[LabelPair]] = {}
-    defects: dict[str, list[Defect]] = {}
+    pairs: dict[str, list[ImagePair]] = {}
+    issues: dict[str, list[Issue]] = {}
     scans: dict[str, list[PairScan]] = {}
     for name in splits:
-        pairs[name], defects[name] = find_pairs(data, name)
+        pairs[name], issues[name] = find_pairs(data, name)
         scans[name] = read_in_threads(scan_pair, pairs[name], f'reading labels of {name}')
-        defects[name] += [scan.defect for scan in scans[name] if scan.defect is not None]
-    inspection = LabelInspection(data, pairs, scans, defects)
+        issues[name] += [scan.issue for scan in scans[name] if scan.issue is not None]
+    inspection = Inspection(data, pairs, scans, issues)
     for name in splits:
-        defects[name] += _foreign_values(inspection, name)
-        defects[name] += _class_defects(inspection, name)
-        defects[name] += _ignored_labels(inspection, name)
+        issues[name] += _foreign_values(inspection, name)
+        issues[name] += _class_issues(inspection, name)
+        issues[name] += _ignored_labels(inspection, name)
     for first, second in itertools.combinations(splits, 2):
-        defects[first] += _shared_images(inspection, first, second)
+        issues[first] += _shared_images(inspection, first, second)
     return inspection
 
 
-def _foreign_values(inspection: LabelInspection, split: str) -> Iterator[Defect]:
+def _foreign_values(inspection: Inspection, split: str) -> Iterator[Issue]:
     """Find label maps with values that are no class and not ignored."""
     data = inspection.data
     start = data.first_value
@@ -93,7 +93,7 @@ def _foreign_values(inspection: LabelInspection, split: str) -> Iterator[Defect]
             values = foreign[scan.counts[foreign] > 0]
             found[pair.label] = {int(value): int(scan.counts[value]) for value in values}
     labels = Counter(value for values in found.values() for value in values)
-    cure = _cure_of_foreign(data, sorted(labels), int(inspection.counts(split)[:, 0].sum()))
+    cure = _advise_foreign(data, sorted(labels), int(inspection.counts(split)[:, 0].sum()))
     for path, pixels in found.items():
         worst = max(pixels, key=lambda value: pixels[value])
         others = f' (and {len(pixels) - 1} other such)' if len(pixels) > 1 else ''
@@ -103,10 +103,10 @@ def _foreign_values(inspection: LabelInspection, split: str) -> Iterator[Defect]
             f'{start + len(data.classes) - 1}. {labels[worst]} of {len(inspection.pairs[split])} '
             f'labels of {split} hold {worst}. {cure}'
         )
-        yield Defect('value outside the classes', Path(path).name, message, True)
+        yield Issue('value outside the classes', Path(path).name, message, True)
 
 
-def _cure_of_foreign(data: LabelData, values: list[int], zeros: int) -> str:
+def _advise_foreign(data: SegmentationDescription, values: list[int], zeros: int) -> str:
     """Return the advice for values that are no class, given the number of pixels that are 0."""
     beyond = data.first_value + len(data.classes)
     implied = {IGNORED, 0} if data.reduce_zero_label else {IGNORED}
@@ -121,7 +121,7 @@ def _cure_of_foreign(data: LabelData, values: list[int], zeros: int) -> str:
     return f'{cure}.'
 
 
-def _class_defects(inspection: LabelInspection, split: str) -> Iterator[Defect]:
+def _class_issues(inspection: Inspection, split: str) -> Iterator[Issue]:
     """Find classes that cannot be learnt or measured, and a train split that teaches nothing."""
     data = inspection.data
     if not inspection.scans[split] or any(scan.counts is None for scan in inspection.scans[split]):
@@ -133,7 +133,7 @@ def _class_defects(inspection: LabelInspection, split: str) -> Iterator[Defect]:
     if split == 'train':
         for name in sorted(ignored):
             message = f'class {name!r} of {data.path} is also under ignore:, so no pixel teaches it'
-            yield Defect('class that is ignored', repr(name), message, False)
+            yield Issue('class that is ignored', repr(name), message, False)
         if len(present) < 2:
             yield _nothing_to_learn(data, present, void)
             return
@@ -141,15 +141,15 @@ def _class_defects(inspection: LabelInspection, split: str) -> Iterator[Defect]:
         if name not in present and name not in ignored:
             effect = 'it cannot be learnt' if split == 'train' else 'its IoU is not measured'
             message = f'class {name!r} has no pixel in {split}; {effect}'
-            yield Defect('class without pixels', repr(name), message, False)
+            yield Issue('class without pixels', repr(name), message, False)
 
 
-def _ignored_classes(data: LabelData) -> set[int]:
+def _ignored_classes(data: SegmentationDescription) -> set[int]:
     """Return the values that are a class and ignored."""
     return {*data.ignore} & {*range(data.first_value, data.first_value + len(data.classes))}
 
 
-def _nothing_to_learn(data: LabelData, present: list[str], void: int) -> Defect:
+def _nothing_to_learn(data: SegmentationDescription, present: list[str], void: int) -> Issue:
     what = f'no class but {present[0]!r}' if present else 'no class at all'
     message = f'train of {data.path} shows {what}: '
     message += 'every other pixel is ignored' if present else 'every pixel is ignored'
@@ -159,18 +159,18 @@ def _nothing_to_learn(data: LabelData, present: list[str], void: int) -> Defect:
             f'. {void} pixels are {IGNORED}, which is always ignored: masks drawn with 0 and 255 '
             'must be saved with 0 and 1'
         )
-    return Defect('nothing to learn', 'train', f'{message}.', True)
+    return Issue('nothing to learn', 'train', f'{message}.', True)
 
 
-def _ignored_labels(inspection: LabelInspection, split: str) -> Iterator[Defect]:
+def _ignored_labels(inspection: Inspection, split: str) -> Iterator[Issue]:
     data = inspection.data
     for pair, scan in zip(inspection.pairs[split], inspection.scans[split], strict=True):
         if scan.counts is not None and scan.counts[sorted(data.ignore)].sum() == scan.counts.sum():
             message = f'label {pair.label} holds ignored values only'
-            yield Defect('label map ignored as a whole', Path(pair.label).name, message, False)
+            yield Issue('label map ignored as a whole', Path(pair.label).name, message, False)
 
 
-def _shared_images(inspection: LabelInspection, first: str, second: str) -> Iterator[Defect]:
+def _shared_images(inspection: Inspection, first: str, second: str) -> Iterator[Issue]:
     images = {pair.image for pair in inspection.pairs[first]}
     shared = [pair.image for pair in inspection.pairs[second] if pair.image in images]
     if not shared:
@@ -182,4 +182,4 @@ def _shared_images(inspection: LabelInspection, first: str, second: str) -> Iter
         f'{len(shared)} image(s) are in {first} and in {second} of {inspection.data.path}, first '
         f'{shared[0]}: the figures would tell what was memorised. {cure}.'
     )
-    yield Defect('splits share images', f'{first} and {second}', message, True)
+    yield Issue('splits share images', f'{first} and {second}', message, True)

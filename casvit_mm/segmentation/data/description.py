@@ -23,7 +23,7 @@ from typing import Any
 
 from casvit_mm.datasets.description import (
     SPLITS,
-    DataDescription,
+    DatasetDescription,
     read_description,
     read_entries,
     read_names,
@@ -38,9 +38,9 @@ __all__ = [
     'IGNORED',
     'JPEG_SUFFIXES',
     'LABEL_SUFFIXES',
-    'LabelData',
-    'LabelSource',
-    'read_label_data',
+    'SegmentationDescription',
+    'Source',
+    'read_dataset',
 ]
 
 IGNORED = 255  # mmseg pads labels with it
@@ -49,7 +49,7 @@ JPEG_SUFFIXES = {'.jfif', '.jpe', '.jpeg', '.jpg'}
 
 
 @dataclass(frozen=True)
-class LabelSource:
+class Source:
     """Label maps and the images they belong to.
 
     Attributes:
@@ -69,7 +69,7 @@ class LabelSource:
 
 
 @dataclass(frozen=True)
-class LabelData(DataDescription[LabelSource]):
+class SegmentationDescription(DatasetDescription[Source]):
     """A segmentation set as its YAML file describes it.
 
     Attributes:
@@ -91,7 +91,7 @@ class LabelData(DataDescription[LabelSource]):
         return int(self.reduce_zero_label)
 
 
-def read_label_data(path: str | Path) -> LabelData:
+def read_dataset(path: str | Path) -> SegmentationDescription:
     """Read the ``dataset.yaml`` of a segmentation set.
 
     Raises:
@@ -120,10 +120,10 @@ def read_label_data(path: str | Path) -> LabelData:
     ignore = _read_ignore(content.get('ignore', IGNORED), path)
     if reduce_zero_label:
         ignore |= {0}
-    return LabelData(path, root, splits, classes, palette, ignore, reduce_zero_label)
+    return SegmentationDescription(path, root, splits, classes, palette, ignore, reduce_zero_label)
 
 
-def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[LabelSource, ...]:
+def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[Source, ...]:
     optional = ('list', 'image_suffix', 'label_suffix')
     sources = []
     for entry in read_entries(value, name, path, ('images', 'labels'), optional):
@@ -144,7 +144,7 @@ def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[LabelS
                     f'{" ".join(sorted(known))}; for Cityscapes it is {example}'
                 )
         sources.append(
-            LabelSource(
+            Source(
                 (root / entry['images']).resolve(),
                 (root / entry['labels']).resolve(),
                 (root / entry['list']).resolve() if 'list' in entry else None,

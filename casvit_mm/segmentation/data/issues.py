@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from casvit_mm.datasets.issues import Kind
+from casvit_mm.datasets.issues import IssueKind
 
-__all__ = ['LABEL_KINDS']
+__all__ = ['ISSUE_KINDS']
 
-_STOPS = Kind('stops training', '')
+_STOPS = IssueKind('stops training', '')
 
 
-LABEL_KINDS = {
-    # Files and their names; casvit_mm.segmentation.data.pairs.
+ISSUE_KINDS = {
+    # Files and their names; casvit_mm.segmentation.data.sources.
     'missing folder': _STOPS,
     'empty split': _STOPS,
     'unusable list': _STOPS,
@@ -31,11 +31,11 @@ LABEL_KINDS = {
     'value outside the classes': _STOPS,
     'nothing to learn': _STOPS,
     'splits share images': _STOPS,
-    'class without pixels': Kind('never learnt, or not measured', ''),
-    'class that is ignored': Kind('never learnt, not scored', ''),
-    'label map ignored as a whole': Kind('teaches nothing', ''),
+    'class without pixels': IssueKind('never learnt, or not measured', ''),
+    'class that is ignored': IssueKind('never learnt, not scored', ''),
+    'label map ignored as a whole': IssueKind('teaches nothing', ''),
     # Image files; casvit_mm.datasets.image_scan.
-    'image twice in a split': Kind('weighs double', ''),
-    'image in two splits': Kind('scores too good to be true', ''),
-    'near-duplicate across splits': Kind('scores too good to be true', ''),
+    'image twice in a split': IssueKind('weighs double', ''),
+    'image in two splits': IssueKind('scores too good to be true', ''),
+    'near-duplicate across splits': IssueKind('scores too good to be true', ''),
 }

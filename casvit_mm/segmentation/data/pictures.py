@@ -11,16 +11,16 @@ from PIL import Image
 
 from casvit_mm.datasets.sheets import TILES, add_legend, read_picture, shorten
 from casvit_mm.plotting.figures import save_figure
-from casvit_mm.segmentation.data.checks import LabelInspection
+from casvit_mm.segmentation.data.checks import Inspection
 
-__all__ = ['draw_label_samples']
+__all__ = ['draw_samples']
 
 _SIDE = 512  # px that a tile has room for
 _CANDIDATES = 2000  # images to choose from
 _OPACITY = 0.6
 
 
-def draw_label_samples(inspection: LabelInspection, split: str, out: Path) -> Path | None:
+def draw_samples(inspection: Inspection, split: str, out: Path) -> Path | None:
     """Draw up to twelve images that show as many classes as possible, coloured by class.
 
     Ignored pixels, and those whose value is no class, keep the image's grey.
@@ -63,9 +63,9 @@ def draw_label_samples(inspection: LabelInspection, split: str, out: Path) -> Pa
     return save_figure(figure, out)
 
 
-def _choose(inspection: LabelInspection, split: str) -> list[int]:
+def _choose(inspection: Inspection, split: str) -> list[int]:
     """Return positions of sound pairs in an order that shows new classes early."""
-    sound = [i for i, scan in enumerate(inspection.scans[split]) if scan.defect is None]
+    sound = [i for i, scan in enumerate(inspection.scans[split]) if scan.issue is None]
     present = inspection.pixels(split) > 0
     readable = [i for i, scan in enumerate(inspection.scans[split]) if scan.counts is not None]
     classes = dict(zip(readable, present, strict=True))
@@ -80,7 +80,7 @@ def _choose(inspection: LabelInspection, split: str) -> list[int]:
     return chosen
 
 
-def _class_map(inspection: LabelInspection, path: str) -> np.ndarray:
+def _class_map(inspection: Inspection, path: str) -> np.ndarray:
     """Return the class of each pixel, -1 for none, of a label map made smaller."""
     data = inspection.data
     label = Image.open(path)

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from casvit_mm.datasets.issues import refuse_fatal, remarks_of
+from casvit_mm.datasets.issues import notes_of, refuse_fatal
 from casvit_mm.io import write_json
-from casvit_mm.segmentation.data.checks import inspect_labels
-from casvit_mm.segmentation.data.description import LabelData
-from casvit_mm.segmentation.data.pairs import LabelPair
+from casvit_mm.segmentation.data.checks import inspect_dataset
+from casvit_mm.segmentation.data.description import SegmentationDescription
+from casvit_mm.segmentation.data.sources import ImagePair
 
-__all__ = ['PreparedLabels', 'prepare_label_data']
+__all__ = ['PreparedSplit', 'prepare_dataset']
 
 
 @dataclass(frozen=True)
-class PreparedLabels:
+class PreparedSplit:
     """A checked split.
 
     Attributes:
@@ -25,19 +25,19 @@ class PreparedLabels:
         pairs: Images and their label maps.
         pixels: Pixels of each class that are learnt or scored, int64 ``(classes,)``.
         ignored: Pixels that are neither.
-        remarks: What the user should know though it stops nothing.
+        notes: What the user should know though it stops nothing.
     """
 
     file: Path
-    pairs: tuple[LabelPair, ...]
+    pairs: tuple[ImagePair, ...]
     pixels: np.ndarray
     ignored: int
-    remarks: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-def prepare_label_data(
-    data: LabelData, splits: tuple[str, ...], folder: str | Path
-) -> dict[str, PreparedLabels]:
+def prepare_dataset(
+    data: SegmentationDescription, splits: tuple[str, ...], folder: str | Path
+) -> dict[str, PreparedSplit]:
     """Check splits and write down for each which images and label maps it has.
 
     Args:
@@ -52,19 +52,19 @@ def prepare_label_data(
         InputError: If a split fails its checks, or splits share images.
     """
     used = data.used_splits(splits)
-    inspection = inspect_labels(data, used)
-    refuse_fatal(inspection.defects)
+    inspection = inspect_dataset(data, used)
+    refuse_fatal(inspection.issues)
     prepared = {}
     for name in used:
         file = Path(folder, f'{name}.json').resolve()
         pairs = tuple(inspection.pairs[name])
         write_json(file, dict(pairs=[pair._asdict() for pair in pairs]))
         pixels = inspection.pixels(name).sum(axis=0)
-        prepared[name] = PreparedLabels(
+        prepared[name] = PreparedSplit(
             file,
             pairs,
             pixels,
             int(inspection.counts(name).sum() - pixels.sum()),
-            remarks_of(inspection.defects[name]),
+            notes_of(inspection.issues[name]),
         )
     return {name: prepared[data.used_split(name)] for name in splits}

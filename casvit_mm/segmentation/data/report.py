@@ -10,8 +10,8 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from casvit_mm.datasets.image_scan import duplicate_defects, scan_images
-from casvit_mm.datasets.issues import Defect
+from casvit_mm.datasets.image_scan import duplicate_issues, scan_images
+from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.report import (
     describe_spread,
     print_verdict,
@@ -19,12 +19,12 @@ from casvit_mm.datasets.report import (
     spread,
     write_report,
 )
-from casvit_mm.segmentation.data.checks import LabelInspection, inspect_labels
-from casvit_mm.segmentation.data.description import LabelData, read_label_data
-from casvit_mm.segmentation.data.issues import LABEL_KINDS
-from casvit_mm.segmentation.data.pictures import draw_label_samples
+from casvit_mm.segmentation.data.checks import Inspection, inspect_dataset
+from casvit_mm.segmentation.data.description import SegmentationDescription, read_dataset
+from casvit_mm.segmentation.data.issues import ISSUE_KINDS
+from casvit_mm.segmentation.data.pictures import draw_samples
 
-__all__ = ['check_labels']
+__all__ = ['check_dataset']
 
 _CLASSES_SHOWN = 40
 _SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -36,7 +36,7 @@ _SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def check_labels(data: str | Path, out: str | Path, read_images: bool = True) -> bool:
+def check_dataset(data: str | Path, out: str | Path, read_images: bool = True) -> bool:
     """Check a segmentation set, print a report, and write pictures and ``report.json``.
 
     Args:
@@ -51,26 +51,25 @@ def check_labels(data: str | Path, out: str | Path, read_images: bool = True) ->
     Raises:
         InputError: If the description cannot be read.
     """
-    described = read_label_data(data)
-    inspection = inspect_labels(described, tuple(described.splits))
+    described = read_dataset(data)
+    inspection = inspect_dataset(described, tuple(described.splits))
     if read_images:
-        _add_image_defects(inspection)
+        _add_image_issues(inspection)
     figures = {name: _describe(inspection, name) for name in inspection.pairs}
-    screen = print_verdict(inspection.defects, LABEL_KINDS)
+    screen = print_verdict(inspection.issues, ISSUE_KINDS)
     screen.print(split_table(figures, _SPLIT_ROWS))
     screen.print(_class_table(described, figures))
     out = Path(out)
     pictures: list[Path | None] = []
     if read_images:
         pictures = [
-            draw_label_samples(inspection, name, out / f'samples_{name}.png')
-            for name in inspection.pairs
+            draw_samples(inspection, name, out / f'samples_{name}.png') for name in inspection.pairs
         ]
-    write_report(out, data, read_images, figures, inspection.defects, pictures)
+    write_report(out, data, read_images, figures, inspection.issues, pictures)
     return inspection.trainable()
 
 
-def _add_image_defects(inspection: LabelInspection) -> None:
+def _add_image_issues(inspection: Inspection) -> None:
     """Read every image and add what is damaged, or occurs twice, in place."""
     contents, scans = {}, {}
     for name, pairs in inspection.pairs.items():
@@ -78,15 +77,15 @@ def _add_image_defects(inspection: LabelInspection) -> None:
         contents[name] = dict(images=[dict(file_name=path.name) for path in paths])
         scans[name] = dict(enumerate(scan_images(paths, name)))
         for i, scan in scans[name].items():
-            if scan.error and inspection.scans[name][i].defect is None:
+            if scan.error and inspection.scans[name][i].issue is None:
                 message = f'image {paths[i]} cannot be read: {scan.error}'
-                defect = Defect('unreadable image', paths[i].name, message, True)
-                inspection.defects[name].append(defect)
-    for name, found in duplicate_defects(contents, scans).items():
-        inspection.defects[name] += found
+                issue = Issue('unreadable image', paths[i].name, message, True)
+                inspection.issues[name].append(issue)
+    for name, found in duplicate_issues(contents, scans).items():
+        inspection.issues[name] += found
 
 
-def _describe(inspection: LabelInspection, split: str) -> dict[str, Any]:
+def _describe(inspection: Inspection, split: str) -> dict[str, Any]:
     """Return the figures of a split, as plain values."""
     pixels = inspection.pixels(split)
     counts = inspection.counts(split)
@@ -110,7 +109,7 @@ def _share(part: int, whole: int) -> str:
     return f'{percent:.2f}%' if percent >= 0.005 else '< 0.01%'
 
 
-def _class_table(data: LabelData, figures: dict[str, dict[str, Any]]) -> Table:
+def _class_table(data: SegmentationDescription, figures: dict[str, dict[str, Any]]) -> Table:
     """Return one row per class, by value; of very many the most and the least frequent."""
     table = Table(
         title='Classes: share of the learnt or scored pixels, and images that show them',

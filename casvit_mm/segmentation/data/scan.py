@@ -12,9 +12,9 @@ from PIL import Image
 
 from casvit_mm.datasets.image_scan import END_BYTES, is_turned, lacks_end
 from casvit_mm.datasets.images import read_image
-from casvit_mm.datasets.issues import Defect
+from casvit_mm.datasets.issues import Issue
 from casvit_mm.errors import InputError
-from casvit_mm.segmentation.data.pairs import LabelPair
+from casvit_mm.segmentation.data.sources import ImagePair
 
 __all__ = ['PairScan', 'scan_pair']
 
@@ -27,22 +27,22 @@ class PairScan:
     """What an image and its label map hold.
 
     Attributes:
-        defect: Why they cannot be trained on; None if they can.
+        issue: Why they cannot be trained on; None if they can.
         size: Width and height in pixels; zeros if unknown.
         counts: Pixels per value of the label map, int64 ``(256,)``; None if it has no values that
             training could read.
     """
 
-    defect: Defect | None
+    issue: Issue | None
     size: tuple[int, int] = (0, 0)
     counts: np.ndarray | None = None
 
 
 class _Fault(Exception):
-    """Why a file cannot be used: kind of defect, and message."""
+    """Why a file cannot be used: kind of issue, and message."""
 
 
-def scan_pair(pair: LabelPair) -> PairScan:
+def scan_pair(pair: ImagePair) -> PairScan:
     """Read the values of the label map, and the size of the image as training sees it.
 
     Label maps are read as by mmseg's ``LoadAnnotations``: by Pillow, unchanged, so a palette gives
@@ -62,7 +62,7 @@ def scan_pair(pair: LabelPair) -> PairScan:
             )
     except _Fault as fault:
         kind, message = fault.args
-        return PairScan(Defect(kind, Path(pair.label).name, message, True), size, counts)
+        return PairScan(Issue(kind, Path(pair.label).name, message, True), size, counts)
     return PairScan(None, size, counts)
 
 

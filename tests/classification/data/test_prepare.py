@@ -14,20 +14,20 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 
 from casvit_mm import InputError
-from casvit_mm.classification.data.description import read_class_data
-from casvit_mm.classification.data.prepare import prepare_class_data
+from casvit_mm.classification.data.description import read_dataset
+from casvit_mm.classification.data.prepare import prepare_dataset
 from casvit_mm.datasets.description import described_task
 from casvit_mm.datasets.shapes import CLASSES, generate_shape_classes
-from casvit_mm.detection.data.description import read_own_data
-from casvit_mm.engine.data_check import check_data
-from casvit_mm.segmentation.data.description import read_label_data
+from casvit_mm.detection.data.description import read_dataset as read_detection
+from casvit_mm.engine.data_check import check_dataset
+from casvit_mm.segmentation.data.description import read_dataset as read_segmentation
 
 pytest.importorskip('mmpretrain')
 
 from mmpretrain.registry import DATASETS
 
 from casvit_mm.classification import ClassDataset
-from casvit_mm.classification.data.apply import apply_class_data, check_classifies
+from casvit_mm.classification.data.apply import apply_splits, check_config
 
 SOURCES = 'train: {images: train}\nval: {images: val}\n'
 NAMES = 'classes: [circle, square, triangle]\n'
@@ -53,7 +53,7 @@ def flat(folder):
 def prepare(folder, text=SOURCES, splits=('train', 'val')):
     description = folder / 'mine.yaml'
     description.write_text(text)
-    return prepare_class_data(read_class_data(description), splits, folder / 'prepared')
+    return prepare_dataset(read_dataset(description), splits, folder / 'prepared')
 
 
 def refusal(folder, text=SOURCES, splits=('train', 'val')):
@@ -81,7 +81,7 @@ def build(dataset):
 
 
 def test_a_description_gives_sources_and_what_may_be_left_out(folder):
-    data = read_class_data(folder / 'dataset.yaml')
+    data = read_dataset(folder / 'dataset.yaml')
     assert data.splits['test'][0].images == folder / 'test'
     assert (data.classes, data.split, data.first_label, data.skip_unreadable) == (None, None, 0, 0)
 
@@ -115,7 +115,7 @@ def test_a_description_gives_sources_and_what_may_be_left_out(folder):
 def test_a_wrong_description_is_refused_by_field(tmp_path, text, message):
     (tmp_path / 'd.yaml').write_text(text)
     with pytest.raises(InputError, match=message):
-        read_class_data(tmp_path / 'd.yaml')
+        read_dataset(tmp_path / 'd.yaml')
 
 
 def test_images_without_annotations_and_labels_are_for_classification(folder):
@@ -128,9 +128,9 @@ def test_a_detection_user_who_forgot_annotations_is_told_so(folder):
         'Detection needs annotations:. Add annotations: to every source'
     )
     with pytest.raises(InputError, match=message):
-        read_own_data(folder / 'dataset.yaml')
+        read_detection(folder / 'dataset.yaml')
     with pytest.raises(InputError, match=r'Segmentation needs labels:\. Add labels: to every'):
-        read_label_data(folder / 'dataset.yaml')
+        read_segmentation(folder / 'dataset.yaml')
 
 
 def test_one_source_without_annotations_does_not_change_the_task(tmp_path):
@@ -138,12 +138,12 @@ def test_one_source_without_annotations_does_not_change_the_task(tmp_path):
     path.write_text('train: {images: a, annotations: b}\nval: {images: a}')
     assert described_task(path) == 'detection'
     with pytest.raises(InputError, match="'val' needs the fields annotations and images"):
-        read_own_data(path)
+        read_detection(path)
 
 
 def test_data_of_another_task_is_refused_by_name(shapes):
     with pytest.raises(InputError, match=r'Classification needs images: alone\. Use a detection'):
-        read_class_data(shapes)
+        read_dataset(shapes)
 
 
 # Folders
@@ -189,7 +189,7 @@ def test_hidden_files_and_other_files_are_left_alone(folder):
     (folder / 'train/.cache').mkdir()
     (folder / 'train/notes.txt').write_text('')
     train = prepare(folder)['train']
-    assert (len(train.images), train.remarks) == (6, ())
+    assert (len(train.images), train.notes) == (6, ())
 
 
 def test_several_sources_are_joined(folder):
@@ -285,7 +285,7 @@ def test_the_official_lists_of_trashnet_are_taken(tmp_path):
     prepared = prepare(tmp_path, text, ('train', 'val', 'test'))
     assert [len(split.images) for split in prepared.values()] == [1768, 328, 431]
     assert prepared['train'].classes == ('cardboard', 'glass', 'metal', 'paper', 'plastic', 'trash')
-    assert any('the same image has several labels' in text for text in prepared['train'].remarks)
+    assert any('the same image has several labels' in text for text in prepared['train'].notes)
 
 
 @pytest.mark.parametrize(
@@ -399,14 +399,14 @@ def test_a_folder_that_is_no_listed_class_may_be_empty(folder):
 def test_an_empty_class_folder_of_val_is_a_remark(folder):
     shutil.rmtree(folder / 'val/circle')
     (folder / 'val/circle').mkdir()
-    (remark,) = prepare(folder)['val'].remarks
-    assert "so class 'circle' cannot be measured" in remark
+    (note,) = prepare(folder)['val'].notes
+    assert "so class 'circle' cannot be measured" in note
 
 
 def test_a_class_without_images_in_val_is_a_remark(folder):
     shutil.rmtree(folder / 'val/circle')
     val = prepare(folder)['val']
-    assert val.remarks == ("class 'circle' has no image in val; its accuracy is not measured",)
+    assert val.notes == ("class 'circle' has no image in val; its accuracy is not measured",)
     assert val.counts.tolist() == [0, 2, 2]
 
 
@@ -488,9 +488,9 @@ def test_unreadable_images_are_left_out_and_counted_if_asked(folder):
     train = prepare(folder, SOURCES + 'skip_unreadable: true')['train']
     assert len(train.images) == 5
     assert train.counts.tolist() == [1, 2, 2]
-    (remark,) = train.remarks
-    assert f'image {first(folder)} cannot be read' in remark
-    assert '1 of 6 images of train are left out' in remark
+    (note,) = train.notes
+    assert f'image {first(folder)} cannot be read' in note
+    assert '1 of 6 images of train are left out' in note
 
 
 def test_a_class_whose_images_are_all_left_out_is_refused(folder):
@@ -506,15 +506,15 @@ def test_a_class_whose_images_are_all_left_out_is_refused(folder):
 def test_images_beside_the_class_folders_are_named(folder):
     shutil.copy(first(folder), folder / 'train/stray.png')
     train = prepare(folder)['train']
-    (remark,) = train.remarks
-    assert f'{folder / "train/stray.png"} lies beside the folders of the classes' in remark
+    (note,) = train.notes
+    assert f'{folder / "train/stray.png"} lies beside the folders of the classes' in note
     assert len(train.images) == 6
 
 
 def test_an_image_with_two_labels_is_named(folder):
     shutil.copy(first(folder), folder / 'train/square/copy.png')
-    (remark,) = prepare(folder)['train'].remarks
-    assert "train/circle/0000.png is 'circle', train/square/copy.png is 'square'" in remark
+    (note,) = prepare(folder)['train'].notes
+    assert "train/circle/0000.png is 'circle', train/square/copy.png is 'square'" in note
 
 
 def test_folders_of_splits_are_not_taken_for_classes_without_a_word(folder):
@@ -523,15 +523,15 @@ def test_folders_of_splits_are_not_taken_for_classes_without_a_word(folder):
         shutil.copytree(folder / name, folder / 'all' / name)
     prepared = prepare(folder, 'data: {images: all}\nsplit: {val: 0.3}')
     assert prepared['train'].classes == ('train', 'val')
-    (remark,) = [text for text in prepared['train'].remarks if 'the classes are called' in text]
-    assert 'train: {images: .../train}, val: {images: .../val}' in remark
+    (note,) = [text for text in prepared['train'].notes if 'the classes are called' in text]
+    assert 'train: {images: .../train}, val: {images: .../val}' in note
 
 
 def test_classes_that_differ_in_case_only_are_named(folder):
     for name in ('train', 'val'):
         (folder / name / 'square').rename(folder / name / 'Circle')
     assert "classes 'Circle' and 'circle' differ in case or blanks only" in (
-        prepare(folder)['train'].remarks
+        prepare(folder)['train'].notes
     )
 
 
@@ -568,11 +568,11 @@ def config(kind='ImageClassifier'):
 
 def applied(folder, classes=None, cfg=None):
     cfg = cfg or config()
-    check_classifies(cfg)
+    check_config(cfg)
     splits = ('train', 'val', 'test')
-    data = read_class_data(folder / 'dataset.yaml')
-    prepared = prepare_class_data(data, splits, folder / 'prepared')
-    apply_class_data(cfg, data, prepared, classes)
+    data = read_dataset(folder / 'dataset.yaml')
+    prepared = prepare_dataset(data, splits, folder / 'prepared')
+    apply_splits(cfg, data, prepared, classes)
     return cfg, prepared
 
 
@@ -620,7 +620,7 @@ def test_weights_for_other_classes_are_refused(folder):
 
 def test_a_config_of_another_task_is_refused():
     with pytest.raises(InputError, match=r"has a model 'RetinaNet'\. Use a classification config"):
-        check_classifies(config('RetinaNet'))
+        check_config(config('RetinaNet'))
 
 
 class SizedIndex(int):
@@ -644,7 +644,7 @@ def test_labels_can_be_asked_for_without_reading_images(folder):
 
 
 def test_the_report_counts_and_draws_a_sound_set(folder, capsys):
-    assert check_data(folder / 'dataset.yaml', folder / 'out')
+    assert check_dataset(folder / 'dataset.yaml', folder / 'out')
     assert capsys.readouterr().out.startswith('YES: training can start')
     report = json.loads((folder / 'out/report.json').read_text())
     assert report['splits']['train']['images_per_class'] == dict.fromkeys(CLASSES, 2)
@@ -658,7 +658,7 @@ def test_the_report_lists_every_defect(folder, capsys):
     first(folder).write_bytes(b'no image')
     (folder / 'val/star').mkdir()
     shutil.copy(folder / 'train/circle/0003.png', folder / 'val/star/new.png')
-    assert not check_data(folder / 'dataset.yaml', folder / 'out')
+    assert not check_dataset(folder / 'dataset.yaml', folder / 'out')
     report = json.loads((folder / 'out/report.json').read_text())
     found = {(d['split'], d['kind'], d['where'], d['fatal']) for d in report['defects']}
     assert found == {
@@ -672,15 +672,15 @@ def test_the_report_lists_every_defect(folder, capsys):
 
 def test_a_fast_check_reads_no_image(folder):
     first(folder).write_bytes(b'no image')
-    assert check_data(folder / 'dataset.yaml', folder / 'out', read_images=False)
+    assert check_dataset(folder / 'dataset.yaml', folder / 'out', read_images=False)
     assert not list((folder / 'out').glob('samples_*'))
 
 
 def test_what_is_for_detection_alone_is_refused(folder):
-    with pytest.raises(InputError, match=r'--fix is for detection data, and .* images in classes'):
-        check_data(folder / 'dataset.yaml', folder / 'out', fix=folder / 'clean')
+    with pytest.raises(InputError, match=r'--fix is for detection data, and .* an image folder'):
+        check_dataset(folder / 'dataset.yaml', folder / 'out', fix=folder / 'clean')
     with pytest.raises(InputError, match='--config is for detection data'):
-        check_data(folder / 'dataset.yaml', folder / 'out', config='a.py')
+        check_dataset(folder / 'dataset.yaml', folder / 'out', config='a.py')
 
 
 # Generated data

@@ -1,4 +1,4 @@
-"""Checks of detection data: every planted defect is found once, and mended where that can be."""
+"""Checks of detection data: every planted issue is found once, and fixed where that can be."""
 
 import copy
 import dataclasses
@@ -34,16 +34,16 @@ from casvit_mm.detection.data.anchors import (
     read_anchors,
     scale_factors,
 )
-from casvit_mm.detection.data.checks import inspect_data
-from casvit_mm.detection.data.description import read_own_data
-from casvit_mm.detection.data.fix import fix_data
-from casvit_mm.detection.data.issues import KINDS
+from casvit_mm.detection.data.checks import inspect_dataset
+from casvit_mm.detection.data.description import read_dataset
+from casvit_mm.detection.data.fix import fix_dataset
+from casvit_mm.detection.data.issues import ISSUE_KINDS
 from casvit_mm.detection.data.mask_checks import rle_counts
 from casvit_mm.detection.data.objects import read_objects
-from casvit_mm.detection.data.prepare import prepare_own_data
+from casvit_mm.detection.data.prepare import prepare_dataset
 from casvit_mm.detection.data.report_tables import print_report, verdict
 from casvit_mm.detection.data.statistics import advise, describe_anchors, describe_split
-from casvit_mm.engine.data_check import check_data
+from casvit_mm.engine.data_check import check_dataset
 
 MASK = ROOT / 'configs/maskrcnn_casvit_xs_coco.py'
 RETINA = ROOT / 'configs/retinanet_casvit_xs_coco.py'
@@ -61,7 +61,7 @@ def load_config(path):
 
 @pytest.fixture(scope='session')
 def clean(tmp_path_factory):
-    """A generated set without defects."""
+    """A generated set without issues."""
     return generate_shapes(tmp_path_factory.mktemp('clean'), sizes=(24, 6, 6), side=64, seed=3)
 
 
@@ -80,21 +80,21 @@ def edit(folder, change, split='train'):
 
 
 def inspect(folder, with_masks=True, read_images=True):
-    return inspect_data(read_own_data(folder / 'dataset.yaml'), with_masks, read_images)
+    return inspect_dataset(read_dataset(folder / 'dataset.yaml'), with_masks, read_images)
 
 
 def kinds(inspection):
     """How often each kind was found, over all splits."""
-    return Counter(d.kind for found in inspection.defects.values() for d in found)
+    return Counter(d.kind for found in inspection.issues.values() for d in found)
 
 
 def test_a_clean_set_has_no_defect(clean):
     inspection = inspect(clean.parent)
-    assert inspection.defects == dict(train=[], val=[], test=[])
-    assert verdict(inspection) == 'YES: training can start; no defect was found.'
+    assert inspection.issues == dict(train=[], val=[], test=[])
+    assert verdict(inspection) == 'YES: training can start; no issue was found.'
 
 
-# Each plant spoils the copy in one way; the name is the kind of defect it must give.
+# Each plant spoils the copy in one way; the name is the kind of issue it must give.
 PLANTS = {}
 
 
@@ -103,7 +103,7 @@ def plant(kind):
 
 
 def put(kind, section, **values):
-    """Plant a defect by setting fields of the second entry of a list."""
+    """Plant an issue by setting fields of the second entry of a list."""
 
     def change(content):
         content[section][1].update(copy.deepcopy(values))
@@ -391,22 +391,22 @@ def test_a_planted_defect_is_found_once_and_nothing_else(folder, name):
     for consequence in ALSO.get(kind, ()):
         found.pop(consequence)
     assert found == {kind: 1}
-    assert all(d.where.strip() for defects in inspection.defects.values() for d in defects)
+    assert all(d.where.strip() for issues in inspection.issues.values() for d in issues)
 
 
 def test_every_kind_is_planted():
-    assert {name.partition(':')[0] for name in PLANTS} == set(KINDS)
+    assert {name.partition(':')[0] for name in PLANTS} == set(ISSUE_KINDS)
 
 
-MENDED = [name for name in PLANTS if KINDS[name.partition(':')[0]].mend]
+FIXED = [name for name in PLANTS if ISSUE_KINDS[name.partition(':')[0]].fix]
 
 
-@pytest.mark.parametrize('name', MENDED)
+@pytest.mark.parametrize('name', FIXED)
 def test_what_can_be_mended_is_gone_from_the_copy(folder, name):
     PLANTS[name](folder)
-    path, changes = fix_data(inspect(folder), folder / 'clean')
-    again = inspect_data(read_own_data(path), True)
-    assert name.partition(':')[0] in {defect.kind for _, defect in changes}
+    path, changes = fix_dataset(inspect(folder), folder / 'clean')
+    again = inspect_dataset(read_dataset(path), True)
+    assert name.partition(':')[0] in {issue.kind for _, issue in changes}
     assert kinds(again) == {}
     assert again.trainable()
 
@@ -420,8 +420,8 @@ LATE = ('unreadable image', 'RLE')
 def test_the_verdict_is_what_training_says(folder, name, config):
     PLANTS[name](folder)
     try:
-        data = read_own_data(folder / 'dataset.yaml')
-        prepare_own_data(data, SPLITS, folder / 'prepared', config == MASK)
+        data = read_dataset(folder / 'dataset.yaml')
+        prepare_dataset(data, SPLITS, folder / 'prepared', config == MASK)
         starts = True
     except InputError:
         starts = False
@@ -442,9 +442,9 @@ def test_the_first_fault_is_raised_and_the_rest_are_counted(folder):
 def test_the_place_that_an_annotation_was_converted_from_is_named(folder):
     source = 'Annotations/x.xml, object 3'
     edit(folder, lambda c: c['annotations'][1].update(source=source, bbox=[1]))
-    (defect,) = inspect(folder).defects['train']
-    assert source in defect.message
-    assert source in defect.where
+    (issue,) = inspect(folder).issues['train']
+    assert source in issue.message
+    assert source in issue.where
 
 
 def test_without_a_config_a_missing_mask_is_no_obstacle(folder):
@@ -464,7 +464,7 @@ def test_fast_reads_no_image(folder):
     for path in (folder / 'train').iterdir():
         path.write_text('not an image')
     inspection = inspect(folder, read_images=False)
-    assert inspection.defects['train'] == []
+    assert inspection.issues['train'] == []
 
 
 VALUES = (None, True, -1, 3.5, 'x', '5', [], {}, [None], float('nan'), float('inf'), 10**400)
@@ -485,11 +485,11 @@ def test_no_value_of_any_field_makes_the_check_fail(shapes, tmp_path, section, f
         inspection = inspect(folder, with_masks)
         assert verdict(inspection).startswith(('YES', 'NO'))
         try:
-            path, _ = fix_data(inspection, folder / 'clean')
+            path, _ = fix_dataset(inspection, folder / 'clean')
         except InputError:
             assert not (folder / 'clean').exists()
         else:
-            assert inspect_data(read_own_data(path), with_masks).trainable()
+            assert inspect_dataset(read_dataset(path), with_masks).trainable()
 
 
 @pytest.mark.parametrize('section', ['images', 'annotations', 'categories'])
@@ -501,7 +501,7 @@ def test_no_entry_makes_the_check_fail(folder, section, entry):
 
 def test_a_corrected_size_scales_objects_of_an_image_that_was_resized(folder):
     other_size_of_the_same_proportions(folder)
-    path, _ = fix_data(inspect(folder), folder / 'clean')
+    path, _ = fix_dataset(inspect(folder), folder / 'clean')
     annotation = json.loads(read(path, 'train'))['annotations'][-1]
     assert annotation['bbox'] == [20, 20, 40, 40]
     assert annotation['segmentation'] == [[2 * v for v in SQUARE]]
@@ -513,7 +513,7 @@ def test_a_box_is_not_clipped_at_an_edge_that_is_wrong(folder):
     values = dict(bbox=[50, 10, 20, 20], segmentation=[[50, 10, 70, 10, 70, 30, 50, 30]])
     edit(folder, lambda c: c['annotations'][-1].update(values))
     edit(folder, lambda c: c['images'][-1].update(width=60))
-    path, _ = fix_data(inspect(folder), folder / 'clean')
+    path, _ = fix_dataset(inspect(folder), folder / 'clean')
     content = json.loads(read(path, 'train'))
     assert content['images'][-1]['width'] == 80
     assert content['annotations'][-1]['bbox'] == values['bbox']
@@ -524,7 +524,7 @@ def test_a_polygon_is_clipped_at_the_edge_exactly(folder):
     triangle = [-20, 10, 20, 10, 20, 50]  # leaves (0, 10) (20, 10) (20, 50) (0, 30)
     values = dict(bbox=[-20, 10, 40, 40], area=800, segmentation=[triangle])
     edit(folder, lambda c: c['annotations'][1].update(values))
-    path, _ = fix_data(inspect(folder), folder / 'clean')
+    path, _ = fix_dataset(inspect(folder), folder / 'clean')
     annotation = json.loads(read(path, 'train'))['annotations'][1]
     (polygon,) = annotation['segmentation']
     corners = {tuple(point) for point in np.reshape(polygon, (-1, 2)).tolist()}
@@ -539,7 +539,7 @@ def read(description, split):
 
 def test_only_train_loses_an_image_that_is_in_two_splits(folder):
     leaked(folder)
-    path, _ = fix_data(inspect(folder), folder / 'clean')
+    path, _ = fix_dataset(inspect(folder), folder / 'clean')
     names = {
         split: [image['file_name'] for image in json.loads(read(path, split))['images']]
         for split in ('train', 'val')
@@ -553,7 +553,7 @@ def test_fixing_never_writes_over_a_file(folder):
     (folder / 'clean').mkdir()
     (folder / 'clean/val.json').write_text('mine')
     with pytest.raises(InputError, match=r'val\.json exist there; name another folder'):
-        fix_data(inspect(folder), folder / 'clean')
+        fix_dataset(inspect(folder), folder / 'clean')
     assert [p.name for p in (folder / 'clean').iterdir()] == ['val.json']
     assert (folder / 'clean/val.json').read_text() == 'mine'
 
@@ -564,14 +564,14 @@ def test_fixing_refuses_to_leave_a_split_empty(folder):
     text = text.replace('{annotations: train.json, images: train}', line)
     (folder / 'dataset.yaml').write_text(text)
     with pytest.raises(InputError, match='would leave train with 0 images and 0 annotations'):
-        fix_data(inspect(folder), folder / 'clean')
+        fix_dataset(inspect(folder), folder / 'clean')
     assert not (folder / 'clean').exists()
 
 
 def test_fixing_leaves_the_original_untouched(folder):
     repeated_box(folder)
     before = (folder / 'train.json').read_bytes()
-    fix_data(inspect(folder), folder / 'clean')
+    fix_dataset(inspect(folder), folder / 'clean')
     assert (folder / 'train.json').read_bytes() == before
 
 
@@ -664,8 +664,8 @@ def test_figures_count_what_is_learnt(folder):
 
 
 def test_a_limit_below_the_fullest_image_is_told(folder):
-    data = dataclasses.replace(read_own_data(folder / 'dataset.yaml'), max_dets=3)
-    inspection = inspect_data(data, False, read_images=False)
+    data = dataclasses.replace(read_dataset(folder / 'dataset.yaml'), max_dets=3)
+    inspection = inspect_dataset(data, False, read_images=False)
     splits = {n: describe_split(o, len(o.images)) for n, o in inspection.objects.items()}
     advice = advise(inspection, splits, {}, load_config(RETINA))
     assert any('more than max_dets: 3. Put "max_dets: 50"' in line for line in advice)
@@ -702,7 +702,7 @@ def test_pictures_are_drawn_for_few_and_many_classes(folder, tmp_path, classes):
     for split in ('train', 'val', 'test'):
         edit(folder, change, split)
     repeated_box(folder)
-    assert check_data(folder / 'dataset.yaml', tmp_path / 'out')
+    assert check_dataset(folder / 'dataset.yaml', tmp_path / 'out')
     report = json.loads((tmp_path / 'out/report.json').read_text())
     expected = {'classes', 'sizes', 'samples_train', 'samples_val', 'samples_test'}
     assert {Path(name).stem for name in report['pictures']} >= {*expected, 'findings_train'}
@@ -734,9 +734,9 @@ def test_the_tool_names_a_missing_description_and_config(folder, tmp_path):
     assert result.returncode == 2
     assert 'nowhere.yaml (--data) does not exist' in result.stderr
     with pytest.raises(InputError, match=r'config nowhere\.py does not exist'):
-        check_data(folder / 'dataset.yaml', tmp_path, config='nowhere.py')
+        check_dataset(folder / 'dataset.yaml', tmp_path, config='nowhere.py')
 
 
 def test_fix_without_reading_images_is_refused(folder, tmp_path):
     with pytest.raises(InputError, match='leave --fast out'):
-        check_data(folder / 'dataset.yaml', tmp_path, fix=tmp_path / 'c', read_images=False)
+        check_dataset(folder / 'dataset.yaml', tmp_path, fix=tmp_path / 'c', read_images=False)

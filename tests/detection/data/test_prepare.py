@@ -12,9 +12,9 @@ import casvit_mm.detection  # noqa: F401  registers the dataset
 from casvit_mm import InputError
 from casvit_mm.datasets.formats.coco import check_coco
 from casvit_mm.datasets.shapes import CLASSES, generate_shapes
-from casvit_mm.detection.data.apply import apply_own_data
-from casvit_mm.detection.data.description import read_own_data
-from casvit_mm.detection.data.prepare import prepare_own_data
+from casvit_mm.detection.data.apply import apply_splits
+from casvit_mm.detection.data.description import read_dataset
+from casvit_mm.detection.data.prepare import prepare_dataset
 
 MASK = ROOT / 'configs/maskrcnn_casvit_xs_coco.py'
 SET = 'data: {annotations: a, images: b}\n'
@@ -32,13 +32,13 @@ def edit(path: Path, change) -> Path:
 
 def prepare(description: Path, splits=('train', 'val', 'test'), masks=True, classes=None):
     """The prepared splits of a description; what has to be written goes to prepared/ beside it."""
-    data = read_own_data(description)
-    return prepare_own_data(data, splits, description.parent / 'prepared', masks, classes)
+    data = read_dataset(description)
+    return prepare_dataset(data, splits, description.parent / 'prepared', masks, classes)
 
 
 def put_into(cfg: Config, description: Path, splits=('train', 'val', 'test'), classes=None) -> None:
     prepared = prepare(description, splits, classes=classes)
-    apply_own_data(cfg, read_own_data(description), prepared, classes)
+    apply_splits(cfg, read_dataset(description), prepared, classes)
 
 
 @pytest.fixture
@@ -130,12 +130,12 @@ def test_a_wrong_description_is_refused_by_field(tmp_path, yaml, message):
     text = complete + yaml if yaml.startswith('max_dets') else yaml
     (tmp_path / 'd.yaml').write_text(text)
     with pytest.raises(InputError, match=message):
-        read_own_data(tmp_path / 'd.yaml')
+        read_dataset(tmp_path / 'd.yaml')
 
 
 def test_a_missing_description_is_refused():
     with pytest.raises(InputError, match=r'nowhere\.yaml .*does not exist'):
-        read_own_data('nowhere.yaml')
+        read_dataset('nowhere.yaml')
 
 
 def remove(section, field):

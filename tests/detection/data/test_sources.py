@@ -11,8 +11,8 @@ import pytest
 
 from casvit_mm import InputError
 from casvit_mm.datasets.shapes import CLASSES, generate_shapes
-from casvit_mm.detection.data.description import read_own_data
-from casvit_mm.detection.data.prepare import prepare_own_data
+from casvit_mm.detection.data.description import read_dataset
+from casvit_mm.detection.data.prepare import prepare_dataset
 
 VOC = """train: {annotations: xml, images: train, list: train.txt}
 val: {annotations: xml, images: train, list: val.txt}
@@ -62,7 +62,7 @@ def read(path):
 def prepare(folder, text, splits=('train', 'val'), masks=False, classes=None):
     description = folder / 'mine.yaml'
     description.write_text(text)
-    return prepare_own_data(read_own_data(description), splits, folder / 'prepared', masks, classes)
+    return prepare_dataset(read_dataset(description), splits, folder / 'prepared', masks, classes)
 
 
 def objects_by_image(path):
@@ -354,5 +354,5 @@ def test_a_split_that_cannot_be_written_is_refused(folder, monkeypatch):
     (folder / 'mine.yaml').write_text(ONE_SET + 'split: {val: 0.25}\n')
     monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(InputError, match=r'kept beside its description.*No space left.*copy'):
-        prepare_own_data(read_own_data(folder / 'mine.yaml'), ('train',), folder / 'x', False)
+        prepare_dataset(read_dataset(folder / 'mine.yaml'), ('train',), folder / 'x', False)
     assert not (folder / 'mine.split.json').exists()

@@ -16,11 +16,11 @@ from PIL import Image
 from casvit_mm import InputError
 from casvit_mm.datasets.description import described_task
 from casvit_mm.datasets.shapes import CLASSES, generate_shape_labels, generate_shapes
-from casvit_mm.detection.data.description import read_own_data
-from casvit_mm.engine.data_check import check_data
+from casvit_mm.detection.data.description import read_dataset as read_detection
+from casvit_mm.engine.data_check import check_dataset
 from casvit_mm.plotting.colours import distinct_colours
-from casvit_mm.segmentation.data.description import read_label_data
-from casvit_mm.segmentation.data.prepare import prepare_label_data
+from casvit_mm.segmentation.data.description import read_dataset
+from casvit_mm.segmentation.data.prepare import prepare_dataset
 
 pytest.importorskip('mmseg')
 
@@ -28,7 +28,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
 from casvit_mm.segmentation import LabelDataset
-from casvit_mm.segmentation.data.apply import apply_label_data, check_reads_labels
+from casvit_mm.segmentation.data.apply import apply_splits, check_config
 
 SOURCES = 'train: {images: train, labels: train_labels}\nval: {images: val, labels: val_labels}\n'
 NAMES = 'classes: [ground, circle, square, triangle]\n'
@@ -43,7 +43,7 @@ def folder(tmp_path):
 def prepare(folder, text=SOURCES + NAMES, splits=('train', 'val')):
     description = folder / 'mine.yaml'
     description.write_text(text)
-    return prepare_label_data(read_label_data(description), splits, folder / 'prepared')
+    return prepare_dataset(read_dataset(description), splits, folder / 'prepared')
 
 
 def refusal(folder, text=SOURCES + NAMES, splits=('train', 'val')):
@@ -67,7 +67,7 @@ def change_label(folder, value, count=7):
 def model_sees(folder, text, split='train'):
     """The label maps of a split after mmseg has loaded them, in order."""
     prepared = prepare(folder, text)[split]
-    data = read_label_data(folder / 'mine.yaml')
+    data = read_dataset(folder / 'mine.yaml')
     pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
     dataset = build(
         dict(
@@ -91,7 +91,7 @@ def build(dataset):
 
 
 def test_a_description_gives_sources_classes_colours_and_ignored_values(folder):
-    data = read_label_data(folder / 'dataset.yaml')
+    data = read_dataset(folder / 'dataset.yaml')
     assert data.classes == ('ground', *CLASSES)
     assert data.palette[1] == (230, 70, 60)
     assert data.ignore == {255}
@@ -102,9 +102,9 @@ def test_a_description_gives_sources_classes_colours_and_ignored_values(folder):
 def test_colours_may_be_written_as_in_html_or_left_out(tmp_path):
     path = tmp_path / 'd.yaml'
     path.write_text(SOURCES + "classes: {sky: '#4682b4', road: purple}")
-    assert read_label_data(path).palette == ((70, 130, 180), (128, 0, 128))
+    assert read_dataset(path).palette == ((70, 130, 180), (128, 0, 128))
     path.write_text(SOURCES + NAMES)
-    assert read_label_data(path).palette == distinct_colours(4)
+    assert read_dataset(path).palette == distinct_colours(4)
 
 
 def test_drawn_colours_are_all_different():
@@ -150,7 +150,7 @@ def test_drawn_colours_are_all_different():
 def test_a_wrong_description_is_refused_by_field(tmp_path, text, message):
     (tmp_path / 'd.yaml').write_text(text)
     with pytest.raises(InputError, match=message):
-        read_label_data(tmp_path / 'd.yaml')
+        read_dataset(tmp_path / 'd.yaml')
 
 
 def test_the_task_follows_from_the_sources(folder, shapes, tmp_path):
@@ -164,9 +164,9 @@ def test_the_task_follows_from_the_sources(folder, shapes, tmp_path):
 
 def test_data_of_the_other_task_is_refused_by_name(folder, shapes):
     with pytest.raises(InputError, match='describes segmentation data: its sources name labels:'):
-        read_own_data(folder / 'dataset.yaml')
+        read_detection(folder / 'dataset.yaml')
     with pytest.raises(InputError, match=r'Segmentation needs labels:\. Use a detection config'):
-        read_label_data(shapes)
+        read_dataset(shapes)
 
 
 # Pairs
@@ -483,20 +483,20 @@ def test_a_class_without_pixels_is_a_remark(folder):
     text = SOURCES + 'classes: [ground, circle, square, triangle, star]'
     prepared = prepare(folder, text)
     assert prepared['train'].pixels[4] == 0
-    assert prepared['train'].remarks == ("class 'star' has no pixel in train; it cannot be learnt",)
-    assert "class 'star' has no pixel in val; its IoU is not measured" in prepared['val'].remarks
+    assert prepared['train'].notes == ("class 'star' has no pixel in train; it cannot be learnt",)
+    assert "class 'star' has no pixel in val; its IoU is not measured" in prepared['val'].notes
 
 
 def test_a_label_map_without_a_class_is_a_remark(folder):
     Image.fromarray(np.full((64, 64), 255, np.uint8)).save(first_label(folder))
-    (remark,) = prepare(folder)['train'].remarks
-    assert remark == f'label {first_label(folder)} holds ignored values only'
+    (note,) = prepare(folder)['train'].notes
+    assert note == f'label {first_label(folder)} holds ignored values only'
 
 
 def test_an_ignored_class_is_a_remark(folder):
-    (remark,) = prepare(folder, SOURCES + NAMES + 'ignore: 3')['train'].remarks
-    assert remark.startswith("class 'triangle' of ")
-    assert 'also under ignore:' in remark
+    (note,) = prepare(folder, SOURCES + NAMES + 'ignore: 3')['train'].notes
+    assert note.startswith("class 'triangle' of ")
+    assert 'also under ignore:' in note
 
 
 # Configs
@@ -513,10 +513,10 @@ def load(name):
 @pytest.mark.parametrize('name', [UPSTREAM, CITYSCAPES])
 def test_any_config_of_mmseg_reads_the_data(folder, name):
     cfg = load(name)
-    check_reads_labels(cfg)
+    check_config(cfg)
     splits = ('train', 'val', 'test')
-    prepared = prepare_label_data(read_label_data(folder / 'dataset.yaml'), splits, folder / 'p')
-    apply_label_data(cfg, read_label_data(folder / 'dataset.yaml'), prepared)
+    prepared = prepare_dataset(read_dataset(folder / 'dataset.yaml'), splits, folder / 'p')
+    apply_splits(cfg, read_dataset(folder / 'dataset.yaml'), prepared)
     heads = cfg.model.auxiliary_head
     for head in [cfg.model.decode_head, *(heads if isinstance(heads, list) else [heads])]:
         assert head.num_classes == 4
@@ -533,8 +533,8 @@ def test_any_config_of_mmseg_reads_the_data(folder, name):
 
 def test_a_config_survives_being_written_and_read(folder):
     cfg = load(UPSTREAM)
-    data = read_label_data(folder / 'dataset.yaml')
-    apply_label_data(cfg, data, prepare_label_data(data, ('train',), folder / 'p'))
+    data = read_dataset(folder / 'dataset.yaml')
+    apply_splits(cfg, data, prepare_dataset(data, ('train',), folder / 'p'))
     cfg.dump(folder / 'copy.py')
     dataset = build(Config.fromfile(folder / 'copy.py').train_dataloader.dataset)
     assert dataset.metainfo['palette'] == [list(colour) for colour in data.palette]
@@ -542,40 +542,40 @@ def test_a_config_survives_being_written_and_read(folder):
 
 def test_classes_of_a_checkpoint_must_be_those_of_the_data(folder):
     cfg = load(UPSTREAM)
-    data = read_label_data(folder / 'dataset.yaml')
-    prepared = prepare_label_data(data, ('test',), folder / 'p')
-    apply_label_data(cfg, data, prepared, data.classes)
+    data = read_dataset(folder / 'dataset.yaml')
+    prepared = prepare_dataset(data, ('test',), folder / 'p')
+    apply_splits(cfg, data, prepared, data.classes)
     with pytest.raises(InputError, match='the same names in another order'):
-        apply_label_data(cfg, data, prepared, data.classes[::-1])
+        apply_splits(cfg, data, prepared, data.classes[::-1])
     with pytest.raises(InputError, match=r"only the data has \['triangle'\], only the .*'star'"):
-        apply_label_data(cfg, data, prepared, ('ground', 'circle', 'square', 'star'))
+        apply_splits(cfg, data, prepared, ('ground', 'circle', 'square', 'star'))
 
 
 def test_weights_for_other_classes_are_refused(folder):
     cfg = load(UPSTREAM)
     cfg.model.decode_head.loss_decode.class_weight = [1.0] * 150
-    data = read_label_data(folder / 'dataset.yaml')
+    data = read_dataset(folder / 'dataset.yaml')
     with pytest.raises(InputError, match=r'CrossEntropyLoss .* class_weight for 150 classes'):
-        apply_label_data(cfg, data, prepare_label_data(data, ('train',), folder / 'p'))
+        apply_splits(cfg, data, prepare_dataset(data, ('train',), folder / 'p'))
 
 
 def test_a_config_of_another_task_is_refused():
     detection = Config(dict(model=dict(type='RetinaNet')))
     with pytest.raises(InputError, match=r"has a model 'RetinaNet'\. Use a segmentation config"):
-        check_reads_labels(detection)
+        check_config(detection)
 
 
 # The report
 
 
 def test_the_report_counts_and_draws_a_sound_set(folder, capsys):
-    assert check_data(folder / 'dataset.yaml', folder / 'out')
+    assert check_dataset(folder / 'dataset.yaml', folder / 'out')
     printed = capsys.readouterr().out
     assert printed.startswith('YES: training can start')
     report = json.loads((folder / 'out/report.json').read_text())
-    expected = prepare_label_data(
-        read_label_data(folder / 'dataset.yaml'), ('train',), folder / 'p'
-    )['train']
+    expected = prepare_dataset(read_dataset(folder / 'dataset.yaml'), ('train',), folder / 'p')[
+        'train'
+    ]
     assert list(report['splits']['train']['pixels_per_class'].values()) == expected.pixels.tolist()
     assert report['splits']['test']['images'] == 2
     assert report['pictures'] == ['samples_train.png', 'samples_val.png', 'samples_test.png']
@@ -587,7 +587,7 @@ def test_the_report_lists_every_defect(folder, capsys):
     (folder / 'val_labels/0001.png').unlink()
     Image.open(folder / 'test_labels/0001.png').convert('RGB').save(folder / 'test_labels/0001.png')
     shutil.copy(folder / 'train/0002.png', folder / 'test/0002.png')
-    assert not check_data(folder / 'dataset.yaml', folder / 'out')
+    assert not check_dataset(folder / 'dataset.yaml', folder / 'out')
     report = json.loads((folder / 'out/report.json').read_text())
     found = {(d['split'], d['kind'], d['where'], d['fatal']) for d in report['defects']}
     assert found >= {
@@ -601,9 +601,9 @@ def test_the_report_lists_every_defect(folder, capsys):
 
 def test_what_is_for_detection_alone_is_refused(folder):
     with pytest.raises(InputError, match='--fix is for detection data'):
-        check_data(folder / 'dataset.yaml', folder / 'out', fix=folder / 'clean')
+        check_dataset(folder / 'dataset.yaml', folder / 'out', fix=folder / 'clean')
     with pytest.raises(InputError, match='--config is for detection data'):
-        check_data(folder / 'dataset.yaml', folder / 'out', config='a.py')
+        check_dataset(folder / 'dataset.yaml', folder / 'out', config='a.py')
 
 
 # Generated data

@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, find_files, read_list, stem
-from casvit_mm.datasets.issues import Defect
+from casvit_mm.datasets.issues import Issue
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.segmentation.data.description import (
     JPEG_SUFFIXES,
     LABEL_SUFFIXES,
-    LabelData,
-    LabelSource,
+    SegmentationDescription,
+    Source,
 )
 
-__all__ = ['LabelPair', 'find_pairs']
+__all__ = ['ImagePair', 'find_pairs']
 
 _NAMED = 3  # files that a message names
 
 
-class LabelPair(NamedTuple):
+class ImagePair(NamedTuple):
     """An image and its label map, as absolute paths."""
 
     image: str
@@ -38,7 +38,7 @@ class _Files:
     jpeg_labels: dict[str, list[Path]]
 
 
-def find_pairs(data: LabelData, split: str) -> tuple[list[LabelPair], list[Defect]]:
+def find_pairs(data: SegmentationDescription, split: str) -> tuple[list[ImagePair], list[Issue]]:
     """Pair the images and label maps of a split.
 
     Args:
@@ -48,41 +48,41 @@ def find_pairs(data: LabelData, split: str) -> tuple[list[LabelPair], list[Defec
     Returns:
         The pairs, sorted within each source; and what has no partner or cannot be told apart.
     """
-    pairs: list[LabelPair] = []
-    defects: list[Defect] = []
+    pairs: list[ImagePair] = []
+    issues: list[Issue] = []
     for source in data.splits[split]:
         found, faults = _pair(source, f'{split} of {data.path}')
         pairs += found
-        defects += faults
-    return pairs, defects
+        issues += faults
+    return pairs, issues
 
 
-def _pair(source: LabelSource, where: str) -> tuple[list[LabelPair], list[Defect]]:
+def _pair(source: Source, where: str) -> tuple[list[ImagePair], list[Issue]]:
     for folder in (source.images, source.labels):
         if not folder.is_dir():
             message = f'folder {folder} ({where}) does not exist'
-            return [], [Defect('missing folder', str(folder), message, True)]
+            return [], [Issue('missing folder', str(folder), message, True)]
     files = _list_files(source)
     if fault := _nothing_to_pair(source, files, where):
-        return [], [Defect('empty split', where, fault, True)]
-    defects: list[Defect] = []
+        return [], [Issue('empty split', where, fault, True)]
+    issues: list[Issue] = []
     if source.image_list is not None:
         try:
             lines = read_list(source.image_list, where)
         except InputError as error:
-            return [], [Defect('unusable list', str(source.image_list), str(error), True)]
-        files, defects = _keep_listed(files, source, lines)
+            return [], [Issue('unusable list', str(source.image_list), str(error), True)]
+        files, issues = _keep_listed(files, source, lines)
     common = sorted(files.images.keys() & files.labels.keys())
     if not common and files.images and not files.jpeg_labels.keys() & files.images.keys():
-        return [], [*defects, _no_common_name(source, files, where)]
-    defects += _ambiguous(files)
-    defects += _jpeg_labels(files, where)
-    defects += _without_partner(source, files, where)
-    pairs = [LabelPair(str(files.images[name][0]), str(files.labels[name][0])) for name in common]
-    return pairs, defects
+        return [], [*issues, _no_common_name(source, files, where)]
+    issues += _ambiguous(files)
+    issues += _jpeg_labels(files, where)
+    issues += _without_partner(source, files, where)
+    pairs = [ImagePair(str(files.images[name][0]), str(files.labels[name][0])) for name in common]
+    return pairs, issues
 
 
-def _list_files(source: LabelSource) -> _Files:
+def _list_files(source: Source) -> _Files:
     images = find_files(source.images, IMAGE_SUFFIXES, source.image_suffix)
     labels = find_files(source.labels, LABEL_SUFFIXES, source.label_suffix)
     jpeg = {} if source.label_suffix else find_files(source.labels, JPEG_SUFFIXES)
@@ -102,7 +102,7 @@ def _leave_out(
     return {name: paths for name, paths in kept.items() if paths}
 
 
-def _nothing_to_pair(source: LabelSource, files: _Files, where: str) -> str | None:
+def _nothing_to_pair(source: Source, files: _Files, where: str) -> str | None:
     """Return what is wrong if there is no image or no label map at all."""
     if not files.images:
         ending = source.image_suffix or 'one of ' + ' '.join(sorted(IMAGE_SUFFIXES))
@@ -116,10 +116,10 @@ def _nothing_to_pair(source: LabelSource, files: _Files, where: str) -> str | No
 
 
 def _keep_listed(
-    files: _Files, source: LabelSource, lines: dict[str, int]
-) -> tuple[_Files, list[Defect]]:
+    files: _Files, source: Source, lines: dict[str, int]
+) -> tuple[_Files, list[Issue]]:
     """Keep what the list names, and find names that stand for nothing or for one image twice."""
-    defects = []
+    issues = []
     first: dict[str, int] = {}
     for written, line in lines.items():
         place = f'list {source.image_list}, line {line}: {written!r}'
@@ -133,20 +133,20 @@ def _keep_listed(
                 f'{place} is no image of {source.images}; every line holds one name, counted from '
                 'there, with or without suffix'
             )
-            defects.append(Defect('listed image missing', written, message, True))
+            issues.append(Issue('listed image missing', written, message, True))
         elif name in first:
             message = f'{place} is the image of line {first[name]}; take one of the two away'
-            defects.append(Defect('listed twice', written, message, True))
+            issues.append(Issue('listed twice', written, message, True))
         else:
             first[name] = line
-    return _Files(*(_only(part, first) for part in vars(files).values())), defects
+    return _Files(*(_only(part, first) for part in vars(files).values())), issues
 
 
 def _only(files: dict[str, list[Path]], names: Iterable[str]) -> dict[str, list[Path]]:
     return {name: files[name] for name in names if name in files}
 
 
-def _no_common_name(source: LabelSource, files: _Files, where: str) -> Defect:
+def _no_common_name(source: Source, files: _Files, where: str) -> Issue:
     image = next(iter(files.images.values()))[0].name
     label = next(iter((files.labels or _list_files(source).labels).values()))[0].name
     message = (
@@ -154,10 +154,10 @@ def _no_common_name(source: LabelSource, files: _Files, where: str) -> Defect:
         f'like {label}. If the names differ in their ends only, give image_suffix: and '
         'label_suffix: beside the folders.'
     )
-    return Defect('image without label', where, message, True)
+    return Issue('image without label', where, message, True)
 
 
-def _ambiguous(files: _Files) -> Iterator[Defect]:
+def _ambiguous(files: _Files) -> Iterator[Issue]:
     for kind, found in (('image', files.images), ('label', files.labels)):
         for name, paths in found.items():
             if len(paths) > 1:
@@ -166,10 +166,10 @@ def _ambiguous(files: _Files) -> Iterator[Defect]:
                     f'which by {kind}_suffix: in the description, like {paths[0].suffix} or '
                     f'{paths[1].suffix}'
                 )
-                yield Defect('ambiguous name', name, message, True)
+                yield Issue('ambiguous name', name, message, True)
 
 
-def _jpeg_labels(files: _Files, where: str) -> Iterator[Defect]:
+def _jpeg_labels(files: _Files, where: str) -> Iterator[Issue]:
     lossy = [name for name in files.images if name in files.jpeg_labels.keys() - files.labels]
     for name in lossy:
         message = (
@@ -177,10 +177,10 @@ def _jpeg_labels(files: _Files, where: str) -> Iterator[Defect]:
             f'values ({len(lossy)} of {len(files.images)} labels of {where}). Export the label '
             'maps as PNG; saving these as PNG does not bring the values back.'
         )
-        yield Defect('JPEG label', name, message, True)
+        yield Issue('JPEG label', name, message, True)
 
 
-def _without_partner(source: LabelSource, files: _Files, where: str) -> Iterator[Defect]:
+def _without_partner(source: Source, files: _Files, where: str) -> Iterator[Issue]:
     known = files.labels.keys() | files.jpeg_labels.keys()
     lonely = [path[0] for name, path in sorted(files.images.items()) if name not in known]
     for path in lonely:
@@ -189,7 +189,7 @@ def _without_partner(source: LabelSource, files: _Files, where: str) -> Iterator
             f'of {where} lack one: {_names(lonely)}. Add the label maps, or name the images to '
             'take in a text file that list: names.'
         )
-        yield Defect('image without label', path.name, message, True)
+        yield Issue('image without label', path.name, message, True)
     lonely = [path[0] for name, path in sorted(files.labels.items()) if name not in files.images]
     for path in lonely:
         message = (
@@ -197,7 +197,7 @@ def _without_partner(source: LabelSource, files: _Files, where: str) -> Iterator
             f'labels of {where} lack one: {_names(lonely)}. Add the images, or name those to take '
             'in a text file that list: names.'
         )
-        yield Defect('label without image', path.name, message, True)
+        yield Issue('label without image', path.name, message, True)
 
 
 def _names(paths: list[Path]) -> str:

@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from casvit_mm.classification.data.description import ClassData, ClassSource
+from casvit_mm.classification.data.description import ClassificationDescription, Source
 from casvit_mm.datasets.description import FoldSplit
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, find_files, read_list
-from casvit_mm.datasets.issues import Defect
+from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.splitting import split_names
 from casvit_mm.errors import InputError, first_names
 
-__all__ = ['ClassImage', 'ClassListing', 'list_splits', 'quote_some']
+__all__ = ['LabelledImage', 'Listing', 'list_splits', 'quote_some']
 
 _NAMED = 3  # things that a message names
 
 
-class ClassImage(NamedTuple):
+class LabelledImage(NamedTuple):
     """An image as absolute path, and the name of its class."""
 
     path: str
@@ -31,19 +31,19 @@ class ClassImage(NamedTuple):
 
 
 @dataclass
-class ClassListing:
+class Listing:
     """What a split consists of.
 
     Attributes:
         images: Its images, in the order of the sources, sorted within each.
         empty: Folders of classes without an image.
-        defects: What cannot be used.
+        issues: What cannot be used.
         complete: Whether none of it stops training, so that the images are all there are.
     """
 
-    images: list[ClassImage] = field(default_factory=list)
+    images: list[LabelledImage] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
-    defects: list[Defect] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
     complete: bool = True
 
 
@@ -61,12 +61,12 @@ def quote_some(names: list[str]) -> str:
     return first_names([repr(name) for name in names], _NAMED)
 
 
-def list_splits(data: ClassData, splits: tuple[str, ...]) -> dict[str, ClassListing]:
+def list_splits(data: ClassificationDescription, splits: tuple[str, ...]) -> dict[str, Listing]:
     """Find the images of some splits and their classes; no image is read.
 
     Args:
         data: The data set.
-        splits: Splits that it has. Of a set that is taken apart, defects and empty folders stand
+        splits: Splits that it has. Of a set that is taken apart, issues and empty folders stand
             under the first.
 
     Raises:
@@ -77,13 +77,15 @@ def list_splits(data: ClassData, splits: tuple[str, ...]) -> dict[str, ClassList
         return {name: _list_sources(data, name) for name in splits}
     whole = _list_sources(data, 'train')
     parts = _take_apart(data, whole.images) if whole.complete else {}
-    listings = {name: ClassListing(parts.get(name, []), complete=whole.complete) for name in splits}
-    listings[splits[0]].defects = whole.defects
+    listings = {name: Listing(parts.get(name, []), complete=whole.complete) for name in splits}
+    listings[splits[0]].issues = whole.issues
     listings[splits[0]].empty = whole.empty
     return listings
 
 
-def _take_apart(data: ClassData, images: list[ClassImage]) -> dict[str, list[ClassImage]]:
+def _take_apart(
+    data: ClassificationDescription, images: list[LabelledImage]
+) -> dict[str, list[LabelledImage]]:
     """Return the images of each split of a set that is taken apart."""
     assert data.split is not None
     by_name = {Path(os.path.relpath(i.path, data.root)).as_posix(): i for i in images}
@@ -114,48 +116,50 @@ def _fold(path: Path, split: FoldSplit, by_class: dict[str, list[str]]) -> dict[
     return parts
 
 
-def _list_sources(data: ClassData, split: str) -> ClassListing:
+def _list_sources(data: ClassificationDescription, split: str) -> Listing:
     name = split if data.split is None else 'data'
     where = f'{name} of {data.path}'
-    joined = ClassListing()
+    joined = Listing()
     for source in data.splits[split]:
         found = _list_source(data, source, where)
         joined.images += found.images
         joined.empty += found.empty
-        joined.defects += found.defects
-    joined.complete = not any(defect.fatal for defect in joined.defects)
+        joined.issues += found.issues
+    joined.complete = not any(issue.fatal for issue in joined.issues)
     return joined
 
 
-def _list_source(data: ClassData, source: ClassSource, where: str) -> ClassListing:
+def _list_source(data: ClassificationDescription, source: Source, where: str) -> Listing:
     if not source.images.is_dir():
         message = f'folder {source.images} ({where}) does not exist'
-        return ClassListing(defects=[Defect('missing folder', str(source.images), message, True)])
+        return Listing(issues=[Issue('missing folder', str(source.images), message, True)])
     files = [p for paths in find_files(source.images, IMAGE_SUFFIXES).values() for p in paths]
     if not files:
         message = (
             f'image folder {source.images} ({where}) holds no image, nor do the folders in it; '
             f'names must end in one of {" ".join(sorted(IMAGE_SUFFIXES))}'
         )
-        return ClassListing(defects=[Defect('empty split', where, message, True)])
+        return Listing(issues=[Issue('empty split', where, message, True)])
     if source.image_list is None:
         return _from_folders(data, source.images, files, where)
     try:
         written = read_list(source.image_list, where)
     except InputError as error:
-        defect = Defect('unusable list', str(source.image_list), str(error), True)
-        return ClassListing(defects=[defect])
-    lines, defects = _understand(written, source, files)
+        issue = Issue('unusable list', str(source.image_list), str(error), True)
+        return Listing(issues=[issue])
+    lines, issues = _understand(written, source, files)
     images, wrong = _classify(data, source, lines)
-    return ClassListing(images, defects=[*defects, *wrong])
+    return Listing(images, issues=[*issues, *wrong])
 
 
-def _from_folders(data: ClassData, folder: Path, files: list[Path], where: str) -> ClassListing:
+def _from_folders(
+    data: ClassificationDescription, folder: Path, files: list[Path], where: str
+) -> Listing:
     """Take the name of the first folder below ``folder`` for the class."""
-    listing = ClassListing()
+    listing = Listing()
     beside = [path for path in files if path.parent == folder]
     listing.images = [
-        ClassImage(str(path), path.relative_to(folder).parts[0])
+        LabelledImage(str(path), path.relative_to(folder).parts[0])
         for path in files
         if path.parent != folder
     ]
@@ -165,15 +169,15 @@ def _from_folders(data: ClassData, folder: Path, files: list[Path], where: str) 
             'Put them into one folder for each class, or name a text file with NAME LABEL in each '
             'line by list:'
         )
-        listing.defects.append(Defect('image without class', str(folder), message, True))
+        listing.issues.append(Issue('image without class', str(folder), message, True))
         return listing
     for path in beside:
         message = (
             f'{path} lies beside the folders of the classes and is not used ({len(beside)} such '
             f'in {folder}); put it into the folder of its class'
         )
-        defect = Defect('image beside the class folders', path.name, message, False)
-        listing.defects.append(defect)
+        issue = Issue('image beside the class folders', path.name, message, False)
+        listing.issues.append(issue)
     used = {image.class_name for image in listing.images}
     listing.empty = [
         below
@@ -187,8 +191,8 @@ def _from_folders(data: ClassData, folder: Path, files: list[Path], where: str) 
 
 
 def _understand(
-    written: dict[str, int], source: ClassSource, files: list[Path]
-) -> tuple[list[_Line], list[Defect]]:
+    written: dict[str, int], source: Source, files: list[Path]
+) -> tuple[list[_Line], list[Issue]]:
     """Find the image that each line of a list names."""
     by_path = {path.relative_to(source.images).as_posix(): [path] for path in files}
     by_name: dict[str, list[Path]] = {}
@@ -196,7 +200,7 @@ def _understand(
         by_name.setdefault(path.name, []).append(path)
     lines: list[_Line] = []
     missing: list[tuple[str, str]] = []
-    defects = []
+    issues = []
     first: dict[Path, str] = {}
     for text, number in written.items():
         place = f'list {source.image_list}, line {number}: {text!r}'
@@ -205,18 +209,18 @@ def _understand(
             missing.append((text, place))
         elif len(paths) > 1:
             message = f'{place} could be {paths[0]} or {paths[1]}; name the folder as well'
-            defects.append(Defect('ambiguous name', text, message, True))
+            issues.append(Issue('ambiguous name', text, message, True))
         elif paths[0] in first:
             message = f'{place} is the image of {first[paths[0]]}; take one of the two away'
-            defects.append(Defect('listed twice', text, message, True))
+            issues.append(Issue('listed twice', text, message, True))
         else:
             first[paths[0]] = f'line {number}'
             parts = paths[0].relative_to(source.images).parts
             lines.append(_Line(paths[0], label, parts[0] if len(parts) > 1 else None, place))
-    return lines, [*_missing(missing, source, len(written)), *defects]
+    return lines, [*_missing(missing, source, len(written)), *issues]
 
 
-def _missing(missing: list[tuple[str, str]], source: ClassSource, total: int) -> Iterator[Defect]:
+def _missing(missing: list[tuple[str, str]], source: Source, total: int) -> Iterator[Issue]:
     for text, place in missing:
         message = (
             f'{place} names no image in {source.images} ({len(missing)} of {total} lines do not: '
@@ -224,7 +228,7 @@ def _missing(missing: list[tuple[str, str]], source: ClassSource, total: int) ->
             'blank between, and NAME counts from images:, suffix included. Add the images, or take '
             'the lines away.'
         )
-        yield Defect('listed image missing', text, message, True)
+        yield Issue('listed image missing', text, message, True)
 
 
 def _find(
@@ -243,13 +247,13 @@ def _find(
 
 
 def _classify(
-    data: ClassData, source: ClassSource, lines: list[_Line]
-) -> tuple[list[ClassImage], list[Defect]]:
+    data: ClassificationDescription, source: Source, lines: list[_Line]
+) -> tuple[list[LabelledImage], list[Issue]]:
     """Return the images of a list with their classes, sorted."""
     by_label = [line for line in lines if source.class_from_list or line.folder is None]
     in_folders = [line for line in lines if not (source.class_from_list or line.folder is None)]
-    images = [ClassImage(str(line.path), str(line.folder)) for line in in_folders]
-    defects = list(_disagreements(in_folders))
+    images = [LabelledImage(str(line.path), str(line.folder)) for line in in_folders]
+    issues = list(_disagreements(in_folders))
     labelled = []
     for line in by_label:
         if line.label is None:
@@ -257,14 +261,14 @@ def _classify(
                 f'{line.place} tells no class: the image lies in no folder below {source.images}, '
                 'so a label must follow its name'
             )
-            defects.append(Defect('image without class', line.path.name, message, True))
+            issues.append(Issue('image without class', line.path.name, message, True))
         else:
             labelled.append((line, line.label))
     named, wrong = _by_label(data, source, labelled)
-    return sorted(images + named), defects + wrong
+    return sorted(images + named), issues + wrong
 
 
-def _disagreements(lines: list[_Line]) -> Iterator[Defect]:
+def _disagreements(lines: list[_Line]) -> Iterator[Issue]:
     """Find labels that do not stand for folders one to one."""
     counts: dict[str, Counter[str]] = {}
     for line in lines:
@@ -291,7 +295,7 @@ def _disagreements(lines: list[_Line]) -> Iterator[Defect]:
             f'{line.place} gives label {label!r} to an image in folder {folder!r}, but {other}. '
             f'{cure}'
         )
-        yield Defect('label disagrees with folder', line.path.name, message, True)
+        yield Issue('label disagrees with folder', line.path.name, message, True)
 
 
 def _is_number(label: str) -> bool:
@@ -299,12 +303,12 @@ def _is_number(label: str) -> bool:
 
 
 def _by_label(
-    data: ClassData, source: ClassSource, lines: list[tuple[_Line, str]]
-) -> tuple[list[ClassImage], list[Defect]]:
+    data: ClassificationDescription, source: Source, lines: list[tuple[_Line, str]]
+) -> tuple[list[LabelledImage], list[Issue]]:
     """Return images whose labels are names of classes, or positions among them."""
     labels = {label for _, label in lines}
     if labels <= {*(data.classes or ())} or not all(map(_is_number, labels)):
-        return [ClassImage(str(line.path), label) for line, label in lines], []
+        return [LabelledImage(str(line.path), label) for line, label in lines], []
     numbers = sorted(map(int, labels))
     where = str(source.image_list)
     if data.classes is None:
@@ -313,7 +317,7 @@ def _by_label(
             'does not say what they stand for. Name the classes in the order of the numbers, like '
             'classes: [cat, dog]'
         )
-        return [], [Defect('unknown label', where, message, True)]
+        return [], [Issue('unknown label', where, message, True)]
     first, names = data.first_label, data.classes
     if first == 0 and numbers[0] == 1 and numbers[-1] == len(names):
         message = (
@@ -321,17 +325,17 @@ def _by_label(
             f'{len(names)} names under classes: of {data.path} have the numbers 0 to '
             f'{len(names) - 1}. Add first_label: 1 there.'
         )
-        return [], [Defect('unknown label', where, message, True)]
-    images, defects = [], []
+        return [], [Issue('unknown label', where, message, True)]
+    images, issues = [], []
     for line, label in lines:
         position = int(label) - first
         if 0 <= position < len(names):
-            images.append(ClassImage(str(line.path), names[position]))
+            images.append(LabelledImage(str(line.path), names[position]))
             continue
         message = (
             f'{line.place} has label {label}, but the {len(names)} names under classes: of '
             f'{data.path} have the numbers {first} to {first + len(names) - 1}. Correct the list, '
             'classes: or first_label:'
         )
-        defects.append(Defect('unknown label', line.path.name, message, True))
-    return images, defects
+        issues.append(Issue('unknown label', line.path.name, message, True))
+    return images, issues
