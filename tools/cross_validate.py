@@ -12,6 +12,7 @@ import argparse
 from mmengine.config import DictAction
 
 from casvit_mm.cli import cli
+from casvit_mm.engine import Randomness, Start, TrainOptions
 from casvit_mm.engine.cross_validation import cross_validate
 
 
@@ -32,5 +33,16 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def main() -> None:
+    """Group the options of the command line, and cross-validate."""
+    args = parse_args()
+    options = TrainOptions(
+        start=Start(finetune=args.finetune, from_scratch=args.from_scratch),
+        randomness=Randomness(args.seed, args.deterministic),
+        cfg_options=args.cfg_options,
+    )
+    cross_validate(args.config, args.data, args.folds, work_dir=args.work_dir, options=options)
+
+
 if __name__ == '__main__':
-    cli(lambda: cross_validate(**vars(parse_args())))
+    cli(main)

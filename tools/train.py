@@ -13,7 +13,7 @@ import argparse
 from mmengine.config import DictAction
 
 from casvit_mm.cli import cli
-from casvit_mm.engine import train
+from casvit_mm.engine import Randomness, Speed, Start, TrainOptions, train
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,9 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='mixed precision, on a GPU')
     parser.add_argument('--bf16', action='store_true', help='mixed precision, GPU or CPU')
     parser.add_argument('--channels-last', action='store_true', help='weights as convolutions read')
-    parser.add_argument(
-        '--compile', dest='compile_backbone', action='store_true', help='torch.compile the backbone'
-    )
+    parser.add_argument('--compile', action='store_true', help='torch.compile the backbone')
     parser.add_argument('--auto-scale-lr', action='store_true', help='LR in step with total batch')
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
     parser.add_argument(
@@ -40,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--finetune', metavar='CKPT', help='start from a trained model, whatever its classes'
     )
-    parser.add_argument('--data', metavar='YAML', help='own data, see docs/own_data.md')
+    parser.add_argument('--data', metavar='YAML', help='custom dataset, see docs/own_data.md')
     parser.add_argument('--seed', type=int)
     parser.add_argument('--deterministic', action='store_true')
     parser.add_argument('--tensorboard', action='store_true', help='write an event file as well')
@@ -57,5 +55,23 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def main() -> None:
+    """Group the options of the command line, and train."""
+    args = parse_args()
+    options = TrainOptions(
+        data=args.data,
+        work_dir=args.work_dir,
+        start=Start(args.resume, args.from_scratch, args.pretrained, args.finetune),
+        speed=Speed(args.amp, args.bf16, args.channels_last, args.compile),
+        randomness=Randomness(args.seed, args.deterministic),
+        auto_scale_lr=args.auto_scale_lr,
+        tensorboard=args.tensorboard,
+        profile_data=args.profile_data,
+        cfg_options=args.cfg_options,
+        launcher=args.launcher,
+    )
+    train(args.config, options)
+
+
 if __name__ == '__main__':
-    cli(lambda: train(**vars(parse_args())))
+    cli(main)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import multiprocessing
 import statistics
 import time
 from collections.abc import Sequence
@@ -16,9 +14,9 @@ from rich import box
 from rich.table import Table
 
 from casvit_mm.benchmark.mixer_costs import publish_tables, short_name
-from casvit_mm.cli import cli
-from casvit_mm.engine import evaluate, train
-from casvit_mm.errors import DivergedError, InputError
+from casvit_mm.engine import Randomness, Speed, Start, TrainOptions, evaluate, train
+from casvit_mm.engine.subprocesses import run_once
+from casvit_mm.errors import DivergedError
 from casvit_mm.io import write_json
 from casvit_mm.plotting.figures import save_figure
 
@@ -83,37 +81,23 @@ def _run(
     config: str, data: str, folder: Path, seed: int, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the figures of one training, after training in a process of its own if need be."""
-    result = folder / 'result.json'
-    if not result.is_file():
-        process = multiprocessing.get_context('spawn').Process(
-            target=_train_by_command, args=(config, data, folder, seed, options)
-        )
-        process.start()
-        process.join()
-        if not result.is_file():
-            raise InputError(f'{folder.name} failed, see above. The same command goes on there.')
-    figures = json.loads(result.read_text())
-    return {**figures, 'top1': math.nan if figures['top1'] is None else figures['top1']}
+    arguments = config, data, folder, seed, options
+    metrics = run_once(folder / 'result.json', _train, *arguments)
+    return {**metrics, 'top1': math.nan if metrics['top1'] is None else metrics['top1']}
 
 
-def _train_by_command(
-    config: str, data: str, folder: Path, seed: int, options: dict[str, Any]
-) -> None:
-    """Train and evaluate once and write ``result.json``; a user's mistake is one message."""
-    cli(lambda: _train(config, data, folder, seed, options))
-
-
-def _train(config: str, data: str, folder: Path, seed: int, options: dict[str, Any]) -> None:
+def _train(config: str, data: str, folder: Path, seed: int, cfg_options: dict[str, Any]) -> None:
+    """Train and evaluate once and write ``result.json``."""
     start = time.perf_counter()
-    runner = train(
-        config,
+    options = TrainOptions(
         data=data,
         work_dir=str(folder),
-        seed=seed,
-        resume='auto',
-        channels_last=True,
-        cfg_options=options,
+        start=Start(resume='auto'),
+        speed=Speed(channels_last=True),
+        randomness=Randomness(seed=seed),
+        cfg_options=cfg_options,
     )
+    runner = train(config, options)
     seconds = time.perf_counter() - start
     try:
         metrics = evaluate(

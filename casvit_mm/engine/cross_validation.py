@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-import multiprocessing
 import re
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from rich.table import Table
 
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.engine.evaluation import evaluate
+from casvit_mm.engine.options import TrainOptions
+from casvit_mm.engine.subprocesses import run_once
 from casvit_mm.engine.training import train
 from casvit_mm.errors import InputError
 from casvit_mm.io import write_json
@@ -24,52 +25,53 @@ __all__ = ['cross_validate']
 
 
 def cross_validate(
-    config: str, data: str, folds: int, *, work_dir: str | None = None, **options: Any
+    config: str,
+    data: str,
+    folds: int,
+    *,
+    work_dir: str | None = None,
+    options: TrainOptions | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Train and evaluate once per fold, and summarise the figures over the folds.
+    """Train and evaluate once per fold, and summarise the metrics over the folds.
 
     Fold k is the k-th block of the images sorted by name. Each fold trains in a process of its own
     and is evaluated with its last checkpoint, not its best: the best would be chosen by the very
-    images that it is measured on. What is done already, is not done again.
+    images that it is measured on. A fold that is complete is not repeated.
 
     Args:
         config: Config file.
         data: ``dataset.yaml`` that names one set under ``data``.
         folds: Number of folds.
         work_dir: Folder with one sub-folder per fold; ``work_dirs/<config>_folds`` if None.
-        options: Further arguments of :func:`casvit_mm.engine.train`.
+        options: Of each training; ``data``, ``work_dir`` and ``start.resume`` are set here.
 
     Returns:
-        ``mean`` and ``std`` (of a sample) per figure; also written to ``summary.json``.
+        ``mean`` and sample ``std`` per metric; also written to ``summary.json``.
 
     Raises:
         InputError: If the description has no ``data``, or a fold failed.
     """
     folder = Path(work_dir or f'work_dirs/{Path(config).stem}_folds')
     description = _describe(data)
-    figures = []
+    options = options or TrainOptions()
+    metrics = []
     for fold in range(folds):
         fold_dir = folder / f'fold_{fold}'
-        result = fold_dir / 'metrics.json'
-        if not result.is_file():
-            fold_dir.mkdir(parents=True, exist_ok=True)
-            fold_data = fold_dir / 'dataset.yaml'
-            split = dict(folds=folds, fold=fold)
-            fold_data.write_text(yaml.safe_dump({**description, 'split': split}))
-            read_dataset(fold_data)
-            process = multiprocessing.get_context('spawn').Process(
-                target=_run_fold, args=(config, str(fold_data), fold_dir, options)
-            )
-            process.start()
-            process.join()
-            if not result.is_file():
-                raise InputError(
-                    f'fold {fold} failed, see above. The same command goes on from there.'
-                )
-        figures.append(json.loads(result.read_text()))
+        fold_dir.mkdir(parents=True, exist_ok=True)
+        fold_data = fold_dir / 'dataset.yaml'
+        split = dict(folds=folds, fold=fold)
+        fold_data.write_text(yaml.safe_dump({**description, 'split': split}))
+        read_dataset(fold_data)
+        fold_options = replace(
+            options,
+            data=str(fold_data),
+            work_dir=str(fold_dir),
+            start=replace(options.start, resume='auto'),
+        )
+        metrics.append(run_once(fold_dir / 'metrics.json', _run_fold, config, fold_options))
     summary = {
-        name: _summary([fold[name] for fold in figures])
-        for name in figures[0]
+        name: _summary([fold[name] for fold in metrics])
+        for name in metrics[0]
         if name.startswith('coco/') and '/objects/' not in name
     }
     write_json(folder / 'summary.json', {'folds': folds, **summary})
@@ -83,26 +85,27 @@ def _describe(data: str) -> dict[str, Any]:
     content = yaml.safe_load(Path(data).read_text())
     if 'data' not in content:
         raise InputError(
-            f'{data} names train and val; cross-validation takes one set apart: name it under '
+            f'{data} names train and val; cross-validation splits one set itself: name it under '
             'data:, with split: {folds: 2}'
         )
     return {**content, 'root': str(root)}
 
 
-def _run_fold(config: str, data: str, folder: Path, options: dict[str, Any]) -> None:
-    runner = train(config, data=data, work_dir=str(folder), resume='auto', **options)
-    checkpoint = runner.message_hub.get_info('last_ckpt')
+def _run_fold(config: str, options: TrainOptions) -> None:
+    """Train and evaluate one fold; writes ``metrics.json`` in its work dir."""
+    runner = train(config, options)
+    folder = Path(runner.work_dir)
     evaluate(
         str(folder / Path(config).name),
-        checkpoint,
-        data=data,
+        runner.message_hub.get_info('last_ckpt'),
+        data=options.data,
         work_dir=str(folder / 'test'),
         out=str(folder / 'metrics.json'),
     )
 
 
 def _summary(values: list[float | None]) -> dict[str, float]:
-    """Return mean and sample deviation of the folds that have the figure."""
+    """Return mean and sample deviation over the folds that have the metric."""
     known = [value for value in values if value is not None]
     mean = statistics.fmean(known) if known else math.nan
     return {'mean': mean, 'std': statistics.stdev(known) if len(known) > 1 else math.nan}
@@ -110,9 +113,9 @@ def _summary(values: list[float | None]) -> dict[str, float]:
 
 def _print(summary: dict[str, dict[str, float]], folds: int) -> None:
     table = Table(title=f'{folds} folds')
-    for column in ('figure', 'mean', 'std'):
-        table.add_column(column, justify='left' if column == 'figure' else 'right')
-    for name, figure in summary.items():
+    for column in ('metric', 'mean', 'std'):
+        table.add_column(column, justify='left' if column == 'metric' else 'right')
+    for name, values in summary.items():
         if re.search(r'_mAP(_50|_75|_[sml])?$|_AP/', name):
-            table.add_row(name, f'{figure["mean"]:.3f}', f'{figure["std"]:.3f}')
+            table.add_row(name, f'{values["mean"]:.3f}', f'{values["std"]:.3f}')
     Console().print(table)

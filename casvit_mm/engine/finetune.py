@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from casvit_mm.config.editing import innermost_dataset
+from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 from casvit_mm.weights.matching import as_classifier, check_fit, read_checkpoint
 from casvit_mm.weights.reading import class_names
@@ -83,18 +84,25 @@ def _remake(state: dict[str, Tensor], model: nn.Module, layers: list[str]) -> di
     return {**state, **{key: own[key] for key in layers if key in state}}
 
 
-def finetune_from(cfg: Config, path: str, notes: list[str]) -> None:
-    """Make a config start from a trained model's weights, whatever that model's classes were.
+def finetune_from(cfg: Config, options: TrainOptions) -> list[str]:
+    """With ``--finetune``, start from a trained model's weights, whatever its classes were.
+
+    Where a checkpoint to resume from was found, that goes first.
 
     Args:
         cfg: The config with the data and classes to train on, changed in place.
-        path: Checkpoint of the same model, of ours or of the authors.
-        notes: Takes what the log should say: which entries are kept and which are made anew.
+        options: ``start.finetune`` is a checkpoint of the same model, of ours or of the authors.
+
+    Returns:
+        What the log should say: which entries are kept and which are made anew.
 
     Raises:
         InputError: If the file cannot be read, or differs from the model in anything but the
             class layers.
     """
+    path = options.start.finetune
+    if path is None or cfg.get('resume'):
+        return []
     checkpoint = read_checkpoint(path)
     old, new = class_names(checkpoint), _classes_of(cfg)
     model, layers = class_layers(cfg)
@@ -104,7 +112,6 @@ def finetune_from(cfg: Config, path: str, notes: list[str]) -> None:
     fitting = state if old == new else _remake(state, model, layers)
     kept = check_fit(model, fitting, path, checkpoint.get('official_names'))
 
-    cfg.model.backbone.init_cfg = None
     cfg.load_from, cfg.resume = path, False
     hook = dict(type='FinetuneHook', classes=new, layers=layers)
     others = [h for h in cfg.get('custom_hooks', []) if h.get('type') != 'FinetuneHook']
@@ -121,7 +128,7 @@ def finetune_from(cfg: Config, path: str, notes: list[str]) -> None:
                 *lines,
             ]
         )
-    notes.append(f'--finetune {path}: {kept_and_made}')
+    return [f'--finetune {path}: {kept_and_made}']
 
 
 def _difference(old: tuple[str, ...] | None, new: tuple[str, ...]) -> str:

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 
 __all__ = ['ProfileHook', 'Throughput', 'advise', 'profile_instead_of_training']
@@ -29,22 +30,23 @@ __all__ = ['ProfileHook', 'Throughput', 'advise', 'profile_instead_of_training']
 _KEPT = 6
 
 
-def profile_instead_of_training(cfg: Config, batches: int) -> None:
-    """Make a config measure the data loader and the model, and then end without training.
+def profile_instead_of_training(cfg: Config, options: TrainOptions) -> list[str]:
+    """With ``--profile-data``, make a config time data loader and model, and end without training.
 
-    Args:
-        cfg: The config, changed in place. Logs go into ``profile`` in its work dir, so that a run
-            which is there stays as it is.
-        batches: Batches to time, each way.
+    Logs go into ``profile`` in the work dir, so that a run which is there stays as it is.
 
     Raises:
-        InputError: If ``batches`` is not positive.
+        InputError: If the number of batches is not positive.
     """
+    batches = options.profile_data
+    if batches is None:
+        return []
     if batches < 1:
         raise InputError(f'--profile-data needs at least 1 batch, got {batches}')
     cfg.work_dir = str(Path(cfg.work_dir, 'profile'))
     cfg.default_hooks.checkpoint = None
     cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='ProfileHook', batches=batches)]
+    return []
 
 
 @dataclass(frozen=True)

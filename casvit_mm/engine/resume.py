@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from mmengine.config import Config
 
 import casvit_mm.engine.checkpoints
 import casvit_mm.engine.loops  # noqa: F401  both register what is named below
+from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 from casvit_mm.weights.reading import load_file
 
 __all__ = [
     'find_checkpoint',
     'load_whole_model',
-    'make_deterministic',
     'make_resumable',
-    'resume_from',
+    'set_initial_weights',
+    'set_resume',
 ]
 
 _LOOPS = {'EpochBasedTrainLoop': 'ResumableEpochLoop', 'IterBasedTrainLoop': 'ResumableIterLoop'}
@@ -52,13 +52,66 @@ def find_checkpoint(resume: str | None, work_dir: str) -> str | None:
     )
 
 
-def resume_from(cfg: Config, path: str, notes: list[str]) -> None:
-    """Make a config go on from a checkpoint, with the seed of the run that wrote it.
+def set_initial_weights(cfg: Config, options: TrainOptions) -> list[str]:
+    """Put ``--from-scratch`` or ``--pretrained`` into a config, in place.
 
-    Args:
-        cfg: The config, changed in place.
-        path: The checkpoint.
-        notes: Takes what the log should say.
+    With ``--finetune`` only the pretrained weights of the backbone are left out here;
+    :func:`casvit_mm.engine.finetune.finetune_from` needs the classes of the data.
+
+    Returns:
+        What the log should say.
+    """
+    if options.start.from_scratch:
+        return [_leave_out_pretrained(cfg)]
+    if options.start.pretrained is not None:
+        checkpoint = options.start.pretrained
+        cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=checkpoint)
+        cfg.load_from = None
+    if options.start.finetune is not None:
+        cfg.model.backbone.init_cfg = None
+    return []
+
+
+def _leave_out_pretrained(cfg: Config) -> str:
+    backbone = cfg.model.backbone
+    init_cfg = backbone.get('init_cfg')
+    if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+        # Left out, not None: that would switch off the random initialisation of other backbones.
+        backbone.pop('init_cfg')
+    if 'norm_eval' in backbone:
+        backbone.norm_eval = False
+    cfg.load_from = None
+    return (
+        '--from-scratch: no pretrained weights; the norms of the backbone learn their statistics '
+        '(norm_eval=False), since frozen untrained ones would be the identity'
+    )
+
+
+def set_resume(cfg: Config, options: TrainOptions) -> list[str]:
+    """Put ``--resume``, or the ``resume`` of a config itself, into a config, in place.
+
+    Afterwards ``cfg.resume`` says whether there is a checkpoint to go on from.
+
+    Returns:
+        What the log should say.
+
+    Raises:
+        InputError: As :func:`find_checkpoint`, or if the checkpoint cannot be resumed from.
+    """
+    resume = options.start.resume
+    if resume is None and cfg.get('resume'):
+        resume = cfg.get('load_from') or 'auto'
+    checkpoint = find_checkpoint(resume, cfg.work_dir)
+    if checkpoint is not None:
+        return _resume_from(cfg, checkpoint)
+    if resume is None:
+        return []
+    cfg.resume = False
+    return [f'--resume: no checkpoint in {cfg.work_dir} yet, so training begins']
+
+
+def _resume_from(cfg: Config, path: str) -> list[str]:
+    """Go on from a checkpoint, with the seed of the run that wrote it; return notes for the log.
 
     Raises:
         InputError: If the file cannot be read, or holds weights without the state of the training.
@@ -70,6 +123,7 @@ def resume_from(cfg: Config, path: str, notes: list[str]) -> None:
             'published files do. Go on from the last checkpoint (--resume without a file), or '
             f'start a new training from these weights: --finetune {path}'
         )
+    notes = []
     seed, asked = content.get('meta', {}).get('seed'), cfg.randomness.get('seed')
     if seed is not None:
         if asked not in (None, seed):
@@ -78,6 +132,7 @@ def resume_from(cfg: Config, path: str, notes: list[str]) -> None:
     if cfg.model.get('backbone', {}).get('init_cfg'):
         cfg.model.backbone.init_cfg = None  # the pretrained file is no longer needed
     cfg.resume, cfg.load_from = True, path
+    return notes
 
 
 def load_whole_model(cfg: Config) -> None:
@@ -97,7 +152,7 @@ def load_whole_model(cfg: Config) -> None:
         backbone.pop('init_cfg')
 
 
-def make_resumable(cfg: Config) -> None:
+def make_resumable(cfg: Config, options: TrainOptions) -> list[str]:
     """Give a config the loop and the checkpoints that a run goes on from exactly, in place.
 
     Training loops that are not MMEngine's own stay as they are.
@@ -114,12 +169,4 @@ def make_resumable(cfg: Config) -> None:
     for name in ('train_dataloader', 'val_dataloader'):
         if cfg.get(name):
             cfg[name].setdefault('worker_init_fn', dict(type='outlive_sigterm'))
-
-
-def make_deterministic(cfg: Config) -> None:
-    """Add to a config what ``randomness.deterministic`` does not do by itself, in place."""
-    # cuBLAS reads this when it starts; without it torch refuses its matrix products.
-    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
-    # Otherwise DDP regroups the gradients after the first iteration of a run, also of a resumed
-    # one, and three processes or more then add them up in another order.
-    cfg.find_unused_parameters = True
+    return []

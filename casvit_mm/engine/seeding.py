@@ -8,20 +8,36 @@ seeded anew from (seed, process, iteration, sample) before each sample and each 
 from __future__ import annotations
 
 import itertools
+import os
 import random
 from collections.abc import Iterator
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmengine.registry import DATA_SAMPLERS, FUNCTIONS
 from torch.utils.data import BatchSampler, Sampler
 
 from casvit_mm.engine.interrupt import outlive_sigterm
+from casvit_mm.engine.options import TrainOptions
 
-__all__ = ['SeededBatch', 'SeededBatchSampler', 'seed_generators']
+__all__ = ['SeededBatch', 'SeededBatchSampler', 'seed_generators', 'set_randomness']
 
 FUNCTIONS.register_module('outlive_sigterm', module=outlive_sigterm)
+
+
+def set_randomness(cfg: Config, options: TrainOptions) -> list[str]:
+    """Put ``--seed`` and ``--deterministic`` into a config, in place."""
+    seed, deterministic = options.randomness.seed, options.randomness.deterministic
+    cfg.randomness = dict(seed=seed, deterministic=deterministic)
+    if deterministic:
+        # cuBLAS reads this when it starts; without it torch refuses its matrix products.
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+        # Otherwise DDP regroups the gradients after the first iteration of a run, even of a resumed
+        # one, and three processes or more then add them up in another order.
+        cfg.find_unused_parameters = True
+    return []
 
 
 def seed_generators(seed: int, iteration: int, sample: int = 0) -> None:

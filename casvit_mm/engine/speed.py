@@ -16,6 +16,7 @@ from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 from mmengine.runner import Runner
 from torch import nn
 
+from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 
 __all__ = [
@@ -23,37 +24,36 @@ __all__ = [
     'ChannelsLastRunner',
     'CompileHook',
     'check_compiler',
+    'set_channels_last',
+    'set_compilation',
     'set_precision',
-    'speed_up',
 ]
 
 
-def set_precision(cfg: Config, notes: list[str], *, amp: bool, bf16: bool) -> None:
-    """Put the precision of a training into a config, in place.
+def set_precision(cfg: Config, options: TrainOptions) -> list[str]:
+    """Put ``--amp`` or ``--bf16`` into a config, in place.
 
-    Args:
-        cfg: The config; the float16 that its recipe asks for is left out where there is no GPU.
-        notes: Takes what the log should say.
-        amp: Train in float16 where that is safe, on a GPU.
-        bf16: Train in bfloat16 where that is safe, on GPU or CPU.
+    Without a GPU, the float16 that a recipe itself asks for becomes float32.
+
+    Returns:
+        What the log should say.
 
     Raises:
-        InputError: If both are asked for, or the device does not have what is asked for.
+        InputError: If the device does not have the precision that is asked for.
     """
-    if amp and bf16:
-        raise InputError('--amp (float16) and --bf16 are two precisions: give one of them')
     wrapper, gpu = cfg.optim_wrapper, torch.cuda.is_available()
-    if amp:
+    if options.speed.amp:
         if not gpu:
             raise InputError('--amp needs a GPU, and torch finds none here; leave it out')
         wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
-    elif bf16:
+    elif options.speed.bf16:
         if gpu and not torch.cuda.is_bf16_supported():
             raise InputError('--bf16: this GPU does not have bfloat16; use --amp')
         _exchange(wrapper, 'Bfloat16OptimWrapper')
     elif _is_float16(wrapper) and not gpu:
         _exchange(wrapper, 'OptimWrapper')
-        notes.append('no GPU here: trained in float32, not in the mixed precision of the recipe')
+        return ['no GPU here: trained in float32, not in the mixed precision of the recipe']
+    return []
 
 
 def _is_float16(wrapper: ConfigDict) -> bool:
@@ -61,25 +61,25 @@ def _is_float16(wrapper: ConfigDict) -> bool:
 
 
 def _exchange(wrapper: ConfigDict, kind: str) -> None:
-    """Set the type, and take away what only ``AmpOptimWrapper`` understands."""
+    """Set the type, and remove the keys that only ``AmpOptimWrapper`` knows."""
     wrapper.type = kind
     for key in ('loss_scale', 'dtype', 'use_fsdp'):
         wrapper.pop(key, None)
 
 
-def speed_up(cfg: Config, *, channels_last: bool, compile_backbone: bool) -> None:
-    """Put the options into a config, so that its copy in the work dir has them as well.
-
-    Args:
-        cfg: The config, changed in place.
-        channels_last: Keep the weights in the order that convolutions read fastest.
-        compile_backbone: Compile the backbone before training begins.
-    """
-    if channels_last:
+def set_channels_last(cfg: Config, options: TrainOptions) -> list[str]:
+    """Put ``--channels-last`` into a config, for :class:`ChannelsLastRunner`, in place."""
+    if options.speed.channels_last:
         cfg.channels_last = True
-    if compile_backbone:
+    return []
+
+
+def set_compilation(cfg: Config, options: TrainOptions) -> list[str]:
+    """Put ``--compile`` into a config as :class:`CompileHook`, in place."""
+    if options.speed.compile_backbone:
         others = [h for h in cfg.get('custom_hooks', []) if h.get('type') != 'CompileHook']
         cfg.custom_hooks = [*others, dict(type='CompileHook')]
+    return []
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -112,8 +112,8 @@ class ChannelsLastRunner(Runner):
 class CompileHook(Hook):
     """Compile the backbone in place when training begins.
 
-    Names of weights stay as they are, and so do checkpoints; copies, such as a moving average made
-    before, are not compiled. Validation runs the compiled backbone as well.
+    Keys of the state dict and checkpoints stay as they are. Copies made before, such as a moving
+    average, are not compiled. Validation runs the compiled backbone as well.
 
     Args:
         backend: Compiler, by torch's name.
@@ -130,13 +130,13 @@ class CompileHook(Hook):
 
 
 def check_compiler() -> None:
-    """Compile a trifle, so that a host that cannot is known before training.
+    """Compile one small function, so that a host that cannot compile is known before training.
 
     Raises:
         InputError: Naming what is missing.
     """
     try:
-        torch.compile(_trifle)(torch.ones(4, device=get_device()))
+        torch.compile(_small_function)(torch.ones(4, device=get_device()))
     except Exception as error:  # each version of torch has its own way to say so
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
@@ -147,5 +147,5 @@ def check_compiler() -> None:
         ) from error
 
 
-def _trifle(x: torch.Tensor) -> torch.Tensor:
+def _small_function(x: torch.Tensor) -> torch.Tensor:
     return x.sin() + 1

@@ -14,7 +14,7 @@ pytest.importorskip('mmpretrain')
 from casvit_mm import InputError, load_weights
 from casvit_mm.datasets.shapes import generate_shape_classes
 from casvit_mm.detection.data.browse import browse
-from casvit_mm.engine import evaluate, train
+from casvit_mm.engine import Start, TrainOptions, evaluate, train
 from casvit_mm.models import CASViT
 from casvit_mm.plotting.training_curves import draw_loss_curve, read_scalars
 from casvit_mm.weights.reading import load_file
@@ -171,13 +171,13 @@ def test_other_classes_get_a_new_head_and_the_log_says_so(trained, folders, tmp_
     shutil.copytree(folders.parent, root)
     for split in ('train', 'val', 'test'):
         shutil.rmtree(root / split / 'circle')
-    runner = train(
-        str(ROOT / LIGHT),
-        work_dir=str(tmp_path / 'run'),
-        finetune=str(trained[0] / 'epoch_2.pth'),
+    options = TrainOptions(
         data=str(root / 'dataset.yaml'),
+        work_dir=str(tmp_path / 'run'),
+        start=Start(finetune=str(trained[0] / 'epoch_2.pth')),
         cfg_options={**SHORT, 'train_cfg.max_epochs': 1},
     )
+    runner = train(str(ROOT / LIGHT), options)
     log = next((tmp_path / 'run').glob('*/*.log')).read_text()
     assert '2 made anew' in log
     assert 'head.fc.weight (3, 220) -> (2, 220)' in log
@@ -201,9 +201,9 @@ def test_options_of_other_tasks_are_refused(trained, folders, tmp_path):
 
 def test_imagenet_that_is_not_there_is_described(tmp_path):
     with pytest.raises(InputError, match=r'(?s)data/imagenet/train .*does not exist.*IMAGENET'):
-        train(str(ROOT / 'configs/casvit_xs_imagenet.py'), work_dir=str(tmp_path))
+        train(str(ROOT / 'configs/casvit_xs_imagenet.py'), TrainOptions(work_dir=str(tmp_path)))
 
 
-def test_two_places_to_start_from_are_refused(tmp_path):
+def test_two_places_to_start_from_are_refused():
     with pytest.raises(InputError, match=r'--pretrained a\.pth and --finetune b\.pth name two'):
-        train(str(ROOT / LIGHT), work_dir=str(tmp_path), pretrained='a.pth', finetune='b.pth')
+        Start(pretrained='a.pth', finetune='b.pth')

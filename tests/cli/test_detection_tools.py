@@ -18,7 +18,7 @@ from mmengine.registry import HOOKS
 
 pytest.importorskip('mmdet')
 from casvit_mm import InputError, doctor
-from casvit_mm.engine import evaluate, train
+from casvit_mm.engine import Randomness, Speed, Start, TrainOptions, evaluate, train
 from casvit_mm.engine.hooks import PlainCheckpointHook
 from casvit_mm.launch import check_launch
 from casvit_mm.ops import operator_source
@@ -27,6 +27,7 @@ from casvit_mm.weights.reading import load_file
 
 SHAPES = 'configs/maskrcnn_casvit_xs_shapes.py'
 COCO = 'configs/maskrcnn_casvit_xs_coco.py'
+SCRATCH = Start(from_scratch=True)
 # A run of two epochs of two iterations each.
 SHORT = [
     'train_cfg.max_epochs=2',
@@ -164,11 +165,12 @@ def test_resuming_continues_where_the_last_checkpoint_ended(trained, shapes, tmp
     longer = options(SHORT) | {'train_cfg.max_epochs': 3}
     runner = train(
         str(ROOT / SHAPES),
-        work_dir=str(tmp_path),
-        resume=str(path),
-        from_scratch=True,
-        data=str(shapes),
-        cfg_options=longer,
+        TrainOptions(
+            data=str(shapes),
+            work_dir=str(tmp_path),
+            start=Start(resume=str(path), from_scratch=True),
+            cfg_options=longer,
+        ),
     )
     # The launcher's run took 2 iterations per epoch; one process takes 4.
     assert runner.epoch == 3
@@ -221,13 +223,13 @@ def ready_runner(**arguments):
     }
     config = ROOT / arguments.pop('config', COCO)
     with pytest.raises(_Stop) as caught:
-        train(str(config), cfg_options=cfg_options, **arguments)
+        train(str(config), TrainOptions(cfg_options=cfg_options, **arguments))
     return caught.value.args[0]
 
 
 @pytest.mark.slow
 def test_auto_scale_lr_scales_from_the_published_total_batch(shapes, tmp_path):
-    common = dict(from_scratch=True, data=str(shapes), work_dir=str(tmp_path))
+    common = dict(start=SCRATCH, data=str(shapes), work_dir=str(tmp_path))
     plain = ready_runner(**common)
     scaled = ready_runner(auto_scale_lr=True, **common)
     rates = [r.optim_wrapper.param_groups[0]['initial_lr'] for r in (plain, scaled)]
@@ -236,7 +238,7 @@ def test_auto_scale_lr_scales_from_the_published_total_batch(shapes, tmp_path):
 
 def test_from_scratch_unfreezes_the_norms_and_pretrained_keeps_them_frozen(shapes, tmp_path):
     common = dict(data=str(shapes), work_dir=str(tmp_path))
-    model = ready_runner(from_scratch=True, **common).model.train()
+    model = ready_runner(start=SCRATCH, **common).model.train()
     assert model.backbone.stem[1].training
     state = official_state_dict('xs')
     torch.save(dict(model=state), tmp_path / 'w.pth')
@@ -248,26 +250,23 @@ def test_from_scratch_unfreezes_the_norms_and_pretrained_keeps_them_frozen(shape
 
 def test_from_scratch_keeps_another_backbones_own_random_initialisation(shapes, tmp_path):
     config = 'configs/maskrcnn_resnet50_light.py'
-    runner = ready_runner(
-        config=config, from_scratch=True, data=str(shapes), work_dir=str(tmp_path)
-    )
+    runner = ready_runner(config=config, start=SCRATCH, data=str(shapes), work_dir=str(tmp_path))
     # Kaiming's, by output channels: sqrt(2 / (64 * 7 * 7)); PyTorch's default is twice as wide.
     assert runner.model.backbone.conv1.weight.std().item() == pytest.approx(0.0253, rel=0.05)
 
 
 def test_from_scratch_takes_a_backbone_that_has_no_norm_eval(shapes, tmp_path):
     config = 'configs/maskrcnn_repvit_m0_9_light.py'
-    runner = ready_runner(
-        config=config, from_scratch=True, data=str(shapes), work_dir=str(tmp_path)
-    )
+    runner = ready_runner(config=config, start=SCRATCH, data=str(shapes), work_dir=str(tmp_path))
     assert type(runner.model.backbone).__name__ == 'TIMMBackbone'
 
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(shapes, tmp_path):
-    common = dict(from_scratch=True, data=str(shapes), work_dir=str(tmp_path), deterministic=True)
+    common = dict(start=SCRATCH, data=str(shapes), work_dir=str(tmp_path))
+    seeded = [Randomness(seed, deterministic=True) for seed in (3, 3, 4)]
     try:
-        stems = [ready_runner(seed=s, **common).model.backbone.stem[0].weight for s in (3, 3, 4)]
+        stems = [ready_runner(randomness=r, **common).model.backbone.stem[0].weight for r in seeded]
     finally:
         torch.use_deterministic_algorithms(False)
     assert torch.equal(stems[0], stems[1])
@@ -338,7 +337,8 @@ def test_one_process_trains_on_a_gpu_through_nccl(shapes, tmp_path):
 def bad_training(**arguments):
     """Start training in process; every bad input must end it before it starts."""
     cfg_options = {'custom_hooks': [dict(type='_NeverTrains')], **arguments.pop('cfg_options', {})}
-    return train(arguments.pop('config', str(ROOT / COCO)), cfg_options=cfg_options, **arguments)
+    config = arguments.pop('config', str(ROOT / COCO))
+    return train(config, TrainOptions(cfg_options=cfg_options, **arguments))
 
 
 @pytest.mark.parametrize(
@@ -347,18 +347,18 @@ def bad_training(**arguments):
         (dict(), r"'checkpoints/cas-vit-xs\.pth' .*do not exist(?s:.*)--from-scratch"),
         (dict(config='configs/nowhere.py'), r'configs/nowhere\.py does not exist'),
         (
-            dict(from_scratch=True),
+            dict(start=SCRATCH),
             r'instances_train2017\.json (?s:.*)does not exist(?s:.*)train2017\.zip(?s:.*)--data',
         ),
         (
-            dict(from_scratch=True, cfg_options={'model.backbone.drop_path': 0.1}),
+            dict(start=SCRATCH, cfg_options={'model.backbone.drop_path': 0.1}),
             "model.backbone has no argument 'drop_path'; did you mean 'drop_path_rate'",
         ),
         (
-            dict(from_scratch=True, cfg_options={'model.backbone.arch': 'l'}),
+            dict(start=SCRATCH, cfg_options={'model.backbone.arch': 'l'}),
             "model.backbone: unknown arch 'l'",
         ),
-        (dict(from_scratch=True, launcher='pytorch'), r'tools/dist_train\.sh'),
+        (dict(start=SCRATCH, launcher='pytorch'), r'tools/dist_train\.sh'),
     ],
 )
 def test_bad_input_ends_before_training(arguments, message, tmp_path, monkeypatch):
@@ -372,7 +372,7 @@ def test_bad_input_ends_before_training(arguments, message, tmp_path, monkeypatc
 @pytest.mark.skipif(torch.cuda.is_available(), reason='needs a host without GPU')
 def test_amp_without_gpu_is_refused(tmp_path):
     with pytest.raises(InputError, match='--amp needs a GPU'):
-        bad_training(from_scratch=True, amp=True, work_dir=str(tmp_path))
+        bad_training(start=SCRATCH, speed=Speed(amp=True), work_dir=str(tmp_path))
 
 
 def test_a_pretrained_file_that_does_not_fit_ends_before_training(shapes, tmp_path):
@@ -404,7 +404,7 @@ def test_a_checkpoint_that_cannot_be_used_is_refused(trained, shapes, tmp_path, 
     common = dict(config=str(ROOT / SHAPES), data=str(shapes), work_dir=str(tmp_path))
     run = {
         'test': lambda: evaluate(checkpoint=str(path), **common),
-        'resume': lambda: bad_training(resume=str(path), from_scratch=True, **common),
+        'resume': lambda: bad_training(start=Start(resume=str(path), from_scratch=True), **common),
         'load_from': lambda: bad_training(
             cfg_options={'load_from': str(path), 'model.backbone.init_cfg': None}, **common
         ),

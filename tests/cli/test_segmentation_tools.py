@@ -15,7 +15,7 @@ from casvit_mm.config.reading import read_config
 from casvit_mm.datasets.shapes import generate_shape_labels
 from casvit_mm.detection.data.browse import browse
 from casvit_mm.detection.prediction.predictor import Predictor
-from casvit_mm.engine import evaluate, train
+from casvit_mm.engine import Start, TrainOptions, evaluate, train
 from casvit_mm.plotting.training_curves import draw_loss_curve, read_scalars
 from casvit_mm.segmentation import task
 from casvit_mm.task import Wanted
@@ -177,13 +177,14 @@ def test_commands_that_know_detectors_only_say_so(trained, labels, tmp_path):
 
 def test_data_of_another_task_is_named(labels, shapes, tmp_path):
     with pytest.raises(InputError, match='describes detection data'):
-        train(str(ROOT / SHAPES), data=str(shapes), from_scratch=True, work_dir=str(tmp_path))
+        train(
+            str(ROOT / SHAPES),
+            TrainOptions(data=str(shapes), work_dir=str(tmp_path), start=Start(from_scratch=True)),
+        )
     with pytest.raises(InputError, match='describes segmentation data'):
         train(
             str(ROOT / 'configs/maskrcnn_casvit_xs_shapes.py'),
-            data=str(labels),
-            from_scratch=True,
-            work_dir=str(tmp_path),
+            TrainOptions(data=str(labels), work_dir=str(tmp_path), start=Start(from_scratch=True)),
         )
 
 

@@ -11,7 +11,8 @@ from casvit_mm import ARCHS, InputError
 pytest.importorskip('mmpretrain')
 from mmpretrain.registry import MODELS, TRANSFORMS
 
-from casvit_mm.engine.scaling import scale_learning_rate
+from casvit_mm.engine.options import TrainOptions
+from casvit_mm.engine.schedule import scale_learning_rate
 
 CONFIGS = ROOT / 'configs'
 PRETRAINING = [CONFIGS / f'casvit_{variant}_imagenet.py' for variant in ARCHS]
@@ -103,8 +104,8 @@ def recipe(**optim_wrapper) -> Config:
 
 
 def test_the_rate_is_scaled_by_the_images_per_step_accumulation_included_and_said():
-    cfg, notes = recipe(accumulative_counts=4), []
-    scale_learning_rate(cfg, False, None, notes)
+    cfg = recipe(accumulative_counts=4)
+    notes = scale_learning_rate(cfg, TrainOptions())
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(6e-3 * 128 / 2048)
     assert '128 images per step' in notes[0]
     assert 'instead of 2048' in notes[0]
@@ -112,15 +113,15 @@ def test_the_rate_is_scaled_by_the_images_per_step_accumulation_included_and_sai
 
 
 def test_the_rate_of_the_recipes_own_batch_is_left_alone():
-    cfg, notes = recipe(accumulative_counts=64), []
-    scale_learning_rate(cfg, False, None, notes)
+    cfg = recipe(accumulative_counts=64)
+    notes = scale_learning_rate(cfg, TrainOptions())
     assert (cfg.optim_wrapper.optimizer.lr, notes) == (6e-3, [])
 
 
 def test_a_rate_by_option_that_would_be_scaled_unasked_is_refused_with_both_cures():
     options = {'optim_wrapper.optimizer.lr': 1e-3}
     with pytest.raises(InputError, match=r'(?s)base_batch_size=32 .*base_batch_size=2048'):
-        scale_learning_rate(recipe(), False, options, [])
+        scale_learning_rate(recipe(), TrainOptions(cfg_options=options))
 
 
 def test_a_rate_by_option_that_names_its_batch_is_taken():
@@ -128,7 +129,7 @@ def test_a_rate_by_option_that_names_its_batch_is_taken():
     cfg.optim_wrapper.optimizer.lr = 1e-3
     cfg.auto_scale_lr.base_batch_size = 32
     options = {'optim_wrapper.optimizer.lr': 1e-3, 'auto_scale_lr.base_batch_size': 32}
-    scale_learning_rate(cfg, False, options, [])
+    scale_learning_rate(cfg, TrainOptions(cfg_options=options))
     assert cfg.optim_wrapper.optimizer.lr == 1e-3
 
 
@@ -136,4 +137,4 @@ def test_scaling_without_a_known_batch_is_refused():
     cfg = recipe()
     cfg.pop('auto_scale_lr')
     with pytest.raises(InputError, match='base_batch_size'):
-        scale_learning_rate(cfg, True, None, [])
+        scale_learning_rate(cfg, TrainOptions(auto_scale_lr=True))

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip('mmdet')
 from casvit_mm import InputError
 from casvit_mm.datasets.shapes import generate_shapes
+from casvit_mm.engine import Randomness, Start, TrainOptions
 from casvit_mm.engine.cross_validation import cross_validate
 from casvit_mm.weights.reading import load_file
 
@@ -27,8 +28,11 @@ def test_every_image_is_validated_once_and_the_figures_are_summarised(tmp_path):
     folder = generate_shapes(tmp_path / 'set', sizes=(6, 2, 2), side=64, seed=2).parent
     data = folder / 'folds.yaml'
     data.write_text('data: {annotations: train.json, images: train}\nsplit: {folds: 2}\n')
-    options = dict(from_scratch=True, seed=0, cfg_options=QUICK)
-    summary = cross_validate(SHAPES, str(data), 2, work_dir=str(tmp_path / 'run'), **options)
+    options = TrainOptions(
+        start=Start(from_scratch=True), randomness=Randomness(seed=0), cfg_options=QUICK
+    )
+    where = str(tmp_path / 'run')
+    summary = cross_validate(SHAPES, str(data), 2, work_dir=where, options=options)
 
     folds = [tmp_path / f'run/fold_{i}' for i in range(2)]
     validated = [
@@ -47,7 +51,7 @@ def test_every_image_is_validated_once_and_the_figures_are_summarised(tmp_path):
 
     # Done once, it is not done again.
     (folds[0] / 'epoch_1.pth').unlink()
-    again = cross_validate(SHAPES, str(data), 2, work_dir=str(tmp_path / 'run'), **options)
+    again = cross_validate(SHAPES, str(data), 2, work_dir=where, options=options)
     assert again == summary
     assert not Path(folds[0] / 'epoch_1.pth').exists()
 

@@ -15,7 +15,7 @@ from mmengine.registry import HOOKS
 
 pytest.importorskip('mmdet')
 from casvit_mm import InputError
-from casvit_mm.engine import train
+from casvit_mm.engine import Randomness, Start, TrainOptions, train
 from casvit_mm.engine.finetune import FinetuneHook, class_layers
 from casvit_mm.weights.reading import load_file
 
@@ -115,7 +115,15 @@ def finetuned(config, path, data, work_dir) -> tuple[dict, str]:
     """Return the model's weights before the first iteration, and the log."""
     options = {'custom_hooks': [dict(type='_EndWhenReady')]}
     with pytest.raises(_Ready) as ready:
-        train(config, finetune=str(path), data=data, work_dir=str(work_dir), cfg_options=options)
+        train(
+            config,
+            TrainOptions(
+                data=data,
+                work_dir=str(work_dir),
+                start=Start(finetune=str(path)),
+                cfg_options=options,
+            ),
+        )
     runner = ready.value.args[0]
     return runner.model.state_dict(), next(Path(runner.log_dir).glob('*.log')).read_text()
 
@@ -197,18 +205,20 @@ def test_any_other_misfit_ends_before_training(config, state, other_data, tmp_pa
     with pytest.raises(InputError, match=rf'bad\.pth.* does not fit(?s:.*){damage}: {key}'):
         train(
             config,
-            finetune=str(tmp_path / 'bad.pth'),
-            data=other_data,
-            work_dir=str(tmp_path / 'run'),
+            TrainOptions(
+                data=other_data,
+                work_dir=str(tmp_path / 'run'),
+                start=Start(finetune=str(tmp_path / 'bad.pth')),
+            ),
         )
     assert not (tmp_path / 'run').exists()
 
 
 @pytest.mark.parametrize('other', [dict(from_scratch=True), dict(resume='epoch_1.pth')])
-def test_two_places_to_start_from_are_refused(config, other):
+def test_two_places_to_start_from_are_refused(other):
     option = '--' + next(iter(other)).replace('_', '-')
     with pytest.raises(InputError, match=f'--finetune a.pth and {option}'):
-        train(config, finetune='a.pth', **other)
+        Start(finetune='a.pth', **other)
 
 
 @pytest.mark.slow
@@ -216,15 +226,14 @@ def test_an_interrupted_fine_tuning_goes_on_by_the_same_command(
     config, trained, other_data, tmp_path
 ):
     def start(work_dir, **arguments):
-        train(
-            config,
-            finetune=str(trained),
-            resume='auto',
+        options = TrainOptions(
             data=other_data,
             work_dir=str(tmp_path / work_dir),
-            seed=1,
+            start=Start(finetune=str(trained), resume='auto'),
+            randomness=Randomness(seed=1),
             **arguments,
         )
+        train(config, options)
 
     start('whole')
     with pytest.raises(SystemExit):

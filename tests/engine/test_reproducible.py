@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 pytest.importorskip('mmdet')
 from casvit_mm import InputError
-from casvit_mm.engine import train, training
+from casvit_mm.engine import Randomness, Start, TrainOptions, train, training
 from casvit_mm.engine.checkpoints import AtomicBackend
 from casvit_mm.engine.resume import find_checkpoint
 from casvit_mm.engine.seeding import SeededBatchSampler, seed_generators
@@ -72,11 +72,16 @@ def config(tmp_path_factory) -> str:
 def start(config, shapes):
     """Run a training in this process."""
 
-    def run_training(work_dir, cfg_options=None, **arguments):
-        arguments['cfg_options'] = copy.deepcopy(cfg_options)  # MMEngine takes _delete_ out of it
-        common = dict(data=str(shapes), from_scratch=True, seed=3, deterministic=True)
+    def run_training(work_dir, cfg_options=None, resume=None):
+        options = TrainOptions(
+            data=str(shapes),
+            work_dir=str(work_dir),
+            start=Start(resume=resume, from_scratch=True),
+            randomness=Randomness(seed=3, deterministic=True),
+            cfg_options=copy.deepcopy(cfg_options),  # MMEngine takes _delete_ out of it
+        )
         try:
-            return train(config, work_dir=str(work_dir), **common, **arguments)
+            return train(config, options)
         finally:
             torch.use_deterministic_algorithms(False)
 
@@ -336,9 +341,8 @@ def test_without_a_seed_the_resumed_run_takes_that_of_the_interrupted_one(
     unbroken, config, shapes, tmp_path
 ):
     (tmp_path / 'last_checkpoint').write_text(str(unbroken / 'epoch_2.pth'))
-    runner = train(
-        config, work_dir=str(tmp_path), data=str(shapes), from_scratch=True, resume='auto'
-    )
+    resume = Start(resume='auto', from_scratch=True)
+    runner = train(config, TrainOptions(data=str(shapes), work_dir=str(tmp_path), start=resume))
     assert runner.seed == runner.train_dataloader.batch_sampler.seed == 3
 
 

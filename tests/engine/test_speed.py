@@ -15,7 +15,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import DATASETS
 from torch import nn
 
-from casvit_mm.engine import profiling, speed, train
+from casvit_mm.engine import Randomness, Speed, Start, TrainOptions, profiling, speed, train
 from casvit_mm.engine.profiling import Throughput, advise
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT
@@ -79,7 +79,8 @@ def start(config, tmp_path_factory):
         # MMEngine names a run by the second, and runs of one name share their log.
         named = dict(experiment_name=str(work_dir))
         options['cfg_options'] = {**copy.deepcopy(options.get('cfg_options') or {}), **named}
-        runner = train(config, work_dir=str(work_dir), seed=3, **options)
+        seeded = TrainOptions(work_dir=str(work_dir), randomness=Randomness(seed=3), **options)
+        runner = train(config, seeded)
         checkpoint = load_file(work_dir / 'epoch_2.pth')
         checkpoint['losses'] = checkpoint['message_hub']['log_scalars']['train/loss']['values']
         checkpoint['runner'] = runner
@@ -94,8 +95,8 @@ def plain(start):
 
 
 OPTIONS = {
-    'channels_last': dict(channels_last=True),
-    'bf16': dict(bf16=True),
+    'channels_last': dict(speed=Speed(channels_last=True)),
+    'bf16': dict(speed=Speed(bf16=True)),
     'compile': dict(cfg_options=EAGER),
 }
 
@@ -128,14 +129,15 @@ def test_the_checkpoint_has_the_names_and_types_of_plain_training(fast, plain):
 
 def test_resuming_gives_the_weights_of_the_unbroken_run(fast, start, tmp_path):
     _, options, work_dir, run = fast
-    resumed = start(tmp_path, resume=str(work_dir / 'epoch_1.pth'), **options)
+    resume = Start(resume=str(work_dir / 'epoch_1.pth'))
+    resumed = start(tmp_path, start=resume, **options)
     for part in ('state_dict', 'ema_state_dict'):
         for name, value in run[part].items():
             assert torch.equal(resumed[part][name], value), name
 
 
 def test_channels_last_reaches_the_weights(start):
-    run = start(channels_last=True)
+    run = start(speed=Speed(channels_last=True))
     weight = run['runner'].model.backbone.stem[3].weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert not weight.is_contiguous()
@@ -150,7 +152,7 @@ def test_bf16_computes_in_bfloat16_and_keeps_the_weights_in_float32():
 
 
 def test_the_copied_config_has_the_options(start):
-    cfg = start(bf16=True, channels_last=True)['runner'].cfg
+    cfg = start(speed=Speed(bf16=True, channels_last=True))['runner'].cfg
     assert cfg.optim_wrapper.type == 'Bfloat16OptimWrapper'
     assert cfg.channels_last
     assert 'casvit_mm.engine.speed' in cfg.custom_imports.imports
@@ -159,7 +161,7 @@ def test_the_copied_config_has_the_options(start):
 def test_two_precisions_at_once_are_refused(start, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     with pytest.raises(InputError, match=r'--amp \(float16\) and --bf16 are two precisions'):
-        start(amp=True, bf16=True)
+        Speed(amp=True, bf16=True)
 
 
 def test_a_host_without_compiler_is_told_what_is_missing(start, monkeypatch):
@@ -169,7 +171,7 @@ def test_a_host_without_compiler_is_told_what_is_missing(start, monkeypatch):
     monkeypatch.setattr(torch, 'compile', no_compiler)
     message = r'--compile: .*No working C\+\+ compiler found\n.*leave --compile out'
     with pytest.raises(InputError, match=f'(?s){message}'):
-        start(compile_backbone=True)
+        start(speed=Speed(compile_backbone=True))
 
 
 def gradients(model: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -199,7 +201,9 @@ ONE_STAGE = {
 
 @pytest.mark.slow
 def test_the_compiler_of_torch_trains_as_plain_training_does(start):
-    compiled, plain = (start(compile_backbone=c, cfg_options=ONE_STAGE) for c in (True, False))
+    compiled, plain = (
+        start(speed=Speed(compile_backbone=c), cfg_options=ONE_STAGE) for c in (True, False)
+    )
     np.testing.assert_allclose(compiled['losses'], plain['losses'], rtol=1e-3)
 
 
@@ -242,7 +246,7 @@ def profiled(start, config, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp('profiled')
     start(work_dir)
     before = {path: path.stat().st_mtime_ns for path in work_dir.rglob('*') if path.is_file()}
-    train(config, work_dir=str(work_dir), profile_data=3)
+    train(config, TrainOptions(work_dir=str(work_dir), profile_data=3))
     return work_dir, before
 
 
@@ -260,7 +264,7 @@ def test_profiling_leaves_a_log_and_no_checkpoint(profiled):
 
 def test_profiling_prints_both_rates_and_the_limit(config, tmp_path, capsys):
     options = {'train_dataloader.num_workers': 1}
-    train(config, work_dir=str(tmp_path), profile_data=2, cfg_options=options)
+    train(config, TrainOptions(work_dir=str(tmp_path), profile_data=2, cfg_options=options))
     printed = capsys.readouterr().out
     for line in (r'data loader, 1 worker +\S+ +[\d.]+', r'model, training step +\S+ +[\d.]+'):
         assert re.search(line, printed), printed
@@ -273,7 +277,9 @@ def test_profiling_training_by_iterations_ends_before_the_first(config, tmp_path
         'train_dataloader.sampler.type': 'InfiniteSampler',
         'param_scheduler': [dict(type='PolyLR', by_epoch=False, end=5)],
     }
-    runner = train(config, work_dir=str(tmp_path), profile_data=1, cfg_options=options)
+    runner = train(
+        config, TrainOptions(work_dir=str(tmp_path), profile_data=1, cfg_options=options)
+    )
     assert runner.iter == 0
 
 
@@ -296,7 +302,7 @@ def test_batches_made_ahead_by_workers_are_not_timed(monkeypatch):
 
 def test_no_batches_cannot_be_profiled(config, tmp_path):
     with pytest.raises(InputError, match='--profile-data needs at least 1 batch, got 0'):
-        train(config, work_dir=str(tmp_path), profile_data=0)
+        train(config, TrainOptions(work_dir=str(tmp_path), profile_data=0))
 
 
 SLOW, FAST = Throughput(100, 10, 10.0), Throughput(100, 10, 2.5)

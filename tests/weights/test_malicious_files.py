@@ -24,7 +24,7 @@ from casvit_mm import CASViT, InputError, load_weights
 from casvit_mm.benchmark.model_specs import find_subject
 from casvit_mm.classification.pretraining.distillation import Teacher
 from casvit_mm.detection.prediction.predictor import Predictor
-from casvit_mm.engine import evaluate, train
+from casvit_mm.engine import Start, TrainOptions, evaluate, train
 from casvit_mm.export import export
 from casvit_mm.visualization.models import see_config, see_named
 from casvit_mm.weights.mmengine_loading import load_from_safe_reader, read_files_safely
@@ -194,14 +194,14 @@ def pretrained(path) -> dict:
     return dict(type='Pretrained', checkpoint=str(path))
 
 
-def start(at, options=None, **arguments):
-    train(
-        at.config,
+def start(at, cfg_options=None, **start):
+    options = TrainOptions(
         data=at.data,
         work_dir=str(at.folder / 'run'),
-        cfg_options=options,
-        **arguments,
+        start=Start(**start),
+        cfg_options=cfg_options,
     )
+    train(at.config, options)
 
 
 @pytest.fixture(scope='module')

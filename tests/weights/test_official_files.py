@@ -26,7 +26,7 @@ from official_files import (
 from casvit_mm import CASViT, InputError, load_weights
 from casvit_mm.datasets.shapes import generate_shape_labels
 from casvit_mm.detection.prediction.predictor import Predictor
-from casvit_mm.engine import evaluate, train
+from casvit_mm.engine import Start, TrainOptions, evaluate, train
 from casvit_mm.weights.matching import compare, fit_whole
 from casvit_mm.weights.official_keys import (
     WHOLE_MODELS,
@@ -97,10 +97,15 @@ def evaluated(config, path, data, folder):
     return _KeepModel.model
 
 
-def trained(config, data, folder, options=None, **arguments):
+def trained(config, data, folder, options=None, **start):
     options = {'custom_hooks': [dict(type='_EndBeforeTraining')], **(options or {})}
     with pytest.raises(_Ready) as ready:
-        train(config, data=data, work_dir=str(folder), cfg_options=options, **arguments)
+        train(
+            config,
+            TrainOptions(
+                data=data, work_dir=str(folder), start=Start(**start), cfg_options=options
+            ),
+        )
     return ready.value.args[0].model
 
 

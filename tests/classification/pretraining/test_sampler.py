@@ -310,10 +310,14 @@ model_wrapper_cfg = dict(
 """
 SCRIPT = """
 import os, sys
-from casvit_mm.engine import train
+from casvit_mm.engine import Randomness, Start, TrainOptions, train
 
-def run(name, **options):
-    train('config.py', work_dir=name, seed=3, deterministic=True, launcher='pytorch', **options)
+def run(name, resume=None):
+    train('config.py', TrainOptions(
+        work_dir=name,
+        start=Start(resume=resume),
+        randomness=Randomness(seed=3, deterministic=True),
+        launcher='pytorch'))
 
 run('whole')
 os.environ['STOP_AT'] = '2'

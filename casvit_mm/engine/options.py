@@ -1,0 +1,113 @@
+"""What a training is asked for: options that belong together stand in one group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from casvit_mm.errors import InputError
+
+__all__ = ['Randomness', 'Speed', 'Start', 'TrainOptions']
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from; without any of these, the pretrained weights of its config.
+
+    Attributes:
+        resume: Checkpoint to go on from, or ``'auto'`` for the last one in the work dir, if any.
+            Where it finds a checkpoint, the other three are not used.
+        from_scratch: Train without pretrained weights, with the norms of the backbone learning.
+        pretrained: File of weights for the backbone, instead of the one that the config names.
+        finetune: Trained model, whatever its classes; see :mod:`casvit_mm.engine.finetune`.
+
+    Raises:
+        InputError: If two of them exclude each other.
+    """
+
+    resume: str | None = None
+    from_scratch: bool = False
+    pretrained: str | None = None
+    finetune: str | None = None
+
+    def __post_init__(self) -> None:
+        starts = {
+            f'--pretrained {self.pretrained}': self.pretrained is not None,
+            f'--finetune {self.finetune}': self.finetune is not None,
+            '--from-scratch': self.from_scratch,
+            # 'auto' goes with the others: it is the same command once more.
+            f'--resume {self.resume}': (
+                self.finetune is not None and self.resume not in (None, 'auto')
+            ),
+        }
+        given = [option for option, is_given in starts.items() if is_given]
+        if len(given) > 1:
+            raise InputError(f'{" and ".join(given)} name two places to start from')
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What makes a training of the same model faster; see :mod:`casvit_mm.engine.speed`.
+
+    Attributes:
+        amp: Mixed precision with float16, on a GPU only.
+        bf16: Mixed precision with bfloat16, on a GPU or a CPU.
+        channels_last: Keep the weights in the order that convolutions read fastest.
+        compile_backbone: Compile the backbone with ``torch.compile``.
+
+    Raises:
+        InputError: If two precisions are given.
+    """
+
+    amp: bool = False
+    bf16: bool = False
+    channels_last: bool = False
+    compile_backbone: bool = False
+
+    def __post_init__(self) -> None:
+        if self.amp and self.bf16:
+            raise InputError('--amp (float16) and --bf16 are two precisions: give one of them')
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """What makes a training repeatable.
+
+    Attributes:
+        seed: Random seed; drawn and logged if None.
+        deterministic: Only operators that give the same result every time.
+    """
+
+    seed: int | None = None
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Everything that a training can be asked for beside its config.
+
+    Attributes:
+        data: ``dataset.yaml`` of a custom dataset; see :mod:`casvit_mm.datasets.description`.
+        work_dir: Folder for logs and checkpoints; ``work_dirs/<config>`` if None.
+        start: What the training starts from.
+        speed: What makes it faster.
+        randomness: What makes it repeatable.
+        auto_scale_lr: Scale the learning rate linearly with the total batch size, even where the
+            config does not ask for it.
+        tensorboard: Also write a TensorBoard event file.
+        profile_data: Number of batches to time; instead of training, tells whether reading the data
+            or computing the model is the limit. See :mod:`casvit_mm.engine.profiling`.
+        cfg_options: Config entries to set, by dotted name.
+        launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
+    """
+
+    data: str | None = None
+    work_dir: str | None = None
+    start: Start = Start()
+    speed: Speed = Speed()
+    randomness: Randomness = Randomness()
+    auto_scale_lr: bool = False
+    tensorboard: bool = False
+    profile_data: int | None = None
+    cfg_options: dict[str, Any] | None = None
+    launcher: str = 'none'

@@ -1,0 +1,111 @@
+"""The learning rate and its schedule, fitted to the batch size, the length and the dataset."""
+
+from __future__ import annotations
+
+import math
+
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import get_world_size
+
+from casvit_mm.engine.options import TrainOptions
+from casvit_mm.errors import InputError
+
+__all__ = ['scale_learning_rate', 'shorten_warm_up', 'stretch_schedule']
+
+
+def stretch_schedule(cfg: Config, options: TrainOptions) -> list[str]:
+    """Stretch a schedule by iterations to ``max_iters``, which an option may have changed.
+
+    Otherwise the rate of a shorter run would hardly fall, and that of a longer one stay at its end.
+
+    Returns:
+        What the log should say.
+    """
+    schedulers = [s for s in cfg.param_scheduler if not s.get('by_epoch', True)]
+    planned = max((s.get('end', 0) for s in schedulers), default=0)
+    total = cfg.train_cfg.get('max_iters', planned)
+    if planned in (0, total):
+        return []
+    for scheduler in schedulers:
+        for key in ('begin', 'end'):
+            if scheduler.get(key):
+                # A ramp of one step would stay at its start for good.
+                scheduler[key] = max(2, round(scheduler[key] * total / planned))
+    return [f'learning rate: the schedule of {planned} iterations is brought to {total}']
+
+
+def shorten_warm_up(cfg: Config, num_images: int) -> list[str]:
+    """Shorten warm-up and log interval where a small dataset gives few iterations.
+
+    Args:
+        cfg: The config, changed in place; left as it is if it trains by iterations.
+        num_images: Images to train on.
+
+    Returns:
+        What the log should say.
+    """
+    if 'max_epochs' not in cfg.train_cfg:
+        return []
+    notes = []
+    per_epoch = math.ceil(num_images / (cfg.train_dataloader.batch_size * get_world_size()))
+    total = per_epoch * cfg.train_cfg.max_epochs
+    for scheduler in cfg.param_scheduler:
+        if not scheduler.get('by_epoch', True) and scheduler.get('begin', 0) == 0:
+            # A ramp of one step would stay at its start for good.
+            limit = max(2, total // 10)
+            if scheduler.get('end', 0) > limit:
+                notes.append(
+                    f'warm-up shortened from {scheduler.end} to {limit} iterations, a tenth of the '
+                    f'{total} that this data set has'
+                )
+                scheduler.end = limit
+    logger = cfg.default_hooks.logger
+    logger.interval = min(logger.get('interval', 10), max(1, per_epoch // 2))
+    return notes
+
+
+def scale_learning_rate(cfg: Config, options: TrainOptions) -> list[str]:
+    """Scale a config's learning rate linearly with the images per step of the optimizer, in place.
+
+    Unlike MMEngine's own scaling, it counts the batches that are accumulated. The processes must
+    have been started.
+
+    Args:
+        cfg: The config; ``auto_scale_lr`` has the ``base_batch_size`` of its rate, and ``enable``.
+        options: ``auto_scale_lr`` and ``cfg_options`` are read.
+
+    Returns:
+        What the log should say.
+
+    Raises:
+        InputError: If the config names no ``base_batch_size``; or if the rate was given by option,
+            so that it may be meant for the actual batch size already.
+    """
+    scaling = cfg.get('auto_scale_lr') or ConfigDict()
+    if not (options.auto_scale_lr or scaling.get('enable')):
+        return []
+    base = scaling.get('base_batch_size')
+    if base is None:
+        raise InputError(f'--auto-scale-lr: {cfg.filename} has no auto_scale_lr.base_batch_size')
+    scaling.enable = False  # MMEngine would scale once more
+    images = cfg.train_dataloader.batch_size
+    steps = cfg.optim_wrapper.get('accumulative_counts', 1)
+    total = get_world_size() * images * steps
+    if total == base:
+        return []
+    optimizer = cfg.optim_wrapper.optimizer
+    given = options.cfg_options or {}
+    if 'optim_wrapper.optimizer.lr' in given and 'auto_scale_lr.base_batch_size' not in given:
+        raise InputError(
+            f'optim_wrapper.optimizer.lr={optimizer.lr} was given, but the recipe of '
+            f'{cfg.filename} is for {base} images per step, and this run has {total}: is the rate '
+            f'meant for {total} or for {base}? Add auto_scale_lr.base_batch_size={total} to take '
+            f'it as it is, or auto_scale_lr.base_batch_size={base} to have it scaled to '
+            f'{optimizer.lr * total / base:g}.'
+        )
+    old = optimizer.lr
+    optimizer.lr = old * total / base
+    return [
+        f'learning rate {old:g} -> {optimizer.lr:g}: {total} images per step of the optimizer '
+        f'({get_world_size()} process(es) x {images} images x {steps} batch(es)) instead of {base}'
+    ]
