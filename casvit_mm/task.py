@@ -13,29 +13,43 @@ from mmengine.runner import Runner
 from casvit_mm.errors import InputError
 
 __all__ = [
-    'TASK_OF_SCOPE',
+    'EvaluationOutputs',
     'Task',
-    'Wanted',
-    'describe_own_data',
+    'describe_dataset',
     'distinct_splits',
     'require_metric',
+    'task_name',
 ]
 
-# By the default scope of a config.
-TASK_OF_SCOPE = {'mmdet': 'detection', 'mmseg': 'segmentation', 'mmpretrain': 'classification'}
-
+_TASK_OF_SCOPE = {'mmdet': 'detection', 'mmseg': 'segmentation', 'mmpretrain': 'classification'}
 
 S = TypeVar('S')
 
 
+def task_name(cfg: Config) -> str:
+    """Return ``'detection'``, ``'segmentation'`` or ``'classification'``, by a config's scope.
+
+    Raises:
+        InputError: If ``default_scope`` is absent or of another framework.
+    """
+    scope = cfg.get('default_scope')
+    if scope not in _TASK_OF_SCOPE:
+        known = ', '.join(f'{name!r} ({task})' for name, task in _TASK_OF_SCOPE.items())
+        raise InputError(
+            f'{cfg.filename} has default_scope={scope!r}, so that its task is unknown. '
+            f'Set it to one of {known}'
+        )
+    return _TASK_OF_SCOPE[scope]
+
+
 @dataclass(frozen=True)
-class Wanted:
-    """What an evaluation is asked to do beside printing its figures.
+class EvaluationOutputs:
+    """What an evaluation writes beside printing its metrics.
 
     Attributes:
-        out: JSON file for the figures.
+        out: JSON file for the metrics.
         out_pred: File or folder for the predictions.
-        analysis: Folder for a closer look at the errors.
+        analysis: Folder for the worst images and, by task, curves and confusion matrix.
         show_dir: Folder for pictures of truth and prediction.
         slide: Side in pixels of the window that large images are read by; None reads them whole.
     """
@@ -48,7 +62,7 @@ class Wanted:
 
 
 class Task(Protocol):
-    """What each task has in its module ``task``.
+    """What the module ``task`` of each task package holds.
 
     Attributes:
         PREDICTIONS_IN_ONE_FILE: Whether ``--out-pred`` names a file, and not a folder.
@@ -57,20 +71,20 @@ class Task(Protocol):
     PREDICTIONS_IN_ONE_FILE: bool
 
     def check_datasets(self, cfg: Config, splits: tuple[str, ...]) -> object:
-        """Check the data that a config names itself.
+        """Check the datasets that a config itself names.
 
         Raises:
             InputError: If something is missing or malformed.
         """
 
-    def put_own_data(
+    def apply_dataset(
         self,
         cfg: Config,
         data: str,
         splits: tuple[str, ...],
         classes: tuple[str, ...] | None = None,
     ) -> tuple[int, list[str]]:
-        """Check splits of own data on one rank, and put them into the config on every rank.
+        """Check a custom dataset on one rank, and put it into the config on every rank.
 
         Args:
             cfg: The config, changed in place.
@@ -79,29 +93,33 @@ class Task(Protocol):
             classes: Class names of the model to evaluate; None takes those of the data.
 
         Returns:
-            Images in the first of ``splits``, and what the log should say.
+            Number of images in the first of ``splits``, and what the log should say.
 
         Raises:
             InputError: If the data cannot be used with this config.
         """
 
-    def ask_for(self, cfg: Config, wanted: Wanted) -> None:
-        """Make an evaluation keep or draw what is wanted of it, by changing ``cfg``.
+    def configure_outputs(self, cfg: Config, outputs: EvaluationOutputs) -> None:
+        """Change ``cfg`` so that an evaluation keeps or draws what ``outputs`` names.
 
         Raises:
             InputError: If the config's metric or model cannot give it.
         """
 
     def report(
-        self, runner: Runner, metrics: dict[str, float], facts: dict[str, Any], wanted: Wanted
+        self,
+        runner: Runner,
+        metrics: dict[str, float],
+        facts: dict[str, Any],
+        outputs: EvaluationOutputs,
     ) -> None:
-        """Print the figures of an evaluation, then write what is wanted of it.
+        """Print the metrics of an evaluation, then write what ``outputs`` names.
 
         Args:
             runner: The Runner that evaluated.
-            metrics: Its figures.
-            facts: What else belongs into the file of figures: config, checkpoint, seconds.
-            wanted: Where to write what.
+            metrics: What it returned.
+            facts: What else belongs into the file of metrics: config, checkpoint, seconds.
+            outputs: Where to write what.
 
         Raises:
             InputError: If something cannot be written, after the rest is.
@@ -123,7 +141,7 @@ def require_metric(cfg: Config, kind: str) -> None:
 
 
 def distinct_splits(prepared: Mapping[str, S]) -> dict[str, S]:
-    """Return prepared splits without a test split that is val under another name."""
+    """Return prepared splits; a test split that is val under another name is left out."""
     return {
         name: split
         for name, split in prepared.items()
@@ -131,18 +149,18 @@ def distinct_splits(prepared: Mapping[str, S]) -> dict[str, S]:
     }
 
 
-def describe_own_data(
-    path: Path, images: Mapping[str, int], classes: str, remarks: Mapping[str, Sequence[str]]
+def describe_dataset(
+    path: Path, images: Mapping[str, int], classes: str, notes: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """Return what the log says of own data.
+    """Return what the log says of a custom dataset.
 
     Args:
         path: The description.
-        images: Number of them by split.
+        images: Number of images by split.
         classes: What to say of the classes.
-        remarks: By split, what the user should know though it stops nothing.
+        notes: By split, what the user should know though it stops nothing.
     """
     counts = ', '.join(f'{number} {name} images' for name, number in images.items())
-    notes = [f'own data {path}: {counts}; {classes}']
-    lines = [f'{name}: {text}' for name, texts in remarks.items() for text in texts]
-    return notes + list(dict.fromkeys(lines))
+    summary = f'custom dataset {path}: {counts}; {classes}'
+    lines = [f'{name}: {text}' for name, texts in notes.items() for text in texts]
+    return [summary, *dict.fromkeys(lines)]

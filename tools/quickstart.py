@@ -29,7 +29,7 @@ from casvit_mm.plotting.training_curves import draw_loss_curve
 from casvit_mm.segmentation.evaluation.tables import print_segmentation_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRESS = re.compile(r'INFO - ((?:Epoch\(train\)|Iter\(train\)|own data|--from-scratch).*)')
+PROGRESS = re.compile(r'INFO - ((?:Epoch\(train\)|Iter\(train\)|custom dataset|--from-scratch).*)')
 
 
 class Task(NamedTuple):

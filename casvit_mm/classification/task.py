@@ -19,20 +19,25 @@ from casvit_mm.classification.evaluation.tables import print_classification_metr
 from casvit_mm.distributed import on_first_rank
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import run_all, write_json
-from casvit_mm.task import Wanted, describe_own_data, distinct_splits, require_metric
+from casvit_mm.task import EvaluationOutputs, describe_dataset, distinct_splits, require_metric
 
-__all__ = ['PREDICTIONS_IN_ONE_FILE', 'ask_for', 'check_datasets', 'put_own_data', 'report']
+__all__ = [
+    'PREDICTIONS_IN_ONE_FILE',
+    'apply_dataset',
+    'check_datasets',
+    'configure_outputs',
+    'report',
+]
 
 PREDICTIONS_IN_ONE_FILE = True
 
+_LISTED = 20  # class names in the log, at most
 
-_LISTED = 20  # classes that the log lists
 
-
-def put_own_data(
+def apply_dataset(
     cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
 ) -> tuple[int, list[str]]:
-    """Check splits of own data on one rank, and put them into the config on every rank."""
+    """Check a custom dataset on one rank, and put it into the config on every rank."""
     check_config(cfg)
     described = read_dataset(data)
     prepared = on_first_rank(
@@ -40,42 +45,42 @@ def put_own_data(
     )
     apply_splits(cfg, described, prepared, classes)
     images = {name: len(split.images) for name, split in distinct_splits(prepared).items()}
-    remarks = {name: split.notes for name, split in prepared.items()}
+    notes = {name: split.notes for name, split in prepared.items()}
     first = prepared[splits[0]]
     names = f'{len(first.classes)} classes: {first_names(first.classes, _LISTED)}'
-    return len(first.images), describe_own_data(described.path, images, names, remarks)
+    return len(first.images), describe_dataset(described.path, images, names, notes)
 
 
-def ask_for(cfg: Config, wanted: Wanted) -> None:
+def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
     """Refuse what classification does not have."""
-    if wanted.slide is not None:
+    if outputs.slide is not None:
         raise InputError('--slide is for segmentation; a classifier sees an image as a whole')
-    if wanted.show_dir is not None:
+    if outputs.show_dir is not None:
         raise InputError(
-            '--show-dir draws boxes, masks and label maps; for a classifier, --analysis DIR draws '
-            'the confusion matrix and the worst images, and --out-pred FILE has every prediction'
+            '--show-dir draws objects and masks; for a classifier, --analysis DIR draws the '
+            'confusion matrix and the worst images, and --out-pred FILE has every prediction'
         )
-    if wanted.out_pred is not None or wanted.analysis is not None:
+    if outputs.out_pred is not None or outputs.analysis is not None:
         require_metric(cfg, 'ClassificationAccuracy')
 
 
 def report(
-    runner: Runner, metrics: dict[str, float], facts: dict[str, Any], wanted: Wanted
+    runner: Runner, metrics: dict[str, float], facts: dict[str, Any], outputs: EvaluationOutputs
 ) -> None:
-    """Print the figures, then write what was asked for, the rest also where one of it fails."""
+    """Print the metrics, then write every output, even after one of them has failed."""
     metric = runner.test_evaluator.metrics[0]
-    # ClassificationAccuracy keeps the figures of each class out of the log.
-    figures = {**metrics, **metric.details}
+    # ClassificationAccuracy keeps the metrics of each class out of the log.
+    all_metrics = {**metrics, **metric.details}
     images = len(runner.test_dataloader.dataset)
     title = f'{facts["checkpoint"]} on {images} images'
-    print_classification_metrics(figures, title, metric.taken_for())
+    print_classification_metrics(all_metrics, title, metric.taken_for())
     jobs: list[Callable[[], object]] = []
-    if wanted.out is not None:
-        jobs.append(partial(write_json, wanted.out, {**figures, **facts}))
-    if wanted.out_pred is not None:
-        jobs.append(partial(write_predictions, wanted.out_pred, metric))
-    if wanted.analysis is not None:
-        jobs.append(partial(_write_analysis, wanted.analysis, metric))
+    if outputs.out is not None:
+        jobs.append(partial(write_json, outputs.out, {**all_metrics, **facts}))
+    if outputs.out_pred is not None:
+        jobs.append(partial(write_predictions, outputs.out_pred, metric))
+    if outputs.analysis is not None:
+        jobs.append(partial(_write_analysis, outputs.analysis, metric))
     run_all(jobs)
 
 

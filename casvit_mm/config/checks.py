@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT, FViT
+from casvit_mm.task import task_name
 from casvit_mm.weights.published import how_to_get
 
 __all__ = ['check_backbone', 'check_is_detector', 'check_pretrained']
@@ -19,16 +20,14 @@ def check_is_detector(cfg: Config) -> None:
     """Refuse a config of another task where only detectors are known.
 
     Raises:
-        InputError: Saying so.
+        InputError: Naming the task and the commands that know it.
     """
-    other = {
-        'mmseg': ('segmentation', '--show-dir draws'),
-        'mmpretrain': ('classification', '--analysis draws'),
-    }.get(cfg.get('default_scope'))
-    if other is not None:
+    task = task_name(cfg)
+    if task != 'detection':
+        draws = {'segmentation': '--show-dir', 'classification': '--analysis'}[task]
         raise InputError(
-            f'{cfg.filename} is a {other[0]} config, and this command knows detectors only. '
-            f'Train and evaluate it by tools/train.py and tools/test.py ({other[1]}).'
+            f'{cfg.filename} is a {task} config, and this command knows detectors only. '
+            f'Train and evaluate it by tools/train.py and tools/test.py ({draws} draws).'
         )
 
 

@@ -22,23 +22,23 @@ from casvit_mm.detection.evaluation.tables import print_errors, print_metrics
 from casvit_mm.distributed import on_first_rank
 from casvit_mm.errors import InputError
 from casvit_mm.io import run_all, write_json
-from casvit_mm.task import Wanted, distinct_splits, require_metric
+from casvit_mm.task import EvaluationOutputs, distinct_splits, require_metric
 
 __all__ = [
     'PREDICTIONS_IN_ONE_FILE',
-    'ask_for',
+    'apply_dataset',
     'check_datasets',
-    'put_own_data',
+    'configure_outputs',
     'report',
 ]
 
 PREDICTIONS_IN_ONE_FILE = True
 
 
-def put_own_data(
+def apply_dataset(
     cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
 ) -> tuple[int, list[str]]:
-    """Check splits of own data on one rank, and put them into the config on every rank."""
+    """Check a custom dataset on one rank, and put it into the config on every rank."""
     check_config(cfg)
     described = read_dataset(data)
     prepared = on_first_rank(
@@ -56,45 +56,45 @@ def _describe(data: str, prepared: dict[str, PreparedSplit], first: PreparedSpli
         f'{split.summary.num_images} {name} images, {split.summary.num_objects} objects'
         for name, split in distinct_splits(prepared).items()
     )
-    notes = [f'own data {data}: {counts}; classes {", ".join(first.summary.classes)}']
+    notes = [f'custom dataset {data}: {counts}; classes {", ".join(first.summary.classes)}']
     if first.dropped:
         left_out = ', '.join(f'{count} {name}' for name, count in first.dropped.items())
         notes.append(f'left out of train by classes: {left_out}')
     return notes
 
 
-def ask_for(cfg: Config, wanted: Wanted) -> None:
+def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
     """Keep predictions in the metric, and draw truth and prediction on every rank."""
-    if wanted.slide is not None:
+    if outputs.slide is not None:
         raise InputError(f'--slide is for segmentation; {cfg.filename} is a detector')
-    if wanted.show_dir is not None:
+    if outputs.show_dir is not None:
         cfg.default_hooks.visualization.update(
             type='AllRanksVisualizationHook',
             draw=True,
-            test_out_dir=str(Path(wanted.show_dir).resolve()),
+            test_out_dir=str(Path(outputs.show_dir).resolve()),
         )
         cfg.visualizer.vis_backends = []
-    if wanted.out_pred is None and wanted.analysis is None:
+    if outputs.out_pred is None and outputs.analysis is None:
         return
     require_metric(cfg, 'CocoAP')
     cfg.test_evaluator.keep_predictions = True
 
 
 def report(
-    runner: Runner, metrics: dict[str, float], facts: dict[str, Any], wanted: Wanted
+    runner: Runner, metrics: dict[str, float], facts: dict[str, Any], outputs: EvaluationOutputs
 ) -> None:
-    """Print the figures, then write what was asked for, the rest also where one of it fails."""
-    # CocoAP keeps the figures of each class and size out of the log.
+    """Print the metrics, then write every output, even after one of them has failed."""
+    # CocoAP keeps the metrics of each class and size out of the log.
     details = getattr(runner.test_evaluator.metrics[0], 'details', {})
-    figures = {**metrics, **{f'coco/{name}': value for name, value in details.items()}}
-    print_metrics(figures, f'{facts["checkpoint"]} on {runner.cfg.test_evaluator.ann_file}')
+    all_metrics = {**metrics, **{f'coco/{name}': value for name, value in details.items()}}
+    print_metrics(all_metrics, f'{facts["checkpoint"]} on {runner.cfg.test_evaluator.ann_file}')
     jobs: list[Callable[[], object]] = []
-    if wanted.out is not None:
-        jobs.append(partial(write_json, wanted.out, {**figures, **facts}))
-    if wanted.out_pred is not None:
-        jobs.append(partial(_write_predictions, runner, wanted.out_pred))
-    if wanted.analysis is not None:
-        jobs.append(partial(_write_analysis, runner, wanted.analysis))
+    if outputs.out is not None:
+        jobs.append(partial(write_json, outputs.out, {**all_metrics, **facts}))
+    if outputs.out_pred is not None:
+        jobs.append(partial(_write_predictions, runner, outputs.out_pred))
+    if outputs.analysis is not None:
+        jobs.append(partial(_write_analysis, runner, outputs.analysis))
     run_all(jobs)
 
 

@@ -15,7 +15,7 @@ from casvit_mm.engine.exported import check_classes, exported_model, is_exported
 from casvit_mm.engine.setup import build_runner, load_config
 from casvit_mm.engine.tasks import task_of
 from casvit_mm.io import check_writable
-from casvit_mm.task import Wanted
+from casvit_mm.task import EvaluationOutputs
 from casvit_mm.weights.reading import class_names, load_file
 
 __all__ = ['evaluate']
@@ -35,7 +35,7 @@ def evaluate(
     cfg_options: dict | None = None,
     launcher: str = 'none',
 ) -> dict[str, float]:
-    """Evaluate a checkpoint on the test split and print the figures as tables.
+    """Evaluate a checkpoint on the test split and print the metrics as tables.
 
     Args:
         config: Config file.
@@ -43,10 +43,10 @@ def evaluate(
             of ``tools/export.py``, which its engine runs.
         work_dir: Folder for logs and the config as it ran; ``test`` in the work dir of the config
             if None.
-        data: ``dataset.yaml`` of own data; its test split, or val where it has none.
-        out: JSON file for the figures, also those of each class and size.
+        data: ``dataset.yaml`` of a custom dataset; its test split, or val where it has none.
+        out: JSON file for the metrics, with those of each class and size.
         out_pred: JSON file for detections as COCO results, masks in ``<stem>.segm.json`` beside
-            it; for segmentation, folder for the predicted label PNGs.
+            it; for segmentation, folder for the predicted masks as PNGs.
         analysis: Folder for the confusion matrix and the worst images, for detection also for
             precision-recall curves.
         show_dir: Folder for pictures of truth and prediction.
@@ -55,31 +55,31 @@ def evaluate(
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
 
     Returns:
-        The figures by name, e.g. ``coco/bbox_mAP`` or ``mIoU``.
+        The metrics by name, e.g. ``coco/bbox_mAP`` or ``mIoU``.
 
     Raises:
         InputError: If anything the user gave cannot work, before the evaluation starts; or if a
-            result cannot be written, after the figures are printed and the others written.
+            result cannot be written, after the metrics are printed and the others written.
     """
     cfg = load_config(config, cfg_options, launcher, work_dir)
     cfg.work_dir = _own_folder(cfg, config, work_dir)
     if cfg.model.get('backbone', {}).get('init_cfg'):
         cfg.model.backbone.init_cfg = None
     cfg.load_from, cfg.resume = checkpoint, False
-    # A checkpoint holds the average in the place of the weights; the hook would exchange the two.
+    # A checkpoint already holds the averaged weights as its weights; the hook would swap them out.
     cfg.custom_hooks = [h for h in cfg.custom_hooks if not str(h.get('type')).endswith('EMAHook')]
     task = task_of(cfg)
-    wanted = Wanted(out, out_pred, analysis, show_dir, slide)
+    outputs = EvaluationOutputs(out, out_pred, analysis, show_dir, slide)
 
     init_distributed(cfg)
     on_first_rank(lambda: check_backbone(cfg))
-    spec = read_spec(checkpoint, cfg, wanted) if is_exported(checkpoint) else None
+    spec = read_spec(checkpoint, cfg, outputs) if is_exported(checkpoint) else None
     classes = spec.classes if spec else class_names(load_file(checkpoint))
     if data is not None:
-        task.put_own_data(cfg, data, ('test',), classes)
+        task.apply_dataset(cfg, data, ('test',), classes)
     else:
         on_first_rank(lambda: task.check_datasets(cfg, ('test',)))
-    task.ask_for(cfg, wanted)
+    task.configure_outputs(cfg, outputs)
     if spec is not None:
         check_classes(checkpoint, spec, cfg)
         cfg.model, cfg.load_from = exported_model(checkpoint), None
@@ -93,7 +93,7 @@ def evaluate(
     seconds = time.perf_counter() - start
     if is_main_process():
         facts: dict[str, Any] = dict(config=config, checkpoint=checkpoint, seconds=seconds)
-        task.report(runner, metrics, facts, wanted)
+        task.report(runner, metrics, facts, outputs)
     return metrics
 
 

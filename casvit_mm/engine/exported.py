@@ -17,7 +17,7 @@ from casvit_mm.config.editing import config_classes
 from casvit_mm.deploy import Classification, Detections, Segmentation, Spec, load
 from casvit_mm.deploy.engines import ENGINES
 from casvit_mm.errors import InputError, first_names
-from casvit_mm.task import TASK_OF_SCOPE, Wanted
+from casvit_mm.task import EvaluationOutputs, task_name
 
 __all__ = ['ExportedModel', 'check_classes', 'exported_model', 'is_exported', 'read_spec']
 
@@ -76,17 +76,17 @@ def is_exported(path: str | Path) -> bool:
     return Path(path).suffix in (*ENGINES, '.mlpackage')
 
 
-def read_spec(path: str, cfg: Config, wanted: Wanted) -> Spec:
-    """Return what an exported file says of itself, and refuse what it cannot be used for.
+def read_spec(path: str, cfg: Config, outputs: EvaluationOutputs) -> Spec:
+    """Return what an exported file says of itself, after checking that it can be evaluated so.
 
     Raises:
         InputError: If the file cannot be loaded, is of another task than the config, or should
             read images by windows.
     """
-    if wanted.slide is not None:
+    if outputs.slide is not None:
         raise InputError('--slide needs a checkpoint: an exported file reads an image whole')
     spec = load(path).spec
-    task = TASK_OF_SCOPE.get(cfg.get('default_scope'), 'detection')
+    task = task_name(cfg)
     if spec.task != task:
         raise InputError(
             f'{path} is for {spec.task}, and {cfg.filename} for {task}. Give the config that the '

@@ -1,21 +1,27 @@
-"""What training and evaluation leave to the task of a config: its data, figures and pictures."""
+"""The module of a config's task."""
 
 from __future__ import annotations
 
 from mmengine.config import Config
 
-from casvit_mm.task import Task
+from casvit_mm.task import Task, task_name
 
 __all__ = ['task_of']
 
 
 def task_of(cfg: Config) -> Task:
-    """Return the task that a config is for."""
-    if cfg.get('default_scope') == 'mmseg':
+    """Return the task that a config is for.
+
+    Raises:
+        InputError: As :func:`casvit_mm.task.task_name`.
+    """
+    name = task_name(cfg)
+    # Imported here, since the framework of another task may be absent.
+    if name == 'segmentation':
         from casvit_mm.segmentation import task as segmentation
 
         return segmentation
-    if cfg.get('default_scope') == 'mmpretrain':
+    if name == 'classification':
         from casvit_mm.classification import task as classification
 
         return classification

@@ -90,7 +90,7 @@ def _set_data(cfg: Config, options: TrainOptions) -> list[str]:
     if options.data is None:
         on_first_rank(lambda: task.check_datasets(cfg, ('train', 'val')))
         return []
-    num_images, described = task.put_own_data(cfg, options.data, SPLITS)
+    num_images, described = task.apply_dataset(cfg, options.data, SPLITS)
     return [*shorten_warm_up(cfg, num_images), *described]
 
 

@@ -15,7 +15,7 @@ from casvit_mm.config.editing import config_classes, innermost_dataset, set_num_
 from casvit_mm.config.reading import read_config
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
-from casvit_mm.task import TASK_OF_SCOPE
+from casvit_mm.task import task_name
 from casvit_mm.weights.matching import check_fit, read_checkpoint
 from casvit_mm.weights.reading import class_names
 
@@ -54,8 +54,8 @@ def load_model(
     """
     cfg = read_config(config)
     cfg.merge_from_dict(cfg_options or {})
-    task = TASK_OF_SCOPE.get(cfg.get('default_scope', ''))
-    if task is None or 'model' not in cfg or 'test_dataloader' not in cfg:
+    task = task_name(cfg)
+    if 'model' not in cfg or 'test_dataloader' not in cfg:
         raise InputError(
             f'{config} is no config of mmdet, mmseg or mmpretrain with a model and a test '
             'dataloader, which is what can be exported'

@@ -193,7 +193,7 @@ def test_options_of_other_tasks_are_refused(trained, folders, tmp_path):
     )
     with pytest.raises(InputError, match='--slide is for segmentation'):
         evaluate(**given, slide=64)
-    with pytest.raises(InputError, match='--analysis DIR draws'):
+    with pytest.raises(InputError, match='--analysis DIR draws the confusion'):
         evaluate(**given, show_dir=str(tmp_path / 'pictures'))
     with pytest.raises(InputError, match='is a classification config'):
         browse(str(ROOT / LIGHT), data=str(folders), out=str(tmp_path))

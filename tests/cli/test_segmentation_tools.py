@@ -18,7 +18,7 @@ from casvit_mm.detection.prediction.predictor import Predictor
 from casvit_mm.engine import Start, TrainOptions, evaluate, train
 from casvit_mm.plotting.training_curves import draw_loss_curve, read_scalars
 from casvit_mm.segmentation import task
-from casvit_mm.task import Wanted
+from casvit_mm.task import EvaluationOutputs
 
 SHAPES = 'configs/semfpn_casvit_xs_shapes.py'
 ADE = 'configs/semfpn_casvit_xs_ade20k.py'
@@ -144,14 +144,14 @@ def test_a_window_as_large_as_the_image_gives_the_same_figures(
 
 def test_windows_overlap_by_a_third():
     cfg = read_config(ROOT / ADE)
-    task.ask_for(cfg, Wanted(slide=96))
+    task.configure_outputs(cfg, EvaluationOutputs(slide=96))
     assert cfg.model.test_cfg == dict(mode='slide', crop_size=(96, 96), stride=(64, 64))
 
 
 @pytest.mark.parametrize('side', [0, 32, 100])
 def test_a_window_that_does_not_suit_the_backbone_is_refused(side):
     with pytest.raises(InputError, match='multiple of 32, from 64'):
-        task.ask_for(read_config(ROOT / ADE), Wanted(slide=side))
+        task.configure_outputs(read_config(ROOT / ADE), EvaluationOutputs(slide=side))
 
 
 def test_sliding_is_refused_for_detectors(shapes, tmp_path):
