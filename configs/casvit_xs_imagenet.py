@@ -1,8 +1,9 @@
 """CAS-ViT-XS on ImageNet-1k, the published pretraining: 300 epochs at 224 px on 8 GPUs.
 
 The rate belongs to 8 GPUs x 128 images x 2 accumulated batches; for another total it is scaled, and
-the log says so. The paper's text and some articles on it name 1e-3 and 64 images per GPU; this is
-what the published training script has.
+the log says so. All values are those of the published training script. Drop path too: in their
+issue 7 (2025-03-17) the authors advise the paper's 0 for every variant. The 1e-3 and 64 images that
+the paper and articles on it name are for the fine-tuning at 384 px, not for this pretraining.
 """
 
 _base_ = ['mmpretrain::_base_/default_runtime.py']

@@ -30,8 +30,8 @@ train_dataloader = dict(
 val_dataloader = dict(batch_size=64, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-# Reached after 20 epochs and then held: the published script's defaults. Articles on the paper name
-# a rate of 1e-3 and 64 images.
+# Reached after 20 epochs and then held, as the published command has it. The paper and articles on
+# it name a rate of 1e-3 and 64 images.
 optim_wrapper = dict(optimizer=dict(lr=5e-5))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, begin=0, end=20, convert_to_iter_based=True),

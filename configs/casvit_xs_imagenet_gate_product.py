@@ -1,4 +1,4 @@
-"""CAS-ViT-XS with the product of gates that articles describe; no published weights."""
+"""CAS-ViT-XS with the product that articles describe, of the published gates; no weights exist."""
 
 _base_ = './casvit_xs_imagenet.py'
 

@@ -5,7 +5,7 @@ _base_ = './semfpn_casvit_xs_ade20k.py'
 model = dict(
     backbone=dict(
         arch='m',
-        # Published value; the authors later advised 0 for every variant.
+        # Published value; in their issue 7 (2025-03-17) the authors advise 0 for every variant.
         drop_path_rate=0.1,
         init_cfg=dict(checkpoint='checkpoints/cas-vit-m.pth'),
     ),

@@ -1,18 +1,23 @@
 """The published files of weights and the published metrics, by name.
 
-Links and metrics are those of the authors' model zoo (:data:`MODEL_ZOO`).
+Links and metrics are those of the authors' model zoo (:data:`MODEL_ZOO`). It was published on
+2024-10-09. On 2024-12-13 the four classifiers and Semantic FPN with XS and S were replaced;
+:data:`EARLIER_FILES` lists the replaced files. The detectors and Semantic FPN with M and T stayed:
+they belong to the earlier backbones.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from casvit_mm.errors import InputError
 
 __all__ = [
     'BOX_AP',
+    'EARLIER_FILES',
+    'EARLIER_NOTE',
     'FILES',
     'MASK_AP',
     'METRICS',
@@ -65,6 +70,7 @@ class WeightFile:
         data: What it was trained on.
         config: Config of the whole model in it; None where no config of ours is.
         sha256: Its SHA-256, or the first digits of it; empty where its authors name none.
+        metrics: The authors' metrics in percent; empty where they name none.
     """
 
     name: str
@@ -72,6 +78,7 @@ class WeightFile:
     data: str
     config: str | None = None
     sha256: str = ''
+    metrics: dict[str, float] = field(default_factory=dict)
 
     @property
     def filename(self) -> str:
@@ -104,6 +111,10 @@ _DRIVE = {
 }
 
 
+def _drive_link(drive_id: str) -> str:
+    return f'https://drive.google.com/file/d/{drive_id}/view'
+
+
 def _published_files() -> Iterator[WeightFile]:
     """Yield the authors' files, and the one of another project that a config of ours names."""
     for name, drive_id in _DRIVE.items():
@@ -114,8 +125,7 @@ def _published_files() -> Iterator[WeightFile]:
         else:
             config = name
             data = 'ADE20K' if name.endswith('ade20k') else 'COCO'
-        link = f'https://drive.google.com/file/d/{drive_id}/view'
-        yield WeightFile(name, link, data, config)
+        yield WeightFile(name, _drive_link(drive_id), data, config, metrics=METRICS[config])
     yield WeightFile(
         'regnety_160',
         'https://dl.fbaipublicfiles.com/deit/regnety_160-a5fe301d.pth',
@@ -126,6 +136,64 @@ def _published_files() -> Iterator[WeightFile]:
 
 FILES: dict[str, WeightFile] = {file.name: file for file in _published_files()}
 
+# Of MODEL_ZOO.md at commit 8384a2b of the authors' repository: name, Google Drive's id, data,
+# config and metrics. Their README evaluates M at 384 px; it names no size for the others.
+_EARLIER = (
+    (
+        'cas-vit-xs-2024-10',
+        '1Rb9cFsLRMVZAi-lTQ34RGfS91g0JEoWe',
+        'ImageNet',
+        'casvit_xs_imagenet',
+        {TOP1: 77.5},
+    ),
+    (
+        'cas-vit-s-2024-10',
+        '1Bf5Wo1aYrR-z75ZCZl_z4PL9CtnHoELl',
+        'ImageNet',
+        'casvit_s_imagenet',
+        {TOP1: 80.2},
+    ),
+    (
+        'cas-vit-m-2024-10',
+        '1PAmXHVaAIhN8jw3WxWyVZYaD120AhQNq',
+        'ImageNet, evaluated at 384 px',
+        'casvit_m_imagenet',
+        {TOP1: 81.4},
+    ),
+    (
+        'cas-vit-t-2024-10',
+        '1pPUwOl64IMlWdKFQFREVcbJYCp7g8EaP',
+        'ImageNet',
+        'casvit_t_imagenet',
+        {TOP1: 82.3},
+    ),
+    (
+        'semfpn_casvit_xs_ade20k-2024-10',
+        '1Ws-1R0CDwypwxnj80wiyKj8udcNEJX66',
+        'ADE20K',
+        'semfpn_casvit_xs_ade20k',
+        {MIOU: 36.8},
+    ),
+    (
+        'semfpn_casvit_s_ade20k-2024-10',
+        '1bc5FMQQjEEQvXwdsLhLgtN46onWrFPHN',
+        'ADE20K',
+        'semfpn_casvit_s_ade20k',
+        {MIOU: 40.3},
+    ),
+)
+
+EARLIER_FILES: dict[str, WeightFile] = {
+    name: WeightFile(name, _drive_link(drive_id), data, config, metrics=metrics)
+    for name, drive_id, data, config, metrics in _EARLIER
+}
+EARLIER_NOTE = (
+    'Their authors replaced these files on 2024-12-13. They were not tried here. For classifiers, '
+    'the code of that time read images as BGR and normalised them with the means of RGB '
+    '(model.data_preprocessor.to_rgb=False), and it evaluated model_ema (publish_weights.py '
+    '--weights ema).'
+)
+
 
 def find_file(name: str) -> WeightFile:
     """Return a published file by its name, or by the name of its config.
@@ -135,10 +203,11 @@ def find_file(name: str) -> WeightFile:
     """
     asked = name.removeprefix('checkpoints/').removeprefix('configs/')
     asked = asked.removesuffix('.pth').removesuffix('.py')
-    for file in FILES.values():
+    known = FILES | EARLIER_FILES  # a config has a file of today, and only then an earlier one
+    for file in known.values():
         if asked in (file.name, file.config):
             return file
-    near = difflib.get_close_matches(asked, FILES, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(asked, known, n=3, cutoff=0.5)
     raise InputError(
         f'no published file is called {name!r}. '
         + (f'Did you mean {" or ".join(near)}? ' if near else '')
@@ -148,7 +217,7 @@ def find_file(name: str) -> WeightFile:
 
 def how_to_get(path: str) -> str:
     """Return what to do about a file of weights that is not at ``path``."""
-    for file in FILES.values():
+    for file in (FILES | EARLIER_FILES).values():
         if path.endswith(f'checkpoints/{file.filename}'):
             return f'Get it: {_COMMAND} {file.name}'
     return f'Published files: {_COMMAND} lists and fetches them.'

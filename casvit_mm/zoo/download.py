@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,9 +15,15 @@ from rich.table import Table
 
 from casvit_mm.errors import InputError
 from casvit_mm.io import replacing
-from casvit_mm.weights.published import FILES, MODEL_ZOO, WeightFile
+from casvit_mm.weights.published import (
+    EARLIER_FILES,
+    EARLIER_NOTE,
+    FILES,
+    MODEL_ZOO,
+    WeightFile,
+)
 from casvit_mm.weights.reading import load_file
-from casvit_mm.zoo.recipes import RECIPES, in_words
+from casvit_mm.zoo.recipes import in_words
 
 __all__ = ['Downloaded', 'download', 'print_files']
 
@@ -62,7 +69,7 @@ def download(file: WeightFile, folder: str | Path = 'checkpoints') -> Downloaded
     that) and later calls compare.
 
     Args:
-        file: One of :data:`casvit_mm.weights.published.FILES`.
+        file: What :func:`casvit_mm.weights.published.find_file` returned.
         folder: Where it belongs.
 
     Raises:
@@ -124,7 +131,7 @@ def _fetch(file: WeightFile, path: Path, arrived: Path) -> None:
         ) from error
     except OSError as error:
         raise InputError(
-            f'cannot write {path}: {error.strerror}. What came is kept: once that is mended, the '
+            f'cannot write {path}: {error.strerror}. What came is kept: once that is fixed, the '
             'same command goes on from there. Another folder: --dir'
         ) from error
 
@@ -192,19 +199,23 @@ def _by_hand(file: WeightFile, path: Path) -> str:
 
 
 def print_files(folder: str | Path = 'checkpoints') -> None:
-    """Print the names of the published files, their figures, and which are in ``folder``."""
-    published = {recipe.config: recipe.published for recipe in RECIPES}
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ('NAME', 'data', 'published figure', 'there'):
-        table.add_column(column, no_wrap=True)
-    for file in FILES.values():
-        there = (Path(folder) / file.filename).exists()
-        figures = in_words(published.get(file.config or '', {}))
-        table.add_row(file.name, file.data, figures, 'yes' if there else '')
+    """Print the published files, their metrics, and which are in ``folder``; the earlier apart."""
     console = Console()
-    console.print(table)
+    console.print(_table(FILES, folder))
     console.print(
         f'\n"there": in {folder}. A name that begins with cas-vit is a classifier, whose backbone '
-        'other configs start from; else it is the name of the config of the whole model.',
+        'other configs start from; else it is the name of the config of the whole model.\n\n'
+        f'Earlier files. {EARLIER_NOTE}\n',
         highlight=False,
     )
+    console.print(_table(EARLIER_FILES, folder))
+
+
+def _table(files: Mapping[str, WeightFile], folder: str | Path) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ('NAME', 'data', 'published', 'there'):
+        table.add_column(column, no_wrap=True)
+    for file in files.values():
+        there = (Path(folder) / file.filename).exists()
+        table.add_row(file.name, file.data, in_words(file.metrics), 'yes' if there else '')
+    return table

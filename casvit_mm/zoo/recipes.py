@@ -1,6 +1,6 @@
-"""The published files and figures, and what was measured here: one row per config.
+"""The published files and metrics, and what was measured here: one row per config.
 
-Links and figures are those of the authors' model zoo (:data:`MODEL_ZOO`).
+Links and metrics are those of the authors' model zoo (:data:`MODEL_ZOO`).
 ``tools/model_zoo.py`` writes the metafile and docs/model_zoo.md from these tables.
 """
 
@@ -35,18 +35,18 @@ _FVIT = (
 )
 
 
-def in_words(figures: Mapping[str, float]) -> str:
-    """Return figures for a cell of a table."""
-    return ', '.join(f'{_SHORT.get(name, name)} {value}' for name, value in figures.items())
+def in_words(metrics: Mapping[str, float]) -> str:
+    """Return metrics for a cell of a table."""
+    return ', '.join(f'{_SHORT.get(name, name)} {value}' for name, value in metrics.items())
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures measured in this project.
+    """Metrics measured in this project.
 
     Attributes:
         dataset: On what.
-        metrics: Figures in percent.
+        metrics: In percent.
         section: Heading in docs/results.md that says how, as a link's anchor.
     """
 
@@ -63,10 +63,10 @@ class Recipe:
         config: Stem of its file.
         method: What it is, in the first columns of a table.
         backbone: Name of the backbone.
-        dataset: What it is for; ``'own data'`` for the small recipes.
+        dataset: What it is for; ``'custom dataset'`` for the small recipes.
         input_size: Width and height in pixels that its multiply-adds are counted at.
-        published: The authors' figures in percent; empty where they have none.
-        measured: Figures of this project; those on ``dataset`` itself reproduce the published.
+        published: The authors' metrics in percent; empty where they have none.
+        measured: Metrics of this project; those on ``dataset`` itself reproduce the published.
         weights: The authors' file of the whole model.
         paper: Title and address, of the backbone.
     """
@@ -82,13 +82,13 @@ class Recipe:
     paper: tuple[str, str] = CAS_VIT
 
     @property
-    def figures(self) -> dict[str, float]:
-        """The measured figures, else the published."""
+    def metrics(self) -> dict[str, float]:
+        """The measured metrics, else the published."""
         return self.published if self.measured is None else self.measured.metrics
 
     @property
     def status(self) -> str:
-        """Whether its figure is published, reproduced, measured on other data, or missing."""
+        """Whether its metrics are published, reproduced, measured on other data, or missing."""
         if self.measured is not None:
             return 'reproduced' if self.measured.dataset == self.dataset else 'measured here'
         return 'published' if self.published else 'not yet run'
@@ -151,7 +151,7 @@ def _published_recipes() -> Iterator[Recipe]:
             )
 
 
-def _recipes_without_published_figure() -> Iterator[Recipe]:
+def _recipes_without_published_metrics() -> Iterator[Recipe]:
     for variant in ('s', 'm'):
         yield Recipe(
             f'upernet_casvit_{variant}_ade20k',
@@ -175,15 +175,15 @@ def _recipes_without_published_figure() -> Iterator[Recipe]:
             'ImageNet-1k',
             (224, 224),
         )
-    yield Recipe('casvit_xs_short', 'classifier, short', 'CAS-ViT-XS', 'own data', (96, 96))
+    yield Recipe('casvit_xs_short', 'classifier, short', 'CAS-ViT-XS', 'custom dataset', (96, 96))
     for config, method, size, measured in _SMALL:
-        yield Recipe(config, method, 'CAS-ViT-XS', 'own data', size, measured=measured)
+        yield Recipe(config, method, 'CAS-ViT-XS', 'custom dataset', size, measured=measured)
     for name, (backbone, (box, mask), paper) in _WITH_OTHER_BACKBONES.items():
         yield Recipe(
             f'maskrcnn_{name}_light',
             'Mask R-CNN, light',
             backbone,
-            'own data',
+            'custom dataset',
             (640, 640),
             measured=Measured(
                 'nuclei, two epochs',
@@ -195,7 +195,7 @@ def _recipes_without_published_figure() -> Iterator[Recipe]:
 
 
 def _fvit_recipes() -> Iterator[Recipe]:
-    for config, backbone, figure in (
+    for config, backbone, top1 in (
         ('fvit_b16', 'FViT-B/16', 63.0),
         ('fvit_b32', 'FViT-B/32', 65.0),
         ('vit_b16', 'ViT-B/16', 77.0),
@@ -207,7 +207,7 @@ def _fvit_recipes() -> Iterator[Recipe]:
             backbone,
             'ImageNet-1k',
             (384, 384),
-            published={TOP1: figure},
+            published={TOP1: top1},
             paper=_FVIT,
         )
     for config, method, dataset, size in (
@@ -275,6 +275,6 @@ _SMALL: list[tuple[str, str, tuple[int, int], Measured]] = [
 
 RECIPES: list[Recipe] = [
     *_published_recipes(),
-    *_recipes_without_published_figure(),
+    *_recipes_without_published_metrics(),
     *_fvit_recipes(),
 ]

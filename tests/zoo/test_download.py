@@ -20,7 +20,7 @@ from helpers import ROOT
 
 import casvit_mm.zoo.download
 from casvit_mm import InputError
-from casvit_mm.weights.published import FILES, WeightFile
+from casvit_mm.weights.published import EARLIER_FILES, FILES, WeightFile
 from casvit_mm.zoo.download import download, print_files
 
 
@@ -234,6 +234,12 @@ def test_the_list_holds_every_name(tmp_path, capsys):
     print_files(tmp_path)
     listed = capsys.readouterr().out
     assert all(name in listed for name in FILES)
+
+
+def test_the_list_has_the_earlier_files_behind_a_note_that_they_were_not_tried(tmp_path, capsys):
+    print_files(tmp_path)
+    today, earlier = ' '.join(capsys.readouterr().out.split()).split('not tried')
+    assert all(name in earlier and name not in today for name in EARLIER_FILES)
 
 
 def test_the_list_says_what_is_there(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The tables of published files and figures, and what is written from them."""
+"""The tables of published files and metrics, and what is written from them."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from mmengine.config import Config
 
 from casvit_mm import ARCHS, InputError
 from casvit_mm.models.complexity import Complexity, count_complexity
-from casvit_mm.weights.published import FILES, find_file, how_to_get
+from casvit_mm.weights.published import EARLIER_FILES, FILES, METRICS, find_file, how_to_get
 from casvit_mm.zoo.model_index import metafile, page
 from casvit_mm.zoo.recipes import RECIPES
 
@@ -66,11 +66,24 @@ def test_every_file_that_a_config_expects_is_a_published_one():
 
 
 def test_every_published_file_belongs_to_a_config_of_ours():
-    assert {file.config for file in FILES.values()} - {None} <= set(BY_CONFIG)
+    known = FILES | EARLIER_FILES
+    assert {file.config for file in known.values()} - {None} <= set(BY_CONFIG)
 
 
-def test_no_two_files_have_one_link():
-    assert len({file.link for file in FILES.values()}) == len(FILES)
+def test_no_two_files_have_one_name_or_link():
+    known = FILES | EARLIER_FILES
+    assert len(known) == len(FILES) + len(EARLIER_FILES)
+    assert len({file.link for file in known.values()}) == len(known)
+
+
+def test_every_config_with_published_metrics_shows_them():
+    assert {name: BY_CONFIG[name].published for name in METRICS} == METRICS
+
+
+def test_an_earlier_file_is_found_by_its_name_and_its_config_finds_todays():
+    earlier = find_file('checkpoints/cas-vit-m-2024-10.pth')
+    assert earlier.metrics == {'Top 1 Accuracy': 81.4}
+    assert find_file(earlier.config) is FILES['cas-vit-m']
 
 
 def test_the_metafile_is_what_the_tool_writes(counts):
@@ -131,7 +144,7 @@ def test_mmpretrain_finds_our_models_by_name():
     assert hub.get('casvit_s_imagenet').config.model.backbone.arch == 's'
 
 
-def test_the_metafile_has_published_figures_in_percent():
+def test_the_metafile_has_published_metrics_in_percent():
     entries = yaml.safe_load((CONFIGS / 'metafile.yml').read_text())['Models']
     entry = next(entry for entry in entries if entry['Name'] == 'maskrcnn_casvit_m_coco')
     assert [result['Metrics'] for result in entry['Results']] == [
@@ -165,6 +178,7 @@ def test_a_misspelt_name_is_refused_with_the_nearest():
     [
         (Path('checkpoints/cas-vit-m.pth'), 'download_weights cas-vit-m'),
         (Path('/home/me/checkpoints/cas-vit-m-384.pth'), 'download_weights cas-vit-m-384'),
+        (Path('checkpoints/cas-vit-s-2024-10.pth'), 'download_weights cas-vit-s-2024-10'),
         (Path('mine.pth'), 'download_weights lists'),
     ],
 )
