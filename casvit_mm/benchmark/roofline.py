@@ -19,8 +19,8 @@ from casvit_mm.benchmark.forms import Form, as_input
 from casvit_mm.benchmark.inputs import normalise, pixels
 from casvit_mm.benchmark.model_specs import Subject, find_subject
 from casvit_mm.errors import InputError
-from casvit_mm.models import CASViT
 from casvit_mm.models.complexity import multiply_adds
+from casvit_mm.models.inspection import find_casvit
 from casvit_mm.timing import make_timer, time_calls
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def pieces(
             f'--roofline: {form.engine} cannot run a single stage; give a form of torch'
         )
     model = in_form(subject, form, host.device)
-    backbone = next((m for m in model.modules() if isinstance(m, CASViT)), None)
+    backbone = find_casvit(model)
     if backbone is None:
         raise InputError(f'--roofline: {subject.name} has no CASViT as its backbone')
     cut: dict[str, nn.Sequential] = {'stem': backbone.stem}

@@ -8,6 +8,7 @@ and after them (choice of candidates, non-maximum suppression) stands in
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
 from casvit_mm.export.detectors import OneStage, TwoStage
+from casvit_mm.models.inspection import feature_strides
 
 __all__ = ['Graph', 'build_graph']
 
@@ -131,7 +133,7 @@ def build_graph(cfg: Config, model: Any, spec: Spec, dtype: torch.dtype = torch.
     """
     model = copy.deepcopy(model)
     divisor = 1
-    strides = _strides(model.backbone)
+    strides: Sequence[int] = feature_strides(model.backbone)
     body: nn.Module
     if spec.task == 'backbone':
         body = _Backbone(model)
@@ -148,13 +150,6 @@ def build_graph(cfg: Config, model: Any, spec: Spec, dtype: torch.dtype = torch.
         body = TwoStage(model) if two_stages else OneStage(model)
         names, strides = body.names, body.strides
     return Graph(Preprocess(spec, divisor), body.to(dtype), names, dtype, max(strides)).eval()
-
-
-@torch.no_grad()
-def _strides(backbone: nn.Module) -> list[int]:
-    """Return how many pixels a place of each feature map of a backbone stands for."""
-    side = 128
-    return [side // features.shape[-1] for features in backbone(torch.zeros(1, 3, side, side))]
 
 
 def _keep_sizes_open(model: Any) -> None:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from casvit_mm.deploy.engines import require
 from casvit_mm.errors import InputError
+from casvit_mm.models.casvit import AdditiveTokenMixer
 from casvit_mm.models.folding import is_plain_conv
-from casvit_mm.models.token_mixers import AdditiveTokenMixer
 
 __all__ = ['trace_to_onnx']
 

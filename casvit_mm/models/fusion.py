@@ -22,6 +22,7 @@ from casvit_mm.models.folding import (
     norm_then_linear,
     reads_points,
 )
+from casvit_mm.models.inference import fuse_backbone
 
 __all__ = ['fuse']
 
@@ -80,7 +81,7 @@ def fuse(model: Model) -> Model:
     fused = copy.deepcopy(model).requires_grad_(False)
     for module in list(fused.modules()):
         if isinstance(module, CASViT):
-            module.fuse()
+            fuse_backbone(module)
         elif isinstance(module, nn.Sequential):
             fold_sequential(module)
         elif _name(type(module)) == _CONV_MODULE:

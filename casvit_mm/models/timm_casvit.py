@@ -5,8 +5,9 @@ its way to ask for weights. A state dict has the keys of our mmpretrain classifi
 (``backbone.*``, ``head.fc.*``), so that either loads the other's files.
 """
 
-from __future__ import annotations
+# Annotations are not postponed: torch.fx copies them into its graphs, where TorchScript reads them.
 
+import copy
 from bisect import bisect_left
 from collections.abc import Callable
 from itertools import accumulate
@@ -27,7 +28,8 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from casvit_mm.errors import InputError
-from casvit_mm.models.casvit import ARCHS, CASViT, resolve_arch
+from casvit_mm.models.architectures import ARCHS, resolve_arch, stage_stride
+from casvit_mm.models.casvit import CASViT
 from casvit_mm.weights.matching import as_classifier, load_weights, rename_official_keys
 
 __all__ = ['TimmCASViT', 'default_cfgs']
@@ -77,7 +79,7 @@ class TimmCASViT(nn.Module):
         )
         dims = resolve_arch(arch)['embed_dims']
         self.feature_info = [
-            dict(num_chs=dim, reduction=4 * 2**i, module=f'backbone.stages.{i}')
+            dict(num_chs=dim, reduction=stage_stride(i), module=f'backbone.stages.{i}')
             for i, dim in enumerate(dims)
         ]
         self.num_features = self.head_hidden_size = dims[-1]
@@ -154,7 +156,7 @@ class TimmCASViT(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last stage's normed output, ``(B, num_features, H / 32, W / 32)``."""
-        return self._normed(self.backbone.forward_stages(x), -1)
+        return self.backbone(x)[-1]
 
     def _normed(self, outs: list[Tensor], stage: int) -> Tensor:
         """Return the output of one stage, through its norm where it has one."""
@@ -209,9 +211,12 @@ class TimmCASViT(nn.Module):
             self.reset_classifier(0, '')
         backbone.stages = backbone.stages[: last + 1]
         backbone.downsamples = backbone.downsamples[:last]
-        for stage in range(len(self.feature_info)):
-            if hasattr(backbone, f'norm{stage}') and (prune_norm or stage not in taken):
+        for stage in backbone.out_indices:
+            if prune_norm or stage not in taken:
                 delattr(backbone, f'norm{stage}')
+        if not hasattr(backbone, f'norm{last}'):
+            backbone.add_module(f'norm{last}', nn.Identity())
+        backbone.out_indices = (last,)
         self.num_features = self.head_hidden_size = self.feature_info[last]['num_chs']
         return taken
 
@@ -222,6 +227,12 @@ class TimmCASViT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
         return self.forward_head(self.forward_features(x))
+
+    def __prepare_scriptable__(self) -> 'TimmCASViT':
+        """Return what ``torch.jit.script`` compiles: it exchanges the backbone in it."""
+        copied = copy.copy(self)
+        copied._modules = dict(self._modules)
+        return copied
 
 
 def _cfg(file: str, size: int, **options: Any) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from casvit_mm.errors import InputError
-from casvit_mm.models import CASViT
-from casvit_mm.models.token_mixers import AdditiveTokenMixer, SpatialGate
+from casvit_mm.models.architectures import stage_stride
+from casvit_mm.models.casvit import AdditiveTokenMixer, SpatialGate
+from casvit_mm.models.inspection import find_casvit
 from casvit_mm.visualization.models import Prepared, SeenModel
 from casvit_mm.visualization.stages import capture
 
@@ -36,7 +37,7 @@ class StageGates:
 
 def _gates(seen: SeenModel) -> dict[tuple[int, str, str], Any]:
     """Return by stage, ``'query'`` or ``'key'`` and kind what computes a gate."""
-    ours = next((m for m in seen.backbone.modules() if isinstance(m, CASViT)), None)
+    ours = find_casvit(seen.backbone)
     found: dict[tuple[int, str, str], Any] = {}
     for number, stage in enumerate(ours.stages if ours else (), 1):
         mixer = list(stage.children())[-1].token_mixer
@@ -62,7 +63,7 @@ def check_gates(seen: SeenModel) -> None:
     """
     if has_gates(seen):
         return
-    ours = next((m for m in seen.backbone.modules() if isinstance(m, CASViT)), None)
+    ours = find_casvit(seen.backbone)
     if ours is None:
         has = f'the backbone {type(seen.backbone).__name__}'
     else:
@@ -84,7 +85,8 @@ def read_gates(seen: SeenModel, image: Prepared) -> list[StageGates]:
     """
     check_gates(seen)
     gates = _gates(seen)
-    stages = {n: StageGates(n, 2 ** (n + 1), {}, {}) for n in sorted({key[0] for key in gates})}
+    numbers = sorted({number for number, _, _ in gates})
+    stages = {number: StageGates(number, stage_stride(number - 1), {}, {}) for number in numbers}
     with capture(gates.values()) as outputs:
         seen.backbone(image.x)
     for (number, side, kind), gate in gates.items():

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from casvit_mm.errors import InputError
-from casvit_mm.models import CASViT
+from casvit_mm.models.architectures import stage_stride
+from casvit_mm.models.inspection import find_casvit
 
 __all__ = ['Stage', 'as_map', 'capture', 'find_stages']
 
@@ -100,10 +101,10 @@ def find_stages(backbone: nn.Module, x: Tensor) -> list[Stage]:
     Raises:
         InputError: If it computes no map.
     """
-    ours = next((m for m in backbone.modules() if isinstance(m, CASViT)), None)
+    ours = find_casvit(backbone)
     if ours is not None:
         last = [list(stage.children())[-1] for stage in ours.stages]
-        return [Stage(i + 1, 4 * 2**i, (block,)) for i, block in enumerate(last)]
+        return [Stage(i + 1, stage_stride(i), (block,)) for i, block in enumerate(last)]
     calls = _trace(backbone, x)
     strides = sorted({call.stride for call in calls})
     stages = []
