@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
-from casvit_mm.weights.matching import as_classifier, check_fit, read_checkpoint
+from casvit_mm.weights.matching import check_fit, read_checkpoint
+from casvit_mm.weights.official_keys import as_classifier
 from casvit_mm.weights.reading import class_names
 
 __all__ = ['FinetuneHook', 'class_layers', 'finetune_from']

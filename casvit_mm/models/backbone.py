@@ -6,6 +6,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 
 from casvit_mm.weights.matching import load_weights
+from casvit_mm.weights.reading import forget_file
 
 __all__ = ['Backbone']
 
@@ -24,6 +25,7 @@ class Backbone(BaseModule):
         if not self._is_init and self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
             path = self.init_cfg['checkpoint']
             report = load_weights(self, path, self.init_cfg.get('weights'))
+            forget_file()  # a training begins, which needs the memory
             print_log(f'backbone weights of {path}: {report.summary}', logger='current')
             self._is_init = True
         else:

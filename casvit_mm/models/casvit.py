@@ -2,8 +2,7 @@
 
 Paper: https://arxiv.org/abs/2408.03703. The published weights load through
 :func:`casvit_mm.load_weights`, which knows how their keys map to the names used here.
-Other mixers are in :mod:`~casvit_mm.models.token_mixers`, the inference form of this model in
-:mod:`~casvit_mm.models.inference`.
+Other mixers: :mod:`casvit_mm.models.token_mixers`. Inference: :mod:`casvit_mm.models.inference`.
 """
 
 # Annotations are not postponed: torch.fx copies them into its graphs, where TorchScript reads them.

@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from casvit_mm.errors import InputError
 from casvit_mm.models.architectures import ARCHS, resolve_arch, stage_stride
 from casvit_mm.models.casvit import CASViT
-from casvit_mm.weights.matching import as_classifier, load_weights, rename_official_keys
+from casvit_mm.weights.matching import load_weights
+from casvit_mm.weights.official_keys import as_classifier, rename_official_keys
 
 __all__ = ['TimmCASViT', 'default_cfgs']
 

@@ -11,6 +11,7 @@ from mmengine.runner import CheckpointLoader
 
 from casvit_mm.errors import InputError
 from casvit_mm.weights.matching import read_checkpoint
+from casvit_mm.weights.reading import forget_file
 
 __all__ = ['load_from_safe_reader', 'read_files_safely']
 
@@ -23,6 +24,7 @@ def load_from_safe_reader(filename: str, map_location: object = None) -> dict[st
         map_location: Not used, since whoever loads moves the tensors; part of MMEngine's signature.
     """
     content = read_checkpoint(filename)
+    forget_file()  # a training or evaluation begins, which needs the memory
     if filename.startswith('mmcls://'):  # these name classifiers for the sake of their backbones
         state = content['state_dict']
         content['state_dict'] = {

@@ -35,6 +35,7 @@ __all__ = [
     'Part',
     'as_classifier',
     'is_official',
+    'output_norms',
     'rename_official_keys',
     'to_classifier_keys',
     'whole_model_of',
@@ -55,6 +56,7 @@ KEY_RULES = (
 )
 # No other network has this; ``patch_embed`` and ``network`` alone are names that many use.
 _OFFICIAL_KEY = re.compile(r'^(?:backbone\.)?network\.\d\.\d+\.(?:local_perception|attn\.oper_)')
+_OUTPUT_NORM = re.compile(r'^norm(\d+)\.')
 # Classification form, after KEY_RULES -> a classifier of ours with the last stage's norm.
 _CLASSIFIER_RULES = (
     (r'^head\.(?!fc)', 'head.fc.'),
@@ -146,6 +148,11 @@ def whole_model_of(keys: Iterable[str]) -> tuple[str, dict[str, Part]]:
     return best, models[best]
 
 
+def output_norms(keys: Iterable[str]) -> set[int]:
+    """Return the indices of the stages whose outputs have norms in a backbone of these keys."""
+    return {int(match.group(1)) for key in keys if (match := _OUTPUT_NORM.match(key))}
+
+
 def is_official(keys: Iterable[str]) -> bool:
     """Return whether keys are those of the authors' code."""
     return any(_OFFICIAL_KEY.match(key) for key in keys)
@@ -195,9 +202,7 @@ def as_classifier(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tenso
     if not any(key.startswith('backbone.') for key in state) and any(
         key.startswith('head.') for key in state
     ):
-        last = max(
-            int(k[4]) for k in model.get_submodule('backbone').state_dict() if k[:4] == 'norm'
-        )
+        last = max(output_norms(model.get_submodule('backbone').state_dict()))
         state = to_classifier_keys(state, last)
     if 'head.fc_dist.weight' in state and not hasattr(head, 'fc_dist'):
         state = dict(state)

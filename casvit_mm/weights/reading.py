@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import copy
 import json
 import re
 import tarfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +33,7 @@ __all__ = [
     'SAFETENSORS_META',
     'WEIGHT_SETS',
     'class_names',
+    'forget_file',
     'load_file',
     'state_dict_of',
 ]
@@ -91,8 +94,29 @@ def _allowing_harmless_classes() -> Iterator[None]:
         torch.serialization.add_safe_globals(others)
 
 
+class _Version(NamedTuple):
+    """What tells a file from another one, or from itself after a change."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+# The content of the last file that was read, for whoever asks for it next.
+_last_read: dict[_Version, dict[str, Any]] = {}
+
+
+def forget_file() -> None:
+    """Free the memory that holds the last file read."""
+    _last_read.clear()
+
+
 def load_file(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU without executing anything it contains.
+
+    Read again, the last file comes from memory, unless it has changed; the returned content is the
+    caller's own in any case. :func:`forget_file` frees that memory.
 
     Args:
         path: A ``.safetensors`` file, or one that ``torch.save`` wrote; or an address or name that
@@ -111,6 +135,24 @@ def load_file(path: str | Path) -> dict[str, Any]:
             f'file of weights {str(path)!r} does not exist.\n'
             f'{how_to_get(str(path))}\nOr give another path, or train without: --from-scratch'
         )
+    stat = path.stat()
+    version = _Version(path.absolute(), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    if version in _last_read:
+        return copy.deepcopy(_last_read[version])
+    forget_file()
+    content = _read(path)
+    # A file that changed a moment ago could change again within the same tick of the file system.
+    if time.time() - stat.st_mtime > 1:
+        _last_read[version] = copy.deepcopy(content)
+    return content
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a file holds.
+
+    Raises:
+        InputError: As :func:`load_file`.
+    """
     try:
         if path.suffix == '.safetensors':
             return _load_safetensors(path)

@@ -12,20 +12,17 @@ from torch import Tensor, nn
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import replacing
 from casvit_mm.models import ARCHS, CASViT
-from casvit_mm.weights.matching import (
-    PIXELS,
-    LoadReport,
-    as_classifier,
-    compare,
-    fit_whole,
-)
+from casvit_mm.weights.fitting import PIXELS, fit_whole
+from casvit_mm.weights.matching import compare
 from casvit_mm.weights.official_keys import (
+    as_classifier,
     is_official,
     rename_official_keys,
     to_classifier_keys,
     whole_model_of,
 )
 from casvit_mm.weights.reading import WEIGHT_SETS, class_names, load_file
+from casvit_mm.weights.report import LoadReport
 from casvit_mm.weights.sources import local_file
 from casvit_mm.zoo.publish import FORMATS, slim
 

@@ -27,7 +27,8 @@ from casvit_mm import CASViT, InputError, load_weights
 from casvit_mm.datasets.shapes import generate_shape_labels
 from casvit_mm.detection.prediction.predictor import Predictor
 from casvit_mm.engine import Start, TrainOptions, evaluate, train
-from casvit_mm.weights.matching import compare, fit_whole
+from casvit_mm.weights.fitting import fit_whole
+from casvit_mm.weights.matching import compare
 from casvit_mm.weights.official_keys import (
     WHOLE_MODELS,
     rename_official_keys,

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from casvit_mm.config.reading import read_config
 from casvit_mm.errors import InputError, first_names
-from casvit_mm.weights.matching import as_classifier, read_checkpoint
+from casvit_mm.weights.matching import read_checkpoint
+from casvit_mm.weights.official_keys import as_classifier
 from casvit_mm.weights.sources import local_file
 
 __all__ = ['Distillation', 'DistilledClassifier', 'Teacher', 'hard_loss', 'soft_loss']
