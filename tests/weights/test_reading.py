@@ -143,11 +143,12 @@ def detector(tmp_path) -> tuple[str, str]:
 
 
 def test_a_training_reads_its_checkpoint_once_and_keeps_no_copy(detector, shapes, tmp_path, read):
-    from casvit_mm.engine import train
+    from casvit_mm.engine import Start, TrainOptions, train
 
     config, checkpoint = detector
+    start = Start(finetune=checkpoint)
     with pytest.raises(_Ready):
-        train(config, data=str(shapes), work_dir=str(tmp_path / 'run'), finetune=checkpoint)
+        train(config, TrainOptions(str(shapes), str(tmp_path / 'run'), start))
     assert read == ['detector.pth']
     assert not reading._last_read
 
