@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 from casvit_mm.cli import cli
 from casvit_mm.datasets.shapes import generate_shape_labels, generate_shapes
-from casvit_mm.detection.evaluation.tables import print_metrics
+from casvit_mm.detection.evaluation import tables as detection_tables
 from casvit_mm.io import write_json
 from casvit_mm.plotting.training_curves import draw_loss_curve
-from casvit_mm.segmentation.evaluation.tables import print_segmentation_metrics
+from casvit_mm.segmentation.evaluation import tables as segmentation_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRESS = re.compile(r'INFO - ((?:Epoch\(train\)|Iter\(train\)|custom dataset|--from-scratch).*)')
@@ -47,14 +47,14 @@ TASKS = {
         'configs/maskrcnn_casvit_xs_shapes.py',
         'work_dirs/quickstart',
         generate_shapes,
-        print_metrics,
+        detection_tables.print_metrics,
         'truth left and predictions right',
     ),
     'segmentation': Task(
         'configs/semfpn_casvit_xs_shapes.py',
         'work_dirs/quickstart_segmentation',
         generate_shape_labels,
-        print_segmentation_metrics,
+        segmentation_tables.print_metrics,
         'image, truth and prediction',
     ),
 }

@@ -14,8 +14,9 @@ from casvit_mm.classification.data.apply import apply_splits, check_config
 from casvit_mm.classification.data.config_datasets import check_datasets
 from casvit_mm.classification.data.description import read_dataset
 from casvit_mm.classification.data.prepare import prepare_dataset
-from casvit_mm.classification.evaluation.analysis import write_analysis, write_predictions
-from casvit_mm.classification.evaluation.tables import print_classification_metrics
+from casvit_mm.classification.evaluation.pictures import write_analysis
+from casvit_mm.classification.evaluation.predictions import write_predictions
+from casvit_mm.classification.evaluation.tables import print_metrics
 from casvit_mm.distributed import on_first_rank
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import run_all, write_json
@@ -73,7 +74,7 @@ def report(
     all_metrics = {**metrics, **metric.details}
     images = len(runner.test_dataloader.dataset)
     title = f'{facts["checkpoint"]} on {images} images'
-    print_classification_metrics(all_metrics, title, metric.taken_for())
+    print_metrics(all_metrics, title, metric.taken_for())
     jobs: list[Callable[[], object]] = []
     if outputs.out is not None:
         jobs.append(partial(write_json, outputs.out, {**all_metrics, **facts}))

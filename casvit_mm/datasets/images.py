@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
 
 from casvit_mm.datasets.files import IMAGE_SUFFIXES
+from casvit_mm.deploy.images import quiet_opencv, read_image
 from casvit_mm.errors import InputError
 
 __all__ = ['MediaFile', 'find_media', 'leaves_high_bits_unused', 'read_image']
@@ -23,57 +22,6 @@ _VIDEOS = {
 }
 
 
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from printing what is wrong with a file; our own message says it."""
-    level = cv2.getLogLevel()
-    cv2.setLogLevel(0)
-    try:
-        yield
-    finally:
-        cv2.setLogLevel(level)
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """Read an image as training reads it, whatever its channels and depth.
-
-    The decoder is that of mmdet's ``LoadImageFromFile``, so a model sees the pixels that it would
-    have seen in training:
-
-    - grey and palette become three channels; CMYK is converted; alpha is dropped, so what is under
-      transparent pixels becomes visible;
-    - of 16 bits the upper 8 are kept, however few of them are used;
-    - the EXIF orientation is applied, where OpenCV knows it (JPEG, PNG, TIFF);
-    - of several pages or frames the first is taken.
-
-    Args:
-        path: The file.
-
-    Returns:
-        BGR pixels, uint8 ``(H, W, 3)``.
-
-    Raises:
-        InputError: If the file cannot be read, is empty, cut short, or no image OpenCV can decode.
-    """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f'{path} cannot be read: {error.strerror}') from error
-    if not content:
-        raise InputError(f'{path} is empty (0 bytes)')
-    try:
-        with _quiet_opencv():
-            image = mmcv.imfrombytes(content)
-    except cv2.error as error:
-        raise InputError(f'{path} cannot be decoded: {error.err}') from error
-    if image is None:
-        raise InputError(
-            f'{path} ({len(content)} bytes) cannot be decoded: it is cut short, damaged, no image, '
-            'or has 32 bits per channel (save it with 8 or 16)'
-        )
-    return image
-
-
 def leaves_high_bits_unused(path: str | Path) -> bool:
     """Return whether a readable 16-bit image uses 14 of its bits or fewer.
 
@@ -81,7 +29,7 @@ def leaves_high_bits_unused(path: str | Path) -> bool:
     nearly black.
     """
     content = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    with _quiet_opencv():
+    with quiet_opencv():
         image = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     assert image is not None  # read_image has read it
     return image.dtype == np.uint16 and 0 < image.max() < 2**14

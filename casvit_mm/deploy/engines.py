@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -12,19 +16,56 @@ import numpy as np
 from casvit_mm.deploy.spec import KEY, Spec
 from casvit_mm.errors import InputError
 
-__all__ = ['ENGINES', 'Engine', 'check_installed', 'open_engine', 'require']
+__all__ = [
+    'ENGINES',
+    'Engine',
+    'EngineOptions',
+    'OnnxEngine',
+    'OpenVinoEngine',
+    'check_installed',
+    'open_engine',
+    'require',
+]
+
+# NumPy's type of an input, by the names that onnxruntime and OpenVINO have for it.
+_TYPES: dict[str, type[np.generic]] = {
+    'tensor(float)': np.float32,
+    'tensor(float16)': np.float16,
+    'tensor(uint8)': np.uint8,
+    'f32': np.float32,
+    'f16': np.float16,
+    'u8': np.uint8,
+}
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine runs a file.
+
+    Attributes:
+        threads: CPU threads that the engine may use; None leaves their number to the engine.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``, in which OpenVINO computes; None takes the
+            precision that the file was exported in.
+        use_gpu: Whether onnxruntime may use a GPU.
+    """
+
+    threads: int | None = None
+    precision: str | None = None
+    use_gpu: bool = True
 
 
 class Engine(Protocol):
-    """A loaded file.
+    """A file that an engine has loaded."""
 
-    Attributes:
-        spec: What the file says of itself.
-    """
+    def __init__(self, path: Path, options: EngineOptions) -> None: ...
 
-    spec: Spec
+    @property
+    def spec(self) -> Spec:
+        """What the file says of itself.
 
-    def __init__(self, path: Path, threads: int | None = None) -> None: ...
+        Raises:
+            InputError: If ``tools/export.py`` did not write the file.
+        """
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs by name for an input ``(B, 3, H, W)``."""
@@ -54,53 +95,116 @@ def require(package: str, extra: str) -> ModuleType:
 
 
 class OnnxEngine:
-    """A file of ``--format onnx`` in onnxruntime, on a GPU where onnxruntime has one."""
+    """A file of ``--format onnx`` in onnxruntime, on a GPU where onnxruntime has one.
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    Attributes:
+        input_shape: Sizes of the axes of the input; None where the file leaves one open.
+        input_type: NumPy's type of the input.
+    """
+
+    def __init__(self, path: Path, options: EngineOptions) -> None:
         ort = require('onnxruntime', 'deploy')
-        options = ort.SessionOptions()
-        options.log_severity_level = 3  # 2 warns of nodes that it removes by itself
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        wanted = ('CUDAExecutionProvider', 'CPUExecutionProvider')
-        providers = [name for name in wanted if name in ort.get_available_providers()]
+        settings = ort.SessionOptions()
+        settings.log_severity_level = 3  # 2 warns of nodes that it removes by itself
+        # Threads that wait busily for the next call would take time from everything else.
+        settings.add_session_config_entry('session.force_spinning_stop', '1')
+        if options.threads is not None:
+            settings.intra_op_num_threads = options.threads
+        known = ['CUDAExecutionProvider'] * options.use_gpu + ['CPUExecutionProvider']
+        providers = [name for name in known if name in ort.get_available_providers()]
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=providers)
+            self._session = ort.InferenceSession(str(path), settings, providers=providers)
         except Exception as error:  # onnxruntime has a dozen of its own, without a common parent
             raise _damaged(path, error) from error
-        meta = self._session.get_modelmeta().custom_metadata_map
-        self.spec = Spec.from_json(meta.get(KEY), path)
+        self._path = path
         self._names = [output.name for output in self._session.get_outputs()]
+        first = self._session.get_inputs()[0]
+        self._input_name = first.name
+        self.input_shape = tuple(size if isinstance(size, int) else None for size in first.shape)
+        self.input_type = _numpy_type(first.type, path)
+
+    @cached_property
+    def spec(self) -> Spec:
+        """What the file says of itself."""
+        meta = self._session.get_modelmeta().custom_metadata_map
+        return Spec.from_json(meta.get(KEY), self._path)
+
+    def bind(self, image: np.ndarray) -> Callable[[], list[np.ndarray]]:
+        """Return a call that runs the file on an input, for timing."""
+        return partial(self._session.run, self._names, {self._input_name: image})
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = self._session.run(self._names, {'image': image})
-        return dict(zip(self._names, outputs, strict=True))
+        """Return the outputs by name for an input ``(B, 3, H, W)``."""
+        return dict(zip(self._names, self.bind(image)(), strict=True))
 
 
 class OpenVinoEngine:
-    """A pair of files of ``--format openvino``, on the CPU."""
+    """A pair of files of ``--format openvino``, or an ONNX file, in OpenVINO on the CPU.
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    Attributes:
+        input_shape: Sizes of the axes of the input; None where the file leaves one open.
+        input_type: NumPy's type of the input.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``, in which OpenVINO is told to compute.
+    """
+
+    def __init__(self, path: Path, options: EngineOptions) -> None:
         openvino = require('openvino', 'export')
+        core = openvino.Core()
         try:
-            model = openvino.Core().read_model(path)
+            model = core.read_model(path)
         except RuntimeError as error:
             raise _damaged(path, error) from error
-        text = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else None
-        self.spec = Spec.from_json(text, path)
-        # Left alone, the CPU plugin computes in bfloat16 wherever the processor can.
-        kinds = dict(bf16='bf16', fp16='f16')
-        config: dict[str, Any] = dict(
-            PERFORMANCE_HINT='LATENCY',
-            INFERENCE_PRECISION_HINT=kinds.get(self.spec.precision, 'f32'),
+        self._path = path
+        self._text = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else None
+        self._computes_in = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+        self.precision = options.precision or self._exported_precision()
+        first = model.inputs[0]
+        self.input_shape = tuple(
+            size.get_length() if size.is_static else None for size in first.partial_shape
         )
-        if threads is not None:
-            config['INFERENCE_NUM_THREADS'] = threads
-        self._model = openvino.Core().compile_model(model, 'CPU', config)
+        self.input_type = _numpy_type(first.element_type.to_string(), path)
+        settings: dict[str, Any] = dict(
+            PERFORMANCE_HINT='LATENCY',
+            # Without it OpenVINO computes in bfloat16 wherever the processor can.
+            INFERENCE_PRECISION_HINT=dict(fp32='f32', fp16='f16', bf16='bf16')[self.precision],
+        )
+        if options.threads is not None:
+            settings['INFERENCE_NUM_THREADS'] = options.threads
+        self._request = core.compile_model(model, 'CPU', settings).create_infer_request()
+
+    def _exported_precision(self) -> str:
+        """Return the precision that the file names; eight-bit and foreign files run in fp32."""
+        precision = json.loads(self._text).get('precision') if self._text else None
+        return precision if precision in ('bf16', 'fp16') else 'fp32'
+
+    @cached_property
+    def spec(self) -> Spec:
+        """What the file says of itself."""
+        return Spec.from_json(self._text, self._path)
+
+    def check_precision(self) -> None:
+        """Refuse a precision that OpenVINO replaces by float32 on this CPU.
+
+        Raises:
+            InputError: Naming what the CPU has.
+        """
+        if self.precision != 'fp32' and self.precision.upper() not in self._computes_in:
+            raise InputError(
+                f'openvino+{self.precision}: this CPU computes only in '
+                f'{", ".join(self._computes_in)}'
+            )
+
+    def bind(self, image: np.ndarray) -> Callable[[], Any]:
+        """Return a call that runs the file on an input, for timing.
+
+        The next call overwrites its outputs.
+        """
+        return lambda: self._request.infer([image], share_inputs=True, share_outputs=True)
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = self._model(image)
-        return {port.get_any_name(): outputs[port].copy() for port in self._model.outputs}
+        """Return the outputs by name for an input ``(B, 3, H, W)``."""
+        outputs = self.bind(image)()
+        return {port.get_any_name(): values.copy() for port, values in outputs.items()}
 
 
 class TorchExportEngine:
@@ -109,20 +213,27 @@ class TorchExportEngine:
     Only for files of a known origin: reading one can run code that it holds.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, options: EngineOptions) -> None:
         self._torch = require('torch', 'onedl')
         require('torchvision', 'onedl')  # defines the operators nms and roi_align
-        if threads is not None:
-            self._torch.set_num_threads(threads)
+        if options.threads is not None:
+            self._torch.set_num_threads(options.threads)
         extra = {f'{KEY}.json': ''}
         try:
             program = self._torch.export.load(str(path), extra_files=extra)
         except Exception as error:  # a damaged file fails in zip, JSON or the schema
             raise _damaged(path, error) from error
-        self.spec = Spec.from_json(extra[f'{KEY}.json'], path)
+        self._path = path
+        self._text = extra[f'{KEY}.json']
         self._module = program.module()
 
+    @cached_property
+    def spec(self) -> Spec:
+        """What the file says of itself."""
+        return Spec.from_json(self._text, self._path)
+
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs by name for an input ``(B, 3, H, W)``."""
         with self._torch.inference_mode():
             outputs = self._module(self._torch.from_numpy(image))
         return {name: output.numpy() for name, output in outputs.items()}
@@ -140,11 +251,11 @@ def open_engine(path: str | Path, threads: int | None = None, *, trusted: bool =
 
     Args:
         path: ``.onnx``, ``.xml`` (with its ``.bin`` beside it) or ``.pt2``.
-        threads: Of the engine; None leaves it to the engine.
+        threads: CPU threads of the engine; None leaves their number to the engine.
         trusted: Whether code in the file may run. Only ``.pt2`` can hold any.
 
     Raises:
-        InputError: If the file is missing, damaged or of no known kind, its engine is not
+        InputError: If the file is missing, damaged or of an unknown kind, its engine is not
             installed, or it could run code and is not trusted.
     """
     path = Path(path)
@@ -154,7 +265,7 @@ def open_engine(path: str | Path, threads: int | None = None, *, trusted: bool =
             f'This package runs {", ".join(ENGINES)}'
         )
     if path.suffix not in ENGINES:
-        raise InputError(f'{path} is no exported model; known are {", ".join(ENGINES)}')
+        raise InputError(f'{path} is not an exported model; known are {", ".join(ENGINES)}')
     needed = [path, path.with_suffix('.bin')] if path.suffix == '.xml' else [path]
     for file in needed:
         if not file.is_file():
@@ -164,7 +275,13 @@ def open_engine(path: str | Path, threads: int | None = None, *, trusted: bool =
             f'{path} is not opened: torch reads .pt2 by pickle and eval, so the file could run '
             'code. Pass trusted=True if you know who wrote it; .onnx and .xml hold no code'
         )
-    return ENGINES[path.suffix](path, threads)
+    return ENGINES[path.suffix](path, EngineOptions(threads))
+
+
+def _numpy_type(name: str, path: Path) -> type[np.generic]:
+    if name not in _TYPES:
+        raise InputError(f'{path} takes an input of type {name}; known are {", ".join(_TYPES)}')
+    return _TYPES[name]
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

@@ -6,7 +6,8 @@ where they take OpenCV's, and Pillow's, to the last bit, where they take Pillow'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 
 from casvit_mm.errors import InputError
 
-__all__ = ['Resized', 'as_bgr', 'enlarge_canvas', 'read_image', 'resize']
+__all__ = ['Resized', 'as_bgr', 'enlarge_canvas', 'quiet_opencv', 'read_image', 'resize']
 
 _OPENCV = {'bilinear': cv2.INTER_LINEAR, 'bicubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
 _PILLOW_BITS = 22  # of the fraction in Pillow's fixed-point weights for 8-bit images
@@ -37,26 +38,52 @@ class Resized:
     original_size: tuple[int, int]
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Read a file as training reads it.
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from printing what is wrong with a file; our own message says it."""
+    level = cv2.getLogLevel()
+    cv2.setLogLevel(0)
+    try:
+        yield
+    finally:
+        cv2.setLogLevel(level)
 
-    Grey becomes three channels, alpha is dropped, of 16 bits the upper 8 are kept, and the EXIF
-    orientation is applied.
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image as training reads it, whatever its channels and depth.
+
+    OpenCV decodes the file as it does in the ``LoadImageFromFile`` of the mm packages, so a model
+    sees the pixels that it would have seen in training:
+
+    - grey and palette become three channels; CMYK is converted; alpha is dropped, so what is under
+      transparent pixels becomes visible;
+    - of 16 bits the upper 8 are kept, however few of them are used;
+    - the EXIF orientation is applied, where OpenCV knows it (JPEG, PNG, TIFF);
+    - of several pages or frames the first is taken.
+
+    Args:
+        path: The file.
 
     Returns:
         BGR pixels, uint8 ``(H, W, 3)``.
 
     Raises:
-        InputError: If the file cannot be read or decoded.
+        InputError: If the file cannot be read, is empty, cut short, or no image OpenCV can decode.
     """
     try:
-        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f'{path} cannot be read: {error.strerror}') from error
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    if not content:
+        raise InputError(f'{path} is empty (0 bytes)')
+    try:
+        with quiet_opencv():
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise InputError(f'{path} cannot be decoded: {error.err}') from error
     if image is None:
         raise InputError(
-            f'{path} ({content.size} bytes) cannot be decoded: it is cut short, damaged, no image, '
+            f'{path} ({len(content)} bytes) cannot be decoded: it is cut short, damaged, no image, '
             'or has 32 bits per channel (save it with 8 or 16)'
         )
     return image

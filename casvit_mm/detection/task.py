@@ -16,8 +16,8 @@ from casvit_mm.detection.data.config_datasets import check_datasets
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.prepare import PreparedSplit, prepare_dataset
 from casvit_mm.detection.evaluation.analysis import analyse, summarise
-from casvit_mm.detection.evaluation.metric import write_predictions
 from casvit_mm.detection.evaluation.pictures import write_analysis
+from casvit_mm.detection.evaluation.predictions import write_predictions
 from casvit_mm.detection.evaluation.tables import print_errors, print_metrics
 from casvit_mm.distributed import on_first_rank
 from casvit_mm.errors import InputError

@@ -1,13 +1,15 @@
-"""What the tables of every task share: their look, and how numbers are written."""
+"""What the tables of metrics of every task share: their look, and how numbers are written."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
-__all__ = ['format_metric', 'format_share', 'plain_table']
+__all__ = ['class_table', 'format_metric', 'format_share', 'plain_table', 'print_title']
 
 
 def plain_table(title: str) -> Table:
@@ -20,6 +22,21 @@ def plain_table(title: str) -> Table:
         pad_edge=False,
         show_edge=False,
     )
+
+
+def class_table(title: str, columns: Sequence[str]) -> Table:
+    """Return an empty table with a row per class: its name and one number per column."""
+    table = plain_table(title)
+    table.add_column('class', overflow='fold')
+    for column in columns:
+        table.add_column(column, justify='right', no_wrap=True)
+    return table
+
+
+def print_title(console: Console, title: str) -> None:
+    """Print a line above the tables, if there is one; a long path in it is not wrapped."""
+    if title:
+        console.print(title, soft_wrap=True, highlight=False)
 
 
 def format_metric(value: float) -> str:

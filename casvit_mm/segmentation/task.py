@@ -18,10 +18,10 @@ from casvit_mm.segmentation.data.apply import apply_splits, check_config
 from casvit_mm.segmentation.data.config_datasets import check_datasets
 from casvit_mm.segmentation.data.description import read_dataset
 from casvit_mm.segmentation.data.prepare import prepare_dataset
-from casvit_mm.segmentation.evaluation.analysis import write_analysis
 from casvit_mm.segmentation.evaluation.hooks import SegmentationPicturesHook
 from casvit_mm.segmentation.evaluation.metric import SegmentationIoU
-from casvit_mm.segmentation.evaluation.tables import print_segmentation_metrics
+from casvit_mm.segmentation.evaluation.pictures import write_analysis
+from casvit_mm.segmentation.evaluation.tables import print_metrics
 from casvit_mm.task import EvaluationOutputs, describe_dataset, distinct_splits, require_metric
 
 __all__ = [
@@ -92,7 +92,7 @@ def report(
     # SegmentationIoU keeps the metrics of each class out of the log.
     all_metrics = {**metrics, **getattr(metric, 'details', {})}
     images = len(runner.test_dataloader.dataset)
-    print_segmentation_metrics(all_metrics, f'{facts["checkpoint"]} on {images} images')
+    print_metrics(all_metrics, f'{facts["checkpoint"]} on {images} images')
     jobs: list[Callable[[], object]] = []
     if outputs.out is not None:
         jobs.append(partial(write_json, outputs.out, {**all_metrics, **facts}))

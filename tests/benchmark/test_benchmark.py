@@ -18,7 +18,6 @@ from casvit_mm.benchmark import Settings, benchmark, forms
 from casvit_mm.benchmark import scaling as linear
 from casvit_mm.benchmark.cases import Contestant, Host, make_call
 from casvit_mm.benchmark.cost import count_parameters, peak_of_call
-from casvit_mm.benchmark.engines import require
 from casvit_mm.benchmark.forms import Form
 from casvit_mm.benchmark.host import check_device
 from casvit_mm.benchmark.inputs import normalise, parse_size, pixels
@@ -30,6 +29,7 @@ from casvit_mm.benchmark.plots import draw_accuracy, draw_growth
 from casvit_mm.benchmark.roofline import Piece, bytes_moved, shares
 from casvit_mm.benchmark.run import compare, lead_over_peers
 from casvit_mm.benchmark.training import training_call
+from casvit_mm.deploy.engines import require
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT
 from casvit_mm.models.complexity import multiply_adds

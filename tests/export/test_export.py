@@ -22,8 +22,9 @@ from casvit_mm import InputError, deploy
 from casvit_mm.export import compare as comparing
 from casvit_mm.export import export, export_fastest, load_model
 from casvit_mm.export import fastest as fastest_format
-from casvit_mm.export.compare import Comparison, Tolerance, compare, reference
+from casvit_mm.export.compare import Comparison, Tolerance, compare
 from casvit_mm.export.formats import FORMATS
+from casvit_mm.export.reference import reference
 
 KINDS = ['classification', 'segmentation', 'retinanet', 'maskrcnn']
 PACKAGES = dict(onnx='onnxruntime', openvino='openvino', coreml='coremltools')

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from casvit_mm.classification.evaluation.metric import ClassificationAccuracy, ClassifiedImage
-from casvit_mm.datasets.sheets import TILES, read_picture, shorten
-from casvit_mm.io import replacing, write_json
-from casvit_mm.plotting.confusion import describe_confusions, draw_confusion_matrix
-from casvit_mm.plotting.figures import save_figure
+from casvit_mm.datasets.sheets import TILES
+from casvit_mm.plotting.confusion import describe_confusions
 
-__all__ = ['draw_worst', 'summarise', 'worst_images', 'write_analysis', 'write_predictions']
+__all__ = ['summarise', 'worst_images']
 
 
 def worst_images(metric: ClassificationAccuracy, number: int) -> list[ClassifiedImage]:
@@ -31,7 +25,7 @@ def summarise(metric: ClassificationAccuracy, num_worst: int = TILES) -> dict[st
     ``worst_images``. NaN where there is nothing to divide by.
     """
     names = metric.classes
-    figures = ('images', 'recall', 'precision', 'f1')
+    keys = ('images', 'recall', 'precision', 'f1')
     worst = [
         dict(
             img_path=image.path,
@@ -44,105 +38,7 @@ def summarise(metric: ClassificationAccuracy, num_worst: int = TILES) -> dict[st
     ]
     return dict(
         remarks=describe_confusions(metric.confusion_matrix, names, 'image'),
-        classes={name: {key: metric.details[f'{key}/{name}'] for key in figures} for name in names},
+        classes={name: {key: metric.details[f'{key}/{name}'] for key in keys} for name in names},
         confusion_matrix=dict(labels=list(names), counts=metric.confusion_matrix.tolist()),
         worst_images=worst,
     )
-
-
-def draw_worst(metric: ClassificationAccuracy, out: Path) -> Path | None:
-    """Draw the images that were taken for a wrong class with the highest probability.
-
-    Args:
-        metric: After an evaluation, on rank 0.
-        out: PNG file.
-
-    Returns:
-        ``out``, or None if no image is wrong or none of the wrong ones can be read.
-
-    Raises:
-        InputError: If the file cannot be written.
-    """
-    worst = worst_images(metric, TILES)
-    pictures = [(image, read_picture(Path(image.path))) for image in worst]
-    tiles = [(image, picture) for image, picture in pictures if picture is not None]
-    if not tiles:
-        return None
-    columns = min(4, len(tiles))
-    rows = -(-len(tiles) // columns)
-    figure = Figure(
-        figsize=(max(6, 3.2 * columns), 3.6 * rows + 0.6), dpi=110, layout='constrained'
-    )
-    number = sum(image.predicted != image.truth for image in metric.images)
-    figure.suptitle(
-        f'{len(tiles)} of {number} wrong images, the most confidently wrong first '
-        f'({len(metric.images)} images in all)'
-    )
-    for position, (image, picture) in enumerate(tiles, 1):
-        axis = figure.add_subplot(rows, columns, position)
-        axis.imshow(picture)
-        axis.set_anchor('N')  # the titles of a row stand on one line
-        axis.set_axis_off()
-        truth, predicted = (
-            shorten(metric.classes[label]) for label in (image.truth, image.predicted)
-        )
-        axis.set_title(
-            f'{shorten(Path(image.path).name)}\n'
-            f'truth: {truth} ({image.truth_score:.2f})\n'
-            f'predicted: {predicted} ({image.score:.2f})',
-            fontsize=9,
-        )
-    return save_figure(figure, out)
-
-
-def write_analysis(folder: str | Path, metric: ClassificationAccuracy) -> dict[str, Any]:
-    """Write ``analysis.json``, ``confusion_matrix.png`` and, if any image is wrong, ``worst.png``.
-
-    Args:
-        folder: Where to write; made. What an earlier analysis has left there is replaced.
-        metric: After an evaluation, on rank 0.
-
-    Returns:
-        The content of ``analysis.json``, which :func:`summarise` returns.
-
-    Raises:
-        InputError: If a file cannot be written.
-    """
-    folder = Path(folder)
-    (folder / 'worst.png').unlink(missing_ok=True)
-    summary = summarise(metric)
-    write_json(folder / 'analysis.json', summary)
-    draw_confusion_matrix(
-        metric.confusion_matrix, metric.classes, folder / 'confusion_matrix.png', unit='image'
-    )
-    draw_worst(metric, folder / 'worst.png')
-    return summary
-
-
-def write_predictions(path: str | Path, metric: ClassificationAccuracy) -> None:
-    """Write a JSON list with an image per line, in the order of the data set.
-
-    Each has ``img_path``, ``truth``, ``predicted``, ``score`` (probability of ``predicted``), and
-    ``top``: the most probable classes with their scores.
-
-    Args:
-        path: The file.
-        metric: After an evaluation, on rank 0.
-
-    Raises:
-        InputError: If the file cannot be written; the old one is then as it was.
-    """
-    names = metric.classes
-    lines = []
-    for image in metric.images:
-        top = zip(image.best, image.scores, strict=True)
-        record = dict(
-            img_path=image.path,
-            truth=names[image.truth],
-            predicted=names[image.predicted],
-            score=image.score,
-            top=[{'class': names[label], 'score': score} for label, score in top],
-        )
-        lines.append(json.dumps(record))
-    with replacing(path) as file:
-        file.write('[\n' + ',\n'.join(lines) + '\n]\n')

@@ -14,7 +14,7 @@ from mmpretrain.registry import METRICS
 
 from casvit_mm.errors import DivergedError, InputError, first_names
 
-__all__ = ['ClassificationAccuracy', 'ClassifiedImage', 'class_figures']
+__all__ = ['ClassificationAccuracy', 'ClassifiedImage', 'class_rates']
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class ClassificationAccuracy(BaseMetric):
             torch.tensor([image.truth for image in results], dtype=torch.int64),
             len(self.classes),
         ).numpy()
-        recall, precision, f1 = class_figures(self.confusion_matrix)
+        recall, precision, f1 = class_rates(self.confusion_matrix)
         images = self.confusion_matrix.sum(1)
         self.details = {}
         named = (('recall', recall), ('precision', precision), ('f1', f1), ('images', images))
@@ -195,7 +195,7 @@ class ClassificationAccuracy(BaseMetric):
             )
 
 
-def class_figures(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def class_rates(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return recall, precision and F1 of each class, ``(C,)``, NaN where nothing is to divide by.
 
     Args:

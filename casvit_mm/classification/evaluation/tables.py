@@ -7,35 +7,32 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from casvit_mm.plotting.tables import format_metric, plain_table
+from casvit_mm.plotting.tables import class_table, format_metric, print_title
 
-__all__ = ['print_classification_metrics']
+__all__ = ['print_metrics']
 
-_MANY_CLASSES = 100  # rows of a table that a reader still reads
-
-
-_WORST_CLASSES = 20  # rows of what is shown instead
+_MAX_ROWS = 100  # of classes; a longer table is not read
+_WORST_CLASSES = 20  # that are shown of more classes
 
 
-def print_classification_metrics(
+def print_metrics(
     metrics: dict[str, float],
     title: str = '',
     taken_for: Mapping[str, tuple[str, float]] | None = None,
 ) -> None:
-    """Print classification figures: the means, then one row per class.
+    """Print the metrics of a classifier: the means, then one row per class.
 
     Of more than 100 classes the 20 with the lowest recall are shown.
 
     Args:
-        metrics: Figures named as :class:`casvit_mm.classification.ClassificationAccuracy` names
+        metrics: By the names that :class:`casvit_mm.classification.ClassificationAccuracy` gives
             them, with those of each class.
         title: Line above the tables.
         taken_for: By class, the one that its images are most often taken for, and the share of its
             images that are.
     """
     console = Console()
-    if title:
-        console.print(title, soft_wrap=True, highlight=False)
+    print_title(console, title)
     tops = [key for key in metrics if key.startswith('accuracy/top')]
     means = {key.replace('accuracy/top', 'top-'): metrics[key] for key in tops}
     means |= {f'mean {name}': metrics[name.lower()] for name in ('recall', 'precision', 'F1')}
@@ -43,11 +40,11 @@ def print_classification_metrics(
     overall.add_row(*map(format_metric, means.values()))
     console.print(overall)
     names = [key.removeprefix('images/') for key in metrics if key.startswith('images/')]
-    many = len(names) > _MANY_CLASSES
+    many = len(names) > _MAX_ROWS
     if many:
         known = [name for name in names if metrics[f'images/{name}']]
         shown = sorted(known, key=lambda name: metrics[f'recall/{name}'])[:_WORST_CLASSES]
-    console.print(_label_table(metrics, shown if many else names, taken_for or {}))
+    console.print(_class_table(metrics, shown if many else names, taken_for or {}))
     if many:
         console.print(
             f'{len(shown)} of {len(names)} classes, those with the lowest recall; '
@@ -57,19 +54,16 @@ def print_classification_metrics(
         )
 
 
-def _label_table(
+def _class_table(
     metrics: dict[str, float], names: list[str], taken_for: Mapping[str, tuple[str, float]]
 ) -> Table:
     """Return one row per class: its images, how well they are found, what they are taken for."""
-    table = plain_table('\nper class')
-    table.add_column('class', overflow='fold')
-    for column in ('images', 'recall', 'precision', 'F1'):
-        table.add_column(column, justify='right', no_wrap=True)
+    table = class_table('\nper class', ('images', 'recall', 'precision', 'F1'))
     if taken_for:
         table.add_column('most often taken for', overflow='fold')
     for name in names:
-        figures = (format_metric(metrics[f'{key}/{name}']) for key in ('recall', 'precision', 'f1'))
-        row = [name, f'{metrics[f"images/{name}"]:.0f}', *figures]
+        rates = (format_metric(metrics[f'{key}/{name}']) for key in ('recall', 'precision', 'f1'))
+        row = [name, f'{metrics[f"images/{name}"]:.0f}', *rates]
         if name in taken_for:
             other, share = taken_for[name]
             row.append(f'{other} {share:.1%}')

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as mask_utils
+
+from casvit_mm.detection.evaluation.overlaps import coco_iou
 
 __all__ = [
     'ERRORS',
@@ -143,12 +144,10 @@ def compare_image(
 
 def _iou(detections: Sequence[dict], annotations: Sequence[dict]) -> np.ndarray:
     """Box IoU as COCO has it, (detections, annotations); with a crowd, the share inside it."""
-    if not detections or not annotations:
-        return np.zeros((len(detections), len(annotations)))
     boxes, others = (
         np.array([e['bbox'] for e in part], float) for part in (detections, annotations)
     )
-    return mask_utils.iou(boxes, others, [int(a.get('iscrowd', 0)) for a in annotations])
+    return coco_iou(boxes, others, [bool(a.get('iscrowd', 0)) for a in annotations])
 
 
 def _same_class(detections: Sequence[dict], annotations: Sequence[dict]) -> np.ndarray:

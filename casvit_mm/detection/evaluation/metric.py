@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -18,9 +17,8 @@ from mmengine.fileio import get_local_path, load
 from mmengine.registry import METRICS
 
 from casvit_mm.detection.dataset import NamedCoco
-from casvit_mm.io import replacing
 
-__all__ = ['CocoAP', 'write_predictions']
+__all__ = ['CocoAP']
 
 _AREAS = ('', '_s', '_m', '_l')  # order of the area axis in COCO's evaluation arrays
 
@@ -182,35 +180,6 @@ class CocoAP(CocoMetric):
                     figures[f'{iou_type}_AP{size}{suffix}/{name}'] = ap
                 figures[f'{iou_type}_AR@{limit}/{name}'] = _mean(recall[:, k, 0, at])
         return figures
-
-
-def write_predictions(path: str | Path, predictions: dict[str, list[dict[str, Any]]]) -> list[Path]:
-    """Write COCO results (https://cocodataset.org/#format-results), one detection per line.
-
-    Boxes and masks go to two files: COCO's tools take the area of a detection that has both from
-    its box, which would shift masks between the sizes small, medium and large.
-
-    Args:
-        path: File for the boxes; masks go to ``<stem>.segm.json`` beside it.
-        predictions: COCO results by ``'bbox'`` and ``'segm'``.
-
-    Returns:
-        The files written.
-
-    Raises:
-        InputError: If a file cannot be written; the old one is then as it was.
-    """
-    path = Path(path)
-    fields = {'bbox': 'bbox', 'segm': 'segmentation'}
-    files = {'bbox': path, 'segm': path.with_name(f'{path.stem}.segm.json')}
-    for kind, detections in predictions.items():
-        with replacing(files[kind]) as file:
-            keys = ('image_id', 'category_id', fields[kind], 'score')
-            for number, detection in enumerate(detections):
-                line = json.dumps({key: detection[key] for key in keys})
-                file.write(f'{"," if number else "["}\n{line}')
-            file.write('\n]\n' if detections else '[]\n')
-    return [files[kind] for kind in predictions]
 
 
 def _suffix(limit: int) -> str:

@@ -23,9 +23,10 @@ from casvit_mm.detection.evaluation.analysis import (
 )
 from casvit_mm.detection.evaluation.tables import KINDS
 from casvit_mm.io import write_json
-from casvit_mm.plotting.figures import matrix_figure, save_figure
+from casvit_mm.plotting.confusion import draw_confusion_matrix
+from casvit_mm.plotting.figures import save_figure
 
-__all__ = ['draw_comparison', 'draw_confusion_matrix', 'draw_curves', 'write_analysis']
+__all__ = ['draw_comparison', 'draw_curves', 'write_analysis']
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 _COLOURS = {
@@ -38,7 +39,6 @@ _COLOURS = {
 }
 _TRUTH, _CROWD = 'white', '#999999'
 _MAX_LINES = 8  # classes drawn one by one; of more, the best and the worst
-_MAX_CLASSES = 80  # rows of a confusion matrix that a reader can still tell apart
 _MAX_LABELS = 40  # boxes per image whose class is written
 
 
@@ -91,45 +91,6 @@ def draw_curves(precision: np.ndarray, classes: list[str], out: Path, title: str
         lines, labels, loc='outside right upper', title='AP of class, IoU 0.5 to 0.95', fontsize=9
     )
     save_figure(figure, out)
-
-
-def draw_confusion_matrix(matrix: np.ndarray, classes: list[str], out: Path, title: str) -> None:
-    """Draw counts, coloured by their share of the row: what became of a class's objects.
-
-    Of more than 80 classes the 80 with the most objects and false alarms are drawn.
-
-    Args:
-        matrix: (classes + 1, classes + 1), row truth, column found, background last.
-        classes: Names.
-        out: PNG file to write.
-        title: Line above the matrix.
-
-    Raises:
-        InputError: If the file cannot be written.
-    """
-    names = [*classes, 'background']
-    if len(classes) > _MAX_CLASSES:
-        weight = (matrix.sum(0) + matrix.sum(1))[:-1]
-        kept = np.sort(np.argsort(-weight, kind='stable')[:_MAX_CLASSES])
-        title += f'\n{_MAX_CLASSES} of {len(classes)} classes, those with the most objects'
-        names = [names[k] for k in (*kept, -1)]
-        kept = np.append(kept, len(classes))
-        matrix = matrix[np.ix_(kept, kept)]
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    texts = np.array([[_short(count) if count else '' for count in row] for row in matrix])
-    figure, axis = matrix_figure(share, texts, names, title)
-    axis.set_xlabel('found as (background: not found)')
-    axis.set_ylabel('truth (background: false alarm)')
-    edge = len(names) - 1.5
-    axis.axhline(edge, color='0.4', linewidth=1)
-    axis.axvline(edge, color='0.4', linewidth=1)
-    # Background taken for background counts nothing.
-    axis.add_patch(Rectangle((edge, edge), 1, 1, facecolor='0.9', hatch='//', edgecolor='0.6'))
-    save_figure(figure, out)
-
-
-def _short(count: int) -> str:
-    return str(count) if count < 10_000 else f'{count / 1000:.0f}k'
 
 
 def draw_comparison(

@@ -10,21 +10,20 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from casvit_mm.plotting.tables import format_metric, plain_table
+from casvit_mm.plotting.tables import class_table, format_metric, print_title
 
 __all__ = ['KINDS', 'print_errors', 'print_metrics']
 
+KINDS = {'bbox': 'box', 'segm': 'mask'}
+# Column of the tables: suffix in the metric's name.
 _AP_COLUMNS = {'AP': '', 'AP50': '_50', 'AP75': '_75', 'APs': '_s', 'APm': '_m', 'APl': '_l'}
 
 
-KINDS = {'bbox': 'box', 'segm': 'mask'}
-
-
 def print_metrics(metrics: dict[str, float], title: str = '') -> None:
-    """Print detection figures: one table over all classes, then one per class for box and mask.
+    """Print the metrics of a detector: a table over all classes, then one per class, box and mask.
 
     Args:
-        metrics: Figures named as :class:`casvit_mm.detection.CocoAP` names them.
+        metrics: By the names that :class:`casvit_mm.detection.CocoAP` gives them.
         title: Line above the tables.
     """
     console = Console()
@@ -35,8 +34,7 @@ def print_metrics(metrics: dict[str, float], title: str = '') -> None:
     )
     kinds = [kind for kind in KINDS if f'coco/{kind}_mAP' in metrics]
 
-    if title:
-        console.print(title, soft_wrap=True, highlight=False)
+    print_title(console, title)
     overall = Table()
     for column in ('', 'maxDets', *_AP_COLUMNS, 'AR'):
         overall.add_column(column, justify='right')
@@ -53,10 +51,7 @@ def print_metrics(metrics: dict[str, float], title: str = '') -> None:
 def _class_table(metrics: dict[str, float], kind: str, suffix: str) -> Table:
     """Return one row per class: objects in the ground truth, AP by IoU and size, and AR."""
     where = f', {_limit(suffix)} detections per image' if suffix else ''
-    table = plain_table(f'\n{KINDS[kind]}, per class{where}')
-    table.add_column('class', overflow='fold')
-    for column in ('objects', *_AP_COLUMNS, 'AR'):
-        table.add_column(column, justify='right', no_wrap=True)
+    table = class_table(f'\n{KINDS[kind]}, per class{where}', ('objects', *_AP_COLUMNS, 'AR'))
     start = f'coco/{kind}_AP/'
     for name in (key.removeprefix(start) for key in metrics if key.startswith(start)):
         keys = [f'coco/{kind}_AP{part}{suffix}/{name}' for part in _AP_COLUMNS.values()]

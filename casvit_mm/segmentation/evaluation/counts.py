@@ -9,7 +9,7 @@ import torch
 
 from casvit_mm.errors import InputError
 
-__all__ = ['ImageCounts', 'class_figures', 'count_pixels', 'mean_known']
+__all__ = ['ImageCounts', 'class_rates', 'count_pixels', 'mean_known']
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def count_pixels(
     return counts.view(num_classes, num_classes)
 
 
-def class_figures(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def class_rates(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return IoU and accuracy of each class, ``(C,)``, NaN where there is nothing to divide by.
 
     Args:

@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from casvit_mm.datasets.images import read_image
 from casvit_mm.errors import InputError
 from casvit_mm.segmentation.evaluation.image_files import ImageFiles
-from casvit_mm.segmentation.prediction.drawing import draw_segmentation
+from casvit_mm.segmentation.evaluation.pictures import draw_sample
 
-__all__ = ['SegmentationPicturesHook', 'draw_sample']
+__all__ = ['SegmentationPicturesHook']
 
 
 @HOOKS.register_module()
@@ -28,7 +26,7 @@ class SegmentationPicturesHook(Hook):
         out_dir: Folder for the pictures.
         root: Folder of the images; a picture has the path below ``out_dir`` that its image has
             below ``root``, as PNG. None: its file name alone.
-        ignore_index: Label of pixels that count for nothing.
+        ignore_index: Label of the pixels that are not evaluated.
     """
 
     def __init__(self, out_dir: str, root: str | None = None, ignore_index: int = 255) -> None:
@@ -37,7 +35,7 @@ class SegmentationPicturesHook(Hook):
         self._failures: dict[str, None] = {}
 
     def before_test(self, runner: Runner) -> None:
-        """Refuse a data set of which two images would give one picture.
+        """Refuse a dataset in which two images would give one picture.
 
         Raises:
             InputError: Naming the two.
@@ -72,28 +70,3 @@ class SegmentationPicturesHook(Hook):
         """
         if self._failures:
             raise InputError('\n'.join(self._failures))
-
-
-def draw_sample(sample: Any, meta: dict[str, Any], title: str, ignore_index: int) -> np.ndarray:
-    """Draw what a model returned for an image of a data set.
-
-    Args:
-        sample: mmseg's SegDataSample with truth, prediction and ``img_path``.
-        meta: The data set's metainfo: ``classes``, and ``palette`` if it has one.
-        title: Line above the panels.
-        ignore_index: Number in the truth of pixels that count for nothing.
-
-    Returns:
-        BGR pixels, as
-        :func:`casvit_mm.segmentation.prediction.drawing.draw_segmentation` returns them.
-
-    Raises:
-        InputError: If the image cannot be read, or truth or prediction do not fit it.
-    """
-    truth, prediction = (
-        labels.data.squeeze(0).cpu().numpy() for labels in (sample.gt_sem_seg, sample.pred_sem_seg)
-    )
-    image = read_image(sample.img_path)
-    return draw_segmentation(
-        image, truth, prediction, meta['classes'], title, meta.get('palette'), ignore_index
-    )

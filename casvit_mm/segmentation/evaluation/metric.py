@@ -14,7 +14,7 @@ from mmengine.registry import METRICS
 from casvit_mm.errors import InputError
 from casvit_mm.segmentation.evaluation.counts import (
     ImageCounts,
-    class_figures,
+    class_rates,
     count_pixels,
     mean_known,
 )
@@ -107,7 +107,7 @@ class SegmentationIoU(BaseMetric):
         self.confusion_matrix = np.zeros((len(classes), len(classes)), np.int64)
         for image in results:
             self.confusion_matrix.flat[image.cells] += image.counts
-        iou, accuracy = class_figures(self.confusion_matrix)
+        iou, accuracy = class_rates(self.confusion_matrix)
         pixels = self.confusion_matrix.sum(1)
         self.details = {}
         for key, values in (('IoU', iou), ('Acc', accuracy), ('pixels', pixels)):

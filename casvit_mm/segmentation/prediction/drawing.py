@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from casvit_mm.plotting.colours import distinct_colours
 from casvit_mm.plotting.figures import load_font
-from casvit_mm.segmentation.evaluation.counts import class_figures, count_pixels, mean_known
+from casvit_mm.segmentation.evaluation.counts import class_rates, count_pixels, mean_known
 
 __all__ = ['draw_segmentation']
 
@@ -55,7 +55,7 @@ def draw_segmentation(
     counts = count_pixels(
         torch.from_numpy(truth), torch.from_numpy(prediction), len(classes), ignore_index
     ).numpy()
-    iou, right = class_figures(counts)[0], counts.trace() / max(counts.sum(), 1)
+    iou, right = class_rates(counts)[0], counts.trace() / max(counts.sum(), 1)
     colours = np.array(palette or distinct_colours(len(classes)), np.uint8)
     pixels = _scaled(image)[..., ::-1]
     panels = {

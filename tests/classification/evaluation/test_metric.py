@@ -1,4 +1,4 @@
-"""Accuracy and its analysis, counted exactly, in one process and in two."""
+"""Accuracy and its analysis, counted exactly."""
 
 import json
 import math
@@ -8,47 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
-from helpers import free_port
+from metric_samples import MATERIALS as CLASSES
+from metric_samples import classified as sample
+from metric_samples import random_classified as random_samples
 from PIL import Image
 
 pytest.importorskip('mmpretrain')
 from mmpretrain.evaluation import Accuracy, SingleLabelMetric
 
 from casvit_mm import InputError
-from casvit_mm.classification.evaluation.analysis import (
-    draw_worst,
-    worst_images,
-    write_analysis,
-    write_predictions,
-)
+from casvit_mm.classification.evaluation.analysis import worst_images
 from casvit_mm.classification.evaluation.metric import ClassificationAccuracy
-from casvit_mm.classification.evaluation.tables import print_classification_metrics
-from casvit_mm.cli import cli
-
-CLASSES = ('paper', 'glass', 'metal', 'cardboard', 'plastic', 'trash', 'never')
-
-
-def sample(scores, truth, path='images/a.jpg'):
-    """A sample as mmpretrain's evaluator hands it over."""
-    return dict(
-        img_path=path,
-        gt_label=torch.tensor([truth]),
-        pred_score=torch.as_tensor(np.asarray(scores, np.float32)),
-    )
-
-
-def random_samples(number=61):
-    """Random probabilities that are often right: no image is of the class 'never'."""
-    rng = np.random.default_rng(0)
-    truths = rng.integers(0, len(CLASSES) - 1, number)
-    logits = rng.normal(0, 1, (number, len(CLASSES)))
-    logits[np.arange(number), truths] += 1
-    scores = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    return [
-        sample(score, truth, f'images/{i}.jpg')
-        for i, (score, truth) in enumerate(zip(scores, truths))
-    ]
+from casvit_mm.classification.evaluation.pictures import draw_worst, write_analysis
+from casvit_mm.classification.evaluation.predictions import write_predictions
+from casvit_mm.classification.evaluation.tables import print_metrics
 
 
 def evaluated(samples, classes=CLASSES, **options):
@@ -160,36 +133,6 @@ def test_images_that_pad_the_last_batch_are_counted_once():
     assert metric.confusion_matrix.sum() == 9
 
 
-def evaluate_part(rank, port, folder):
-    """One of two processes, which ends as those of our tools do."""
-    cli(lambda: evaluate_every_other(rank, port, folder))
-
-
-def evaluate_every_other(rank, port, folder):
-    """Evaluate a process's share of the images, the first once more as padding."""
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
-    )
-    samples = random_samples()
-    metric = ClassificationAccuracy()
-    metric.dataset_meta = dict(classes=CLASSES)
-    metric.process(None, [*samples, samples[0]][rank::2])
-    figures = metric.evaluate(len(samples))
-    torch.save(figures, f'{folder}/{rank}.pt')
-    if rank == 0:
-        write_predictions(f'{folder}/predictions.json', metric)
-
-
-def test_two_processes_give_the_figures_and_predictions_of_one(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # MMEngine exchanges results in a folder of the current one
-    port = free_port()
-    mp.spawn(evaluate_part, (port, str(tmp_path)), nprocs=2)
-    metric, expected = evaluated(random_samples())
-    assert torch.load(tmp_path / '0.pt') == torch.load(tmp_path / '1.pt') == expected
-    write_predictions(tmp_path / 'one.json', metric)
-    assert (tmp_path / 'predictions.json').read_text() == (tmp_path / 'one.json').read_text()
-
-
 def test_a_model_with_other_classes_than_the_data_is_refused():
     with pytest.raises(InputError, match='the model tells 3 classes apart and the data has 7'):
         evaluated([sample([0, 0, 1], 0)])
@@ -220,7 +163,7 @@ def test_data_without_class_names_has_numbers():
 def test_every_class_has_a_row_and_what_it_is_taken_for(capsys):
     samples = [sample([1, 0, 0], 0)] * 2 + [sample([0, 1, 0], 0), sample([0, 1, 0], 1)]
     metric, figures = evaluated(samples, ('paper', 'glass', 'never'))
-    print_classification_metrics({**figures, **metric.details}, 'x.pth on y', metric.taken_for())
+    print_metrics({**figures, **metric.details}, 'x.pth on y', metric.taken_for())
     printed = capsys.readouterr().out
     rows = {
         line.split()[0]: line.split()[1:] for line in printed.splitlines() if line[:1].islower()
@@ -240,7 +183,7 @@ def test_of_a_thousand_classes_the_twenty_worst_are_shown_on_one_line_each(capsy
         figures[f'images/{name}'] = 50
     means = dict.fromkeys(('accuracy/top1', 'accuracy/top5', 'precision', 'recall', 'f1'), 0.5)
     taken_for = {'tench number 007': ('goldfish', 0.5)}
-    print_classification_metrics({**means, **figures}, '', taken_for)
+    print_metrics({**means, **figures}, '', taken_for)
     printed = capsys.readouterr().out
     rows = [line for line in printed.splitlines() if line.startswith('tench')]
     assert [line.split()[2] for line in rows] == [f'{i:03}' for i in range(20)]

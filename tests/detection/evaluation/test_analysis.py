@@ -22,12 +22,9 @@ from casvit_mm.detection.evaluation.analysis import (
     summarise,
     worst_images,
 )
-from casvit_mm.detection.evaluation.pictures import (
-    draw_confusion_matrix,
-    draw_curves,
-    write_analysis,
-)
+from casvit_mm.detection.evaluation.pictures import draw_curves, write_analysis
 from casvit_mm.engine import evaluate, evaluation
+from casvit_mm.plotting.confusion import draw_confusion_matrix
 
 CAT, DOG = 7, 3
 CATEGORIES = {CAT: 'cat', DOG: 'dog'}  # ids in another order than the classes

@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from casvit_mm import InputError
 from casvit_mm.detection import CocoAP
-from casvit_mm.detection.evaluation.metric import write_predictions
+from casvit_mm.detection.evaluation.predictions import write_predictions
 
 CLASSES = ('small', 'large', 'never')
 SIDE = 200

@@ -4,43 +4,17 @@ import math
 
 import numpy as np
 import pytest
-import torch
-import torch.multiprocessing as mp
-from helpers import free_port
+from metric_samples import LABELS as CLASSES
+from metric_samples import labelled as sample
+from metric_samples import random_labelled as random_samples
 from PIL import Image
 
 pytest.importorskip('mmseg')
 
 from casvit_mm import InputError
-from casvit_mm.cli import cli
 from casvit_mm.segmentation import SegmentationIoU
 from casvit_mm.segmentation.evaluation.image_files import ImageFiles
-from casvit_mm.segmentation.evaluation.tables import print_segmentation_metrics
-
-CLASSES = ('road', 'tree', 'car', 'sign', 'never')
-
-
-def sample(truth, prediction, path='images/a.jpg', **meta):
-    """A sample as mmseg's evaluator hands it over."""
-    return dict(
-        img_path=path,
-        gt_sem_seg=dict(data=torch.as_tensor(np.asarray(truth))[None]),
-        pred_sem_seg=dict(data=torch.as_tensor(np.asarray(prediction))[None]),
-        **meta,
-    )
-
-
-def random_samples(number=7, side=40):
-    """Random maps: 'never' occurs nowhere, 'sign' in predictions alone, some pixels are ignored."""
-    rng = np.random.default_rng(0)
-    samples = []
-    for i in range(number):
-        truth = rng.integers(0, 3, (side, side + 8)).astype(np.uint8)
-        wrong = rng.random(truth.shape) < 0.3
-        prediction = np.where(wrong, rng.integers(0, 4, truth.shape), truth)
-        truth[rng.random(truth.shape) < 0.1] = 255
-        samples.append(sample(truth, prediction.astype(np.int64), f'images/{i}.jpg'))
-    return samples
+from casvit_mm.segmentation.evaluation.tables import print_metrics
 
 
 def evaluated(samples, classes=CLASSES, meta=None, **options):
@@ -129,36 +103,6 @@ def test_images_that_pad_the_last_batch_are_counted_once():
     metric.process(None, [*samples, samples[0]])
     metric.evaluate(3)
     assert metric.confusion_matrix.sum() == len(maps(samples)[0])
-
-
-def evaluate_part(rank, port, folder):
-    """One of two processes, which ends as those of our tools do."""
-    cli(lambda: evaluate_every_other(rank, port, folder))
-
-
-def evaluate_every_other(rank, port, folder):
-    """Evaluate a process's share of the images, the first once more as padding."""
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
-    )
-    samples = random_samples()
-    metric = SegmentationIoU(out_dir=f'{folder}/out', root='images')
-    metric.dataset_meta = dict(classes=CLASSES)
-    metric.process(None, [*samples, samples[0]][rank::2])
-    figures = metric.evaluate(len(samples))
-    torch.save(figures, f'{folder}/{rank}.pt')
-    if rank == 0:
-        torch.save([image.path for image in metric.images], f'{folder}/images.pt')
-
-
-def test_two_processes_give_the_figures_of_one(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # MMEngine exchanges results in a folder of the current one
-    port = free_port()
-    mp.spawn(evaluate_part, (port, str(tmp_path)), nprocs=2)
-    _, expected = evaluated(random_samples())
-    assert torch.load(tmp_path / '0.pt') == torch.load(tmp_path / '1.pt') == expected
-    assert torch.load(tmp_path / 'images.pt') == [f'images/{i}.jpg' for i in range(7)]
-    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == [f'{i}.png' for i in range(7)]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +204,7 @@ def test_more_classes_than_eight_bits_hold_are_refused(tmp_path):
 
 def test_every_class_has_a_row_and_a_share_of_the_pixels(capsys):
     metric, figures = evaluated(random_samples())
-    print_segmentation_metrics({**figures, **metric.details}, 'x.pth on y')
+    print_metrics({**figures, **metric.details}, 'x.pth on y')
     printed = capsys.readouterr().out
     rows = {
         line.split()[0]: line.split()[1:] for line in printed.splitlines() if line[:1].islower()
@@ -276,7 +220,7 @@ def test_a_hundred_and_fifty_classes_keep_to_one_line_each(capsys, monkeypatch):
     monkeypatch.setenv('COLUMNS', '80')
     names = [f'armchair number {i} of the set' for i in range(150)]
     figures = {f'{key}/{name}': 0.5 for key in ('IoU', 'Acc', 'pixels') for name in names}
-    print_segmentation_metrics(dict(mIoU=0.5, mAcc=0.5, aAcc=0.5, **figures))
+    print_metrics(dict(mIoU=0.5, mAcc=0.5, aAcc=0.5, **figures))
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith('armchair')]
     assert len(lines) == 150
     assert max(map(len, lines)) <= 80
@@ -285,5 +229,5 @@ def test_a_hundred_and_fifty_classes_keep_to_one_line_each(capsys, monkeypatch):
 def test_a_rare_class_is_not_shown_as_absent(capsys):
     figures = {f'{key}/{name}': 0.5 for key in ('IoU', 'Acc') for name in 'ab'}
     pixels = {'pixels/a': 1, 'pixels/b': 10**6}
-    print_segmentation_metrics(dict(mIoU=0.5, mAcc=0.5, aAcc=0.5, **figures, **pixels))
+    print_metrics(dict(mIoU=0.5, mAcc=0.5, aAcc=0.5, **figures, **pixels))
     assert '<0.1%' in capsys.readouterr().out

@@ -17,7 +17,8 @@ from mmengine.runner import Runner
 from casvit_mm import InputError
 from casvit_mm.plotting.colours import distinct_colours
 from casvit_mm.plotting.confusion import draw_confusion_matrix
-from casvit_mm.segmentation.evaluation.analysis import summarise, write_analysis
+from casvit_mm.segmentation.evaluation.analysis import summarise
+from casvit_mm.segmentation.evaluation.pictures import write_analysis
 from casvit_mm.segmentation.prediction import drawing
 from casvit_mm.segmentation.prediction.drawing import draw_segmentation
 
@@ -123,7 +124,7 @@ def test_label_maps_of_different_sizes_are_refused():
 def test_a_confusion_matrix_of_any_number_of_classes_can_be_drawn(number, tmp_path):
     out = tmp_path / 'm.png'
     names = [f'class {i}' for i in range(number)]
-    draw_confusion_matrix(np.eye(number, dtype=int), names, out, unit='pixel')
+    draw_confusion_matrix(np.eye(number, dtype=int), names, out, 'title')
     assert 300 < max(Image.open(out).size) < 4000
 
 
