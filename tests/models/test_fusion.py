@@ -1,22 +1,31 @@
-"""The inference form: the same outputs without the norms, in every kind of model."""
+"""The inference form of whole models: the same outputs without the norms, in every kind of one."""
 
 import copy
 import pickle
-from unittest.mock import patch
+from importlib import import_module
 
 import pytest
 import torch
-from helpers import ROOT, TINY_ARCH, randomize_norms
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from fused_models import (
+    WIDTHS,
+    assert_equal,
+    backbone,
+    classifier,
+    detections,
+    images,
+    mask_rcnn,
+    norms,
+    retinanet,
+    semantic_fpn,
+    shaken,
+    upernet,
+)
+from helpers import TINY_ARCH
 from mmengine.runner import autocast
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from casvit_mm import CASViT, InputError, fuse, load_weights
-from casvit_mm.models.folding import conv_then_norm, norm_then_linear
-
-WIDTHS = list(TINY_ARCH['embed_dims'])
+from casvit_mm.models import fusion
 
 
 @pytest.fixture(autouse=True)
@@ -25,177 +34,27 @@ def _without_gradients():
         yield
 
 
-def shaken(model: nn.Module) -> nn.Module:
-    """The model in eval mode with norms that are far from the identity, some of them degenerate."""
-    randomize_norms(model)
-    generator = torch.Generator().manual_seed(1)
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            for tensor in (module.running_mean, module.bias):
-                tensor.copy_(torch.randn(tensor.shape, generator=generator))
-            spread = torch.rand(module.running_var.shape, generator=generator)
-            module.running_var.copy_(2 * spread + 0.01)
-            module.weight[::2] *= -1
-            module.weight[1] = 0
-    return model.eval()
-
-
-def norms(model: nn.Module) -> list[str]:
-    return [name for name, m in model.named_modules() if isinstance(m, _BatchNorm)]
-
-
-def images(height: int = 64, width: int = 96, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(2)
-    return torch.randn(2, 3, height, width, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def assert_equal(ours, theirs, tolerance: float = 1e-10) -> None:
-    """Compare relative to the largest value."""
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(1, float(b.abs().max())))
-
-
-def backbone(dtype: torch.dtype = torch.float64, **options) -> CASViT:
-    torch.manual_seed(0)
-    return shaken(CASViT(TINY_ARCH, **options)).to(dtype)
-
-
-def build(config: str, scope: str, options: dict | None = None) -> nn.Module:
-    """A config's model on a tiny backbone, with weights that give many detections, in float64."""
-    registry = pytest.importorskip(f'{scope}.registry').MODELS
-    cfg = Config.fromfile(ROOT / 'configs' / f'{config}.py')
-    init_default_scope(scope)
-    cfg.model.backbone.update(arch=TINY_ARCH, init_cfg=None)
-    cfg.merge_from_dict({f'model.{key}': value for key, value in (options or {}).items()})
-    torch.manual_seed(0)
-    return shaken(registry.build(cfg.model)).double()
-
-
-def classifier(options: dict | None = None) -> nn.Module:
-    pytest.importorskip('mmpretrain')
-    import casvit_mm.classification  # noqa: F401
-
-    sizes = {'head.in_channels': WIDTHS[3], 'head.num_classes': 7}
-    return build('casvit_xs_imagenet', 'mmpretrain', {**sizes, **(options or {})})
-
-
-def retinanet(options: dict | None = None) -> nn.Module:
-    sizes = {
-        'neck.in_channels': WIDTHS[1:],
-        'neck.out_channels': 16,
-        'bbox_head.in_channels': 16,
-        'bbox_head.feat_channels': 16,
-        'bbox_head.num_classes': 3,
-    }
-    return build('retinanet_casvit_xs_coco', 'mmdet', {**sizes, **(options or {})})
-
-
-def mask_rcnn(options: dict | None = None) -> nn.Module:
-    sizes = {'neck.in_channels': WIDTHS}
-    return build('maskrcnn_casvit_xs_shapes', 'mmdet', {**sizes, **(options or {})})
-
-
-def semantic_fpn(options: dict | None = None) -> nn.Module:
-    sizes = {'neck.in_channels': WIDTHS}
-    return build('semfpn_casvit_xs_shapes', 'mmseg', {**sizes, **(options or {})})
-
-
-def upernet(options: dict | None = None) -> nn.Module:
-    sizes = {
-        'decode_head.in_channels': WIDTHS,
-        'decode_head.channels': 16,
-        'decode_head.num_classes': 5,
-        'auxiliary_head.in_channels': WIDTHS[2],
-        'auxiliary_head.channels': 8,
-    }
-    return build('upernet_casvit_s_ade20k', 'mmseg', {**sizes, **(options or {})})
-
-
-def detections(model: nn.Module) -> list:
-    from mmdet.models.roi_heads.mask_heads import fcn_mask_head
-    from mmdet.structures import DetDataSample
-
-    paste = fcn_mask_head._do_paste_mask
-    meta = dict(img_shape=(64, 96), ori_shape=(64, 96), scale_factor=(1.0, 1.0), pad_shape=(64, 96))
-    samples = [DetDataSample(metainfo=meta) for _ in range(2)]
-
-    def paste_in_float32(masks, boxes, *rest, **options):
-        return paste(masks.float(), boxes.float(), *rest, **options)
-
-    with patch.object(fcn_mask_head, '_do_paste_mask', paste_in_float32):  # it knows no other
-        return [sample.pred_instances for sample in model.predict(images(), samples)]
-
-
-# --- backbone ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize('size', [(64, 96), (37, 51)])
-def test_a_fused_backbone_gives_the_same_maps(size):
-    model = backbone(drop_path_rate=0.1, frozen_stages=1, norm_eval=True)
-    assert_equal(fuse(model)(images(*size)), model(images(*size)))
-
-
-@pytest.mark.parametrize('out_indices', [(0, 1, 2, 3), (3,), (2, 0)])
-def test_a_bare_backbone_keeps_its_output_norms_and_no_other(out_indices):
-    fused = fuse(backbone(out_indices=out_indices))
-    assert sorted(norms(fused)) == sorted(f'norm{i}' for i in out_indices)
-
-
-def test_fusing_in_float32_changes_nothing_above_rounding():
-    model = backbone(torch.float32)
-    x = images(dtype=torch.float32)
-    assert_equal(fuse(model)(x), model(x), 1e-5)
-
-
-def test_the_gates_of_a_fused_backbone_need_no_convolution_of_their_own():
-    def gate_convolutions(model):
-        return [
-            name
-            for name, module in model.named_modules()
-            if '.gate_' in name and isinstance(module, nn.Conv2d) and module.groups == 1
-        ]
-
-    model = backbone()
-    fused = fuse(model)
-    assert gate_convolutions(model)
-    assert not gate_convolutions(fused)
-
-
-def test_an_exchanged_layer_of_a_gate_is_left_to_the_user():
-    model = backbone()
-    gate = model.stages[0][0].token_mixer.gate_q
-    gate[0].gate[3] = nn.utils.parametrizations.spectral_norm(gate[0].gate[3])
-    gate[1].gate[1] = nn.Conv2d(WIDTHS[0], WIDTHS[0], 1, bias=True).double()
-    model.eval()
-    assert_equal(fuse(model)(images()), model(images()))
-
-
-def test_the_given_model_stays_as_it_is():
-    model = backbone()
-    before = copy.deepcopy(model.state_dict())
-    fuse(model)
-    assert list(before) == list(model.state_dict())
-    assert all(torch.equal(value, model.state_dict()[key]) for key, value in before.items())
-    assert all(p.requires_grad for p in model.parameters())
-    assert not model.fused
-
-
-def test_a_fused_model_has_no_parameter_that_learns():
-    assert not any(p.requires_grad for p in fuse(backbone()).parameters())
-
-
-def test_a_backbone_inside_another_model_is_fused_and_keeps_its_output_norms():
-    model = nn.Sequential(backbone(), nn.Identity()).eval()
-    fused = fuse(model)
-    assert norms(fused) == [f'0.norm{i}' for i in range(4)]
-    assert_equal(fused(images()), model(images()))
-
-
-def test_a_norm_without_weights_folds_as_well():
-    model = backbone()
-    model.stem[1] = nn.BatchNorm2d(WIDTHS[0] // 2, affine=False).double().eval()
-    model.stages[0][0].norm1 = nn.BatchNorm2d(WIDTHS[0], affine=False).double().eval()
-    assert_equal(fuse(model)(images()), model(images()))
+@pytest.mark.parametrize(
+    'name',
+    [
+        fusion._CONV_MODULE,
+        *fusion._FPNS,
+        fusion._UPERNET,
+        fusion._POOLING,
+        *fusion._LINEAR_CLASSIFIERS,
+        *fusion._DETECTORS,
+        fusion._SEGMENTOR,
+        fusion._CLASSIFIER,
+    ],
+)
+def test_what_is_known_by_name_is_found_by_that_name(name):
+    package, *path = name.split('.')
+    pytest.importorskip('mmpretrain' if package == 'casvit_mm' else package)
+    modules = [part for part in path if part.islower() and part != 'extract_feat']
+    thing = import_module('.'.join([package, *modules]))
+    for part in path[len(modules) :]:
+        thing = getattr(thing, part)
+    assert fusion._name(thing) == name
 
 
 # --- classifier -------------------------------------------------------------------------------
@@ -474,68 +333,6 @@ def test_training_a_fused_model_is_refused():
     assert fused.eval() is fused
 
 
-def test_an_unknown_token_mixer_is_refused_by_name():
-    class Pooling(nn.AvgPool2d):
-        pass
-
-    model = backbone()
-    model.stages[2][0].token_mixer = Pooling(3, 1, 1).eval()
-    with pytest.raises(InputError, match=r'token mixer Pooling has no inference form.*fuse_norm'):
-        fuse(model)
-
-
-def test_a_mixer_that_inherits_its_inference_form_but_not_its_forward_is_refused():
-    model = backbone()
-    mixer = model.stages[0][0].token_mixer
-
-    class Sceptic(type(mixer)):
-        def forward(self, x):
-            return super().forward(x) - x
-
-    mixer.__class__ = Sceptic
-    with pytest.raises(InputError, match='Sceptic has no inference form'):
-        fuse(model)
-
-
-def test_a_mixer_with_an_inference_form_of_its_own_is_taken():
-    class Mixer(nn.Module):
-        def __init__(self, dim):
-            super().__init__()
-            self.conv = nn.Conv2d(dim, dim, 1)
-
-        def forward(self, x):
-            return self.conv(x)
-
-        def fuse_norm(self, norm):
-            self.conv = norm_then_linear(norm, self.conv)
-
-    model = backbone()
-    model.stages[3][0].token_mixer = Mixer(WIDTHS[3]).double().eval()
-    assert_equal(fuse(model)(images()), model(images()))
-
-
-def test_an_exchanged_layer_that_takes_no_norm_is_refused():
-    model = backbone()
-    dim = WIDTHS[0]
-    model.stages[0][0].mlp.fc1 = nn.Conv2d(dim, 4 * dim, 3, padding=1).double().eval()
-    with pytest.raises(InputError, match=r'got Conv2d\(8, 32, kernel_size=\(3, 3\)'):
-        fuse(model)
-
-
-def test_a_norm_without_running_statistics_is_refused_by_name():
-    model = backbone()
-    model.downsamples[1].norm = nn.BatchNorm2d(WIDTHS[2], track_running_stats=False).eval()
-    with pytest.raises(InputError, match=r'cannot fold downsamples\.1\.norm'):
-        fuse(model)
-
-
-def test_spectral_normalisation_is_not_folded_into():
-    model = backbone()
-    nn.utils.spectral_norm(model.stem[0]).eval()
-    with pytest.raises(InputError, match=r'cannot fold stem\.1'):
-        fuse(model)
-
-
 def test_trained_weights_are_refused_by_a_fused_model_which_says_when_to_load(tmp_path):
     torch.save(classifier().state_dict(), tmp_path / 'trained.pth')
     with pytest.raises(InputError, match=r'no norms left\. Load the file into the model before'):
@@ -552,24 +349,3 @@ def test_fused_weights_of_a_detector_are_refused_by_a_fused_backbone(tmp_path):
     torch.save(fuse(mask_rcnn()).state_dict(), tmp_path / 'fused.pth')
     with pytest.raises(InputError, match='inference form of another kind of model'):
         load_weights(fuse(backbone()), tmp_path / 'fused.pth')
-
-
-# --- arithmetic -------------------------------------------------------------------------------
-
-
-def norm_of(channels: int) -> nn.BatchNorm2d:
-    return shaken(nn.BatchNorm2d(channels)).double()
-
-
-@pytest.mark.parametrize('options', [dict(groups=2), dict(stride=2, bias=False), dict(dilation=2)])
-def test_a_convolution_and_the_norm_after_it_become_one(options):
-    conv, norm = nn.Conv2d(4, 6, 3, padding=2, **options).double().eval(), norm_of(6)
-    x = torch.randn(2, 4, 9, 7, dtype=torch.float64)
-    assert_equal([conv_then_norm(conv, norm)(x)], [norm(conv(x))])
-
-
-@pytest.mark.parametrize('options', [dict(), dict(stride=2, bias=False)])
-def test_a_norm_and_the_1x1_convolution_after_it_become_one(options):
-    conv, norm = nn.Conv2d(4, 6, 1, **options).double().eval(), norm_of(4)
-    x = torch.randn(2, 4, 9, 7, dtype=torch.float64)
-    assert_equal([norm_then_linear(norm, conv)(x)], [conv(norm(x))])
