@@ -37,7 +37,7 @@ def count_complexity(cfg: Config, input_size: tuple[int, int]) -> Complexity:
     """Count a config's model without computing anything, so that it takes a second.
 
     Norms, activations, pooling and interpolation are left out. Of a two-stage detector, the heads
-    see 1000 proposals and draw 100 masks, the most that they can.
+    see 1000 proposals and draw 100 masks, the maximum.
 
     Args:
         cfg: A config of mmdet, mmseg or mmpretrain; it stays as it is.

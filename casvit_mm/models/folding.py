@@ -35,7 +35,7 @@ Layer = TypeVar('Layer', bound=nn.Module)
 # Exact classes: a subclass may add an activation, as timm's BatchNormAct2d does. MMEngine's two are
 # what type='SyncBN' gives, and what revert_sync_batchnorm makes of it.
 _NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm, AutoSyncBatchNorm, SyncBatchNorm, _BatchNormXd)
-# mmcv's registers under 'Conv' what once mended empty inputs.
+# mmcv registers its own class as 'Conv'; it took empty inputs before torch did.
 _CONVS = ('torch.nn.modules.conv.Conv2d', 'mmcv.cnn.bricks.wrappers.Conv2d')
 
 

@@ -115,14 +115,14 @@ def _check_form(model: nn.Module, state: Mapping[str, Tensor], path: str | Path)
         InputError: Saying what to do instead.
     """
     own = model.state_dict()
-    held, wanted = (any(map(_FUSED_KEY.search, keys)) for keys in (state, own))
-    if wanted and not held:
+    held, needed = (any(map(_FUSED_KEY.search, keys)) for keys in (state, own))
+    if needed and not held:
         raise InputError(
             f'{str(path)!r} does not fit an inference form, made by casvit_mm.fuse, which has no '
             'norms left. Load the file into the model before: load_weights(model, path), then '
             'fuse(model.eval())'
         )
-    if held and not wanted:
+    if held and not needed:
         raise InputError(
             f'{str(path)!r} holds an inference form, saved after casvit_mm.fuse; its norms cannot '
             'be recovered. Load it into one: load_weights(fuse(model.eval()), path), or take the '

@@ -13,7 +13,7 @@ from casvit_mm.models import FVIT_ARCHS, SimpleFeaturePyramid
 from casvit_mm.models.token_mixers import FastformerAttention
 
 TINY = dict(patch_size=16, embed_dim=24, depth=2, num_heads=4, mlp_dim=32)
-# Articles' figures, in millions of parameters and 10^9 multiply-adds at 384x384.
+# Articles' metrics, in millions of parameters and 10^9 multiply-adds at 384x384.
 PUBLISHED = {'b16': (79, 45.2), 'b32': (81, 11.6)}
 PUBLISHED_VIT = {16: (86, 49.3), 32: (88, 12.6)}
 
@@ -21,7 +21,7 @@ PUBLISHED_VIT = {16: (86, 49.3), 32: (88, 12.6)}
 def multiply_adds(model: nn.Module, size: int) -> float:
     """Those of the patch embedding, the projections and the MLPs, in 10^9.
 
-    Not of the attention's logits, sums and products of tokens, as in the published figures.
+    Not of the attention's logits, sums and products of tokens, as in the published counts.
     """
     total = 0
 

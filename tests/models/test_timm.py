@@ -151,6 +151,24 @@ def test_stopping_early_runs_no_later_stage():
     assert [out.shape[1] for out in outs] == [48, 56]
 
 
+@pytest.mark.parametrize('stage', range(4))
+def test_a_pruned_model_ends_at_the_last_stage_that_was_asked_for(stage):
+    model, x = create(), torch.rand(2, 3, 64, 64)
+    outs = model.forward_intermediates(x, intermediates_only=True)
+    model.prune_intermediate_layers([stage], prune_norm=True)
+    torch.testing.assert_close(model.forward_features(x), outs[stage])
+    features, (tap,) = model.train().forward_intermediates(x, [stage])
+    (features.sum() + tap.sum()).backward()
+    assert [key for key, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_pruning_to_the_last_stage_keeps_the_logits():
+    model, x = create(), torch.rand(1, 3, 64, 64)
+    expected = model(x)
+    model.prune_intermediate_layers([3], prune_head=False)
+    torch.testing.assert_close(model(x), expected)
+
+
 def test_pruning_keeps_the_intermediates():
     model = create()
     x = torch.rand(1, 3, 64, 64)

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import mmengine
 import pytest
 import torch
-from helpers import ROOT, TINY_ARCH, run_command
+from helpers import ROOT, TINY_ARCH
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
@@ -394,13 +394,3 @@ def test_a_download_that_is_not_what_its_name_says_is_refused(server, tmp_path):
 def test_a_download_that_fails_says_what_to_do(server):
     with pytest.raises(InputError, match=r'404(?s:.*)by hand'):
         load_file(f'{server[0]}/nothing.pth')
-
-
-def test_a_command_line_tells_it_in_one_message(tmp_path, marker):
-    in_a_value(tmp_path / 'w.pth', Call(os.mkdir, str(marker)))
-    result = run_command('tools/convert_weights.py', tmp_path / 'w.pth', tmp_path / 'out.pth')
-    assert result.returncode == 2
-    assert 'posix.mkdir' in result.stderr
-    assert 'Traceback' not in result.stderr
-    assert not marker.exists()
-    assert not (tmp_path / 'out.pth').exists()
