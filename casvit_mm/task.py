@@ -77,6 +77,32 @@ class Task(Protocol):
             InputError: If something is missing or malformed.
         """
 
+    def check_dataset(
+        self,
+        data: str | Path,
+        out: str | Path,
+        *,
+        config: str | None = None,
+        fix: str | Path | None = None,
+        read_images: bool = True,
+    ) -> bool:
+        """Check a custom dataset, print a report, and write pictures and ``report.json``.
+
+        Args:
+            data: ``dataset.yaml``.
+            out: Folder for what is written.
+            config: Config to judge by; only detection has a use for one.
+            fix: Folder for a clean copy of the annotations, likewise; None writes none.
+            read_images: Whether image files are read, which finds damage and duplicates.
+
+        Returns:
+            Whether training would start.
+
+        Raises:
+            InputError: If the description or the config cannot be read, the copy not be made, or
+                the task has no use for ``config`` or ``fix``.
+        """
+
     def apply_dataset(
         self,
         cfg: Config,

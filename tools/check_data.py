@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""Tell everything about own data before training: issues, figures, pictures, advice.
+"""Check a custom dataset before training: issues, statistics, pictures, advice.
 
 python tools/check_data.py dataset.yaml
 python tools/check_data.py dataset.yaml --config configs/maskrcnn_casvit_s_coco.py
 python tools/check_data.py dataset.yaml --fix clean
 python tools/check_data.py --layout coco              # COCO, ADE20K, ImageNet as downloaded
 
-Boxes, masks, label maps and images in classes: what dataset.yaml describes is recognised. --config
-and --fix are for detection. Ends with status 0 if training would start, and 2 if not, as
+Boxes, segmentation masks or image folders: dataset.yaml tells which. --config and --fix are for
+detection. Ends with status 0 if training would start, and 2 if not, as
 tools/train.py would.
 """
 
@@ -25,14 +25,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('data', nargs='?', metavar='YAML', help='own data, see docs/own_data.md')
+    parser.add_argument(
+        'data', nargs='?', metavar='YAML', help='custom dataset, see docs/own_data.md'
+    )
     parser.add_argument(
         '--config',
         help='judge by its image scale, anchors and need of masks; default: a config that fits '
         'the data, with masks no obligation',
     )
     parser.add_argument('--out', metavar='DIR', help='pictures and report.json')
-    parser.add_argument('--fast', action='store_true', help='read no image; label maps are read')
+    parser.add_argument(
+        '--fast', action='store_true', help='read no image; segmentation masks are read'
+    )
     parser.add_argument('--fix', metavar='DIR', help='write a clean copy of the annotations there')
     parser.add_argument(
         '--layout', nargs='+', metavar=('NAME', 'ROOT'), help='coco, ade20k or imagenet, and where'

@@ -1,4 +1,4 @@
-"""Images of users in classes, whose checks have listed them in a JSON file."""
+"""Image folders of custom datasets, whose checks have listed them in a JSON file."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from casvit_mm.classification.data.apply import apply_splits, check_config
 from casvit_mm.classification.data.config_datasets import check_datasets
 from casvit_mm.classification.data.description import read_dataset
 from casvit_mm.classification.data.prepare import prepare_dataset
+from casvit_mm.classification.data.report import check_dataset
 from casvit_mm.classification.evaluation.pictures import write_analysis
 from casvit_mm.classification.evaluation.predictions import write_predictions
 from casvit_mm.classification.evaluation.tables import print_metrics
@@ -25,6 +26,7 @@ from casvit_mm.task import EvaluationOutputs, describe_dataset, distinct_splits,
 __all__ = [
     'PREDICTIONS_IN_ONE_FILE',
     'apply_dataset',
+    'check_dataset',
     'check_datasets',
     'configure_outputs',
     'report',

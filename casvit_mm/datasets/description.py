@@ -1,19 +1,18 @@
-"""The YAML file in which a user describes a detection data set.
+"""The YAML file in which a user describes a custom dataset: what the three tasks share.
 
 ::
 
-    root: .                      # counts from this file; may be left out
-    train: {annotations: train.json, images: images}
-    val:   {annotations: val.json, images: images}
-    test:  {annotations: test.json, images: images}    # may be left out: val is used
-    max_dets: 100                # raise it where images hold more objects
-    classes: [cat, dog]          # may be left out; drops the others, or renames and joins:
-                                 #   {pet: [cat, dog]}
+    root: .                  # folder that paths count from, itself counted from this file
+    train: {...}             # a source, or a list of sources that are joined
+    val: {...}
+    test: {...}              # may be left out: val is used
+    classes: [cat, dog]
 
-``annotations`` is a COCO file or a folder of Pascal VOC XML files; ``list`` beside it names a text
-file with the images to take; a list of such entries joins several sources. Instead of ``train`` and
-``val``, ``data`` with ``split: {val: 0.2, test: 0.1, seed: 0}`` or ``split: {folds: 6, fold: 0}``
-takes one set apart.
+The fields of a source tell the task: ``annotations`` beside ``images`` is detection, ``labels``
+beside ``images`` is segmentation, ``images`` alone is classification. Where a task allows it,
+``data`` with ``split: {val: 0.2, test: 0.1, seed: 0}`` or ``split: {folds: 6, fold: 0}`` takes the
+place of ``train`` and ``val`` and takes one set apart. The other fields are those of each task's
+``data.description``.
 """
 
 from __future__ import annotations
@@ -32,25 +31,23 @@ __all__ = [
     'DatasetDescription',
     'FoldSplit',
     'RandomSplit',
+    'SourceFormat',
     'described_task',
-    'read_description',
-    'read_entries',
     'read_names',
-    'read_splits',
-    'refuse_other_task',
-    'refuse_unknown',
+    'read_shared_fields',
 ]
 
 S = TypeVar('S')
 
-
 SPLITS = ('train', 'val', 'test')
 
-
-_TRUTH = {'detection': 'annotations', 'segmentation': 'labels'}  # the field that tells the task
-
-
-_NAMED = {task: f'{field}:' for task, field in _TRUTH.items()} | {'classification': 'images: alone'}
+# The field of a source that tells the task.
+_TASK_FIELDS = {'detection': 'annotations', 'segmentation': 'labels'}
+_FIELD_NAMES = {
+    'detection': 'annotations:',
+    'segmentation': 'labels:',
+    'classification': 'images: alone',
+}
 
 
 @dataclass(frozen=True)
@@ -85,11 +82,13 @@ class DatasetDescription(Generic[S]):
         root: Folder that relative paths count from.
         splits: Sources by split; ``train`` and ``val`` always, ``test`` where given. Where one set
             is taken apart, the same sources under every split that this makes.
+        split: How the sources are taken apart; None where the splits are given.
     """
 
     path: Path
     root: Path
     splits: dict[str, tuple[S, ...]]
+    split: RandomSplit | FoldSplit | None
 
     def used_split(self, name: str) -> str:
         """Return ``name``, or ``'val'`` where there is no such split."""
@@ -100,53 +99,80 @@ class DatasetDescription(Generic[S]):
         return tuple(dict.fromkeys(map(self.used_split, names)))
 
 
-def read_splits(
-    content: dict[str, Any],
-    path: Path,
-    needed: str,
-    read_sources: Callable[[Any, str], tuple[S, ...]],
-) -> tuple[dict[str, tuple[S, ...]], RandomSplit | FoldSplit | None]:
-    """Read the sources of each split, or of the one set that is taken apart.
+@dataclass(frozen=True)
+class SourceFormat(Generic[S]):
+    """How a task writes the sources of a split.
+
+    Attributes:
+        task: Its name.
+        needed: Fields that every source has.
+        optional: Fields that a source may have.
+        read: Makes a source of its fields as written, the root, and its place for messages.
+        meaning: What messages add where a split is missing.
+    """
+
+    task: str
+    needed: tuple[str, ...]
+    optional: tuple[str, ...]
+    read: Callable[[dict[str, str], Path, str], S]
+    meaning: str = ''
+
+
+def read_shared_fields(
+    path: str | Path, sources: SourceFormat[S], fields: set[str]
+) -> tuple[DatasetDescription[S], dict[str, Any]]:
+    """Read a description up to the fields that one task alone has.
 
     Args:
-        content: Fields of the description.
-        path: The description.
-        needed: What a split has, for the message where one is missing.
-        read_sources: Reads what stands under the given name.
+        path: ``dataset.yaml``.
+        sources: How the task writes sources.
+        fields: The task's own fields, beside ``root``, ``train``, ``val`` and ``test``; ``data``
+            and ``split`` among them if it can take one set apart.
 
     Returns:
-        Sources by split, as :class:`DetectionDescription` has them, and how they are taken apart.
+        What every description says, for the task to add its own fields; and all fields as written.
 
     Raises:
-        InputError: If train or val is missing, or ``split`` is malformed.
+        InputError: If the file is missing, is not YAML, describes another task, or has unknown,
+            missing or malformed fields.
     """
+    path = Path(path)
+    content = _read_yaml(path)
+    _refuse_other_task(content, sources.task, path)
+    _refuse_unknown(content, {'root', *SPLITS, *fields}, f'{path} (--data)')
+    root = (path.parent / str(content.get('root', '.'))).resolve()
     if 'data' in content or 'split' in content:
         split = _read_split(content, path)
-        sources = read_sources(content['data'], 'data')
+        taken_apart = _read_sources(content['data'], 'data', sources, root, path)
         has_test = isinstance(split, RandomSplit) and split.test > 0
-        return dict.fromkeys(SPLITS if has_test else SPLITS[:2], sources), split
+        splits = dict.fromkeys(SPLITS if has_test else SPLITS[:2], taken_apart)
+        return DatasetDescription(path, root, splits, split), content
     splits = {}
     for name in SPLITS:
         if name in content:
-            splits[name] = read_sources(content[name], name)
+            splits[name] = _read_sources(content[name], name, sources, root, path)
         elif name != 'test':
-            raise InputError(
-                f'{path} lacks {name!r}, with {needed}. To split one set by chance, name it under '
-                'data: and add split: {val: 0.2}.'
-            )
-    return splits, None
+            raise InputError(_describe_missing_split(path, name, sources, 'split' in fields))
+    return DatasetDescription(path, root, splits, None), content
 
 
-def read_description(path: str | Path) -> dict[str, Any]:
-    """Read the fields of a description of any task.
+def _describe_missing_split(
+    path: Path, name: str, sources: SourceFormat[Any], can_split: bool
+) -> str:
+    plural = 's' if len(sources.needed) > 1 else ''
+    message = f'{path} lacks {name!r}, with the field{plural} {" and ".join(sources.needed)}'
+    if sources.meaning:
+        message += f': {sources.meaning}'
+    if can_split:
+        message += '. To split one set by chance, name it under data: and add split: {val: 0.2}.'
+    return message
 
-    Raises:
-        InputError: If the file is missing, is not YAML, has a field twice, or holds no fields.
-    """
-    if not Path(path).is_file():
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
         raise InputError(f'data description {path} (--data) does not exist')
     try:
-        content = yaml.load(Path(path).read_text(), _UniqueKeyLoader)
+        content = yaml.load(path.read_text(), _UniqueKeyLoader)
     except yaml.YAMLError as error:
         raise InputError(f'{path} (--data) is not YAML: {error}') from error
     if not isinstance(content, dict):
@@ -174,26 +200,23 @@ def described_task(path: str | Path) -> str | None:
     """Return ``'detection'``, ``'segmentation'`` or ``'classification'``; None without a source.
 
     Raises:
-        InputError: If the file cannot be read, or has sources of both kinds.
+        InputError: If the file cannot be read, or has sources of two tasks.
     """
-    return _task_of(read_description(path), Path(path))
+    path = Path(path)
+    return _task_of(_read_yaml(path), path)
 
 
-def refuse_other_task(content: dict[str, Any], task: str, path: Path) -> None:
-    """Refuse a description whose sources are those of another task.
-
-    Raises:
-        InputError: Naming both tasks.
-    """
+def _refuse_other_task(content: dict[str, Any], task: str, path: Path) -> None:
     described = _task_of(content, path)
     if described is None or described == task:
         return
-    cure = f'Use a {described} config with this data, or describe other data.'
+    advice = f'Use a {described} config with this data, or describe other data.'
     if described == 'classification':
-        cure = f'Add {_NAMED[task]} to every source, or use a classification config with this data.'
+        field = _FIELD_NAMES[task]
+        advice = f'Add {field} to every source, or use a classification config with this data.'
     raise InputError(
-        f'{path} (--data) describes {described} data: its sources name {_NAMED[described]}. '
-        f'{task.capitalize()} needs {_NAMED[task]}. {cure}'
+        f'{path} (--data) describes {described} data: its sources name {_FIELD_NAMES[described]}. '
+        f'{task.capitalize()} needs {_FIELD_NAMES[task]}. {advice}'
     )
 
 
@@ -204,7 +227,7 @@ def _task_of(content: dict[str, Any], path: Path) -> str | None:
         value = content.get(name)
         for entry in value if isinstance(value, list) else [value]:
             if isinstance(entry, dict):
-                found |= {task for task, field in _TRUTH.items() if field in entry}
+                found |= {task for task, field in _TASK_FIELDS.items() if field in entry}
                 with_images |= 'images' in entry
     if len(found) > 1:
         raise InputError(
@@ -216,40 +239,29 @@ def _task_of(content: dict[str, Any], path: Path) -> str | None:
     return 'classification' if with_images else None
 
 
-def refuse_unknown(content: dict, known: set[str], where: str) -> None:
-    """Refuse fields that nothing reads.
-
-    Raises:
-        InputError: Naming the first, and those that are known.
-    """
+def _refuse_unknown(content: dict, known: set[str], where: str) -> None:
     unknown = sorted(str(key) for key in content if key not in known)
     if unknown:
         raise InputError(f'{where}: unknown field {unknown[0]!r}; known are {sorted(known)}')
 
 
-def read_entries(
-    value: Any, name: str, path: Path, needed: tuple[str, ...], optional: tuple[str, ...]
-) -> list[dict[str, str]]:
-    """Return the sources of a split, one or a list of them, as they are written.
-
-    Args:
-        value: What the description has under ``name``.
-        name: The split.
-        path: The description.
-        needed: Fields that every source has.
-        optional: Fields that it may have.
-
-    Raises:
-        InputError: If there is none, or a field is missing or unknown.
-    """
+def _read_sources(
+    value: Any, name: str, sources: SourceFormat[S], root: Path, path: Path
+) -> tuple[S, ...]:
+    """Read the source of a split, or a list of sources."""
     entries = value if isinstance(value, list) else [value]
     if not entries:
         raise InputError(f'{path}: {name!r} is an empty list; name a source or leave it out')
+    where = f'{path}, {name!r}'
     for entry in entries:
-        if not isinstance(entry, dict) or not set(needed) <= set(entry):
-            raise InputError(f'{path}: {name!r} needs the fields {" and ".join(needed)}')
-        refuse_unknown(entry, {*needed, *optional}, f'{path}, {name!r}')
-    return [{field: str(written) for field, written in entry.items()} for entry in entries]
+        if not isinstance(entry, dict) or not set(sources.needed) <= set(entry):
+            needed = ' and '.join(sources.needed)
+            raise InputError(f'{path}: {name!r} needs the fields {needed}')
+        _refuse_unknown(entry, {*sources.needed, *sources.optional}, where)
+    return tuple(
+        sources.read({field: str(written) for field, written in entry.items()}, root, where)
+        for entry in entries
+    )
 
 
 def read_names(value: list | dict, path: Path) -> tuple[str, ...]:
@@ -283,7 +295,7 @@ def _read_split(content: dict[str, Any], path: Path) -> RandomSplit | FoldSplit:
     if not isinstance(split, dict):
         raise InputError(f'{path}: split must be like {{val: 0.2, test: 0.1, seed: 0}}')
     if 'folds' in split:
-        refuse_unknown(split, {'folds', 'fold'}, f'{path}, split')
+        _refuse_unknown(split, {'folds', 'fold'}, f'{path}, split')
         folds, fold = split['folds'], split.get('fold', 0)
         if not (_is_int(folds) and _is_int(fold) and folds >= 2 and 0 <= fold < folds):
             raise InputError(
@@ -291,7 +303,7 @@ def _read_split(content: dict[str, Any], path: Path) -> RandomSplit | FoldSplit:
                 f'{folds!r} and {fold!r}'
             )
         return FoldSplit(folds, fold)
-    refuse_unknown(split, {'val', 'test', 'seed'}, f'{path}, split')
+    _refuse_unknown(split, {'val', 'test', 'seed'}, f'{path}, split')
     val, test, seed = split.get('val', 0), split.get('test', 0), split.get('seed', 0)
     if not (isinstance(val, (int, float)) and isinstance(test, (int, float)) and _is_int(seed)):
         raise InputError(

@@ -1,14 +1,15 @@
-"""Files by name: which suffixes are images, what a folder or a list holds."""
+"""Names: which suffixes are images, what a folder or a list holds, which names are alike."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
 from casvit_mm.errors import InputError
 
-__all__ = ['IMAGE_SUFFIXES', 'find_files', 'read_list', 'stem']
+__all__ = ['IMAGE_SUFFIXES', 'find_files', 'plain_name', 'read_list', 'stem']
 
 IMAGE_SUFFIXES = {
     *('.avif', '.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.ppm'),
@@ -38,8 +39,8 @@ def read_list(path: Path, where: str) -> dict[str, int]:
     names = [line for line in lines if line]
     twice = [line for line, count in Counter(names).items() if count > 1]
     if not names or twice:
-        fault = f'names {twice[0]!r} twice' if twice else 'is empty'
-        raise InputError(f'list {path} ({where}) {fault}; it needs one image per line')
+        reason = f'names {twice[0]!r} twice' if twice else 'is empty'
+        raise InputError(f'list {path} ({where}) {reason}; it needs one image per line')
     return {line: number for number, line in enumerate(lines, 1) if line}
 
 
@@ -71,3 +72,8 @@ def stem(name: str) -> str:
     """Return a name without the suffix of an image or annotation file, whose dots may be many."""
     start, suffix = os.path.splitext(name)
     return start if suffix.lower() in {*IMAGE_SUFFIXES, '.xml'} else name
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a class without what names of one class may differ in: case and blanks."""
+    return re.sub(r'[\s_-]+', ' ', name).strip().casefold()

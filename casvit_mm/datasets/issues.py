@@ -1,4 +1,4 @@
-"""The kinds of issues that detection data can have, and what each of them means."""
+"""Issues of a dataset, and what each kind of them means."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from casvit_mm.errors import InputError
 
-__all__ = ['Issue', 'IssueKind', 'first_of', 'notes_of', 'refuse_fatal']
+__all__ = [
+    'DUPLICATE_KINDS',
+    'FILE_KINDS',
+    'STOPS',
+    'Issue',
+    'IssueKind',
+    'first_of',
+    'is_trainable',
+    'notes_of',
+    'refuse_fatal',
+]
 
 
 @dataclass(frozen=True)
@@ -15,12 +25,12 @@ class Issue:
     """One issue at one place.
 
     Attributes:
-        kind: Key of :data:`ISSUE_KINDS`, or of its like for label maps.
+        kind: Key of the ``ISSUE_KINDS`` of the task's ``data.issues``.
         where: The place, in few words, e.g. ``'annotation 12'``.
-        message: A sentence naming place, cause and cure.
+        message: A sentence naming place, cause and what to do.
         fatal: Whether the split cannot be trained on or evaluated.
         entry: The list of COCO format and the position in it that the issue is about; None where
-            it is about more than one entry.
+            it is about more than one entry, or the annotations are in another format.
     """
 
     kind: str
@@ -40,7 +50,27 @@ class IssueKind:
     """
 
     effect: str
-    fix: str
+    fix: str = ''
+
+
+STOPS = IssueKind('stops training')
+
+# Of folders, lists and names, where a split is found by its files.
+FILE_KINDS = {
+    'missing folder': STOPS,
+    'empty split': STOPS,
+    'unusable list': STOPS,
+    'listed image missing': STOPS,
+    'listed twice': STOPS,
+    'ambiguous name': STOPS,
+}
+
+# casvit_mm.datasets.duplicates finds them.
+DUPLICATE_KINDS = {
+    'image twice in a split': IssueKind('weighs double'),
+    'image in two splits': IssueKind('scores too good to be true'),
+    'near-duplicate across splits': IssueKind('scores too good to be true'),
+}
 
 
 def first_of(messages: Sequence[str]) -> str:
@@ -51,11 +81,16 @@ def first_of(messages: Sequence[str]) -> str:
     return f'{messages[0].removesuffix(".")}. {more}'
 
 
+def is_trainable(found: Mapping[str, Sequence[Issue]]) -> bool:
+    """Return whether no issue, given by split, stops training."""
+    return not any(issue.fatal for issues in found.values() for issue in issues)
+
+
 def refuse_fatal(found: Mapping[str, Sequence[Issue]]) -> None:
     """Refuse data of which some split cannot be trained on or evaluated.
 
     Args:
-        found: Defects by split.
+        found: Issues by split.
 
     Raises:
         InputError: With the first message, and how many more there are.

@@ -1,19 +1,13 @@
-"""Whether COCO, ADE20K and ImageNet lie where the configs look for them, and the cure if not.
+"""Whether COCO, ADE20K and ImageNet lie where the configs look for them, and what to do if not.
 
-python -m casvit_mm.datasets.layouts coco data/coco
-python -m casvit_mm.datasets.layouts ade20k data/ade/ADEChallengeData2016
-python -m casvit_mm.datasets.layouts imagenet data/imagenet
-
-Compares with the official archives, names what is missing and prints the command that puts it
-there. Nothing is downloaded or changed. The exit status is 1 if something is wrong.
+Compares with the official archives, names what is missing and the command that puts it there.
+Nothing is downloaded or changed. ``python tools/check_data.py --layout coco`` prints it.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +48,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Part:
-    """A file or folder of a data set.
+    """A file or folder of a dataset.
 
     Attributes:
         path: Place below the root.
@@ -71,7 +65,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Layout:
-    """A data set as the configs read it.
+    """A dataset as the configs read it.
 
     Attributes:
         root: Where the configs look for it.
@@ -147,20 +141,20 @@ LAYOUTS = {
 
 
 def describe_missing(name: str, root: str | Path) -> str:
-    """Return what a data set lacks under ``root``, as lines of a message."""
-    problems = ''.join(f'- {problem}\n' for problem in check_layout(name, root))
-    return f'{name.upper()} ({LAYOUTS[name].page}) is not complete there:\n{problems}'
+    """Return what a dataset lacks under ``root``, as lines of a message."""
+    issues = ''.join(f'- {issue}\n' for issue in check_layout(name, root))
+    return f'{name.upper()} ({LAYOUTS[name].page}) is not complete there:\n{issues}'
 
 
 def check_layout(name: str, root: str | Path | None = None) -> list[str]:
-    """Compare a folder with a data set's official archives.
+    """Compare a folder with a dataset's official archives.
 
     Args:
         name: ``'coco'``, ``'ade20k'`` (ADEChallengeData2016) or ``'imagenet'`` (ILSVRC2012).
         root: The folder; where the configs look for the data if None.
 
     Returns:
-        What is wrong, each with its cure; nothing if all is there.
+        What is wrong, each with what to do; nothing if all is there.
 
     Raises:
         InputError: If ``name`` is unknown, or ``root`` is a file.
@@ -177,21 +171,21 @@ def check_layout(name: str, root: str | Path | None = None) -> list[str]:
             f'parsing challenge with 150 classes: {_ADE.name}. {_get(_ADE, root)}'
         ]
 
-    problems = []
+    issues = []
     missing = []
     for part in layout.parts:
         path = root / part.path
         if not (path.is_file() if part.files is None else path.is_dir()):
             missing.append(part)
         elif part.files is not None:
-            problems += _check_folder(part, root)
+            issues += _check_folder(part, root)
     if missing and (found := _find_elsewhere(layout, root)):
-        problems.insert(0, _misplaced(found, layout, root, name))
+        issues.insert(0, _misplaced(found, layout, root, name))
         missing = [part for part in missing if not (found / part.path).exists()]
     for archive in dict.fromkeys(part.archive for part in missing):
         paths = ', '.join(part.path for part in missing if part.archive is archive)
-        problems.append(f'{paths}: missing in {root}. {_get(archive, root)}')
-    return problems
+        issues.append(f'{paths}: missing in {root}. {_get(archive, root)}')
+    return issues
 
 
 def _get(archive: Archive, root: Path) -> str:
@@ -215,7 +209,7 @@ def _quoted(path: Path) -> str:
 
 
 def _find_elsewhere(layout: Layout, root: Path) -> Path | None:
-    """Return a folder below ``root``, or the one above it, that holds the data set."""
+    """Return a folder below ``root``, or the one above it, that holds the dataset."""
     for folder in _folders_below(root, _DEPTH):
         if any((folder / part.path).exists() for part in layout.parts):
             return folder
@@ -224,7 +218,7 @@ def _find_elsewhere(layout: Layout, root: Path) -> Path | None:
 
 
 def _folders_below(root: Path, depth: int) -> Iterator[Path]:
-    """Yield the folders that may hold a data set, nearest first; folders full of data do not."""
+    """Yield the folders that may hold a dataset, nearest first; folders full of data do not."""
     level = [root]
     for _ in range(depth):
         below = []
@@ -243,7 +237,7 @@ def _folders_below(root: Path, depth: int) -> Iterator[Path]:
 
 
 def _misplaced(found: Path, layout: Layout, root: Path, name: str) -> str:
-    """Return what to do about a data set that lies above or below where it is looked for."""
+    """Return what to do about a dataset that lies above or below where it is looked for."""
     if found == root.parent:
         top = dict.fromkeys(Path(part.path).parts[0] for part in layout.parts)
         said = f'{name} lies in {found}, one level above {root}. Name {found}'
@@ -281,8 +275,8 @@ def _check_folder(part: Part, root: Path) -> list[str]:
         ]
     files, folders = _count(folder)
     if part.in_classes:
-        if problem := _check_classes(part, root, len(folders), files):
-            return [problem]
+        if issue := _check_classes(part, root, len(folders), files):
+            return [issue]
         files += sum(_count(path)[0] for path in folders)
     assert part.files is not None
     if files == part.files:
@@ -348,32 +342,13 @@ def print_layout(name: str, root: str | Path | None = None) -> int:
     Raises:
         InputError: As :func:`check_layout`.
     """
-    problems = check_layout(name, root)
+    issues = check_layout(name, root)
     layout = LAYOUTS[name]
     root = Path(root or layout.root)
-    if problems:
+    if issues:
         print(f'{name} in {root} is not complete; official page: {layout.page}')
-        print(*(f'- {problem}' for problem in problems), sep='\n')
+        print(*(f'- {issue}' for issue in issues), sep='\n')
         return 1
     counts = ', '.join(f'{p.path} {p.files:,}' for p in layout.parts if p.files is not None)
     print(f'{name} in {root} is complete: {counts} images')
     return 0
-
-
-def main() -> None:
-    """Read the command line and check one layout."""
-    parser = argparse.ArgumentParser(
-        prog='python -m casvit_mm.datasets.layouts',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('name', choices=sorted(LAYOUTS))
-    parser.add_argument('root', nargs='?', help='where the configs look if left out')
-    args = parser.parse_args()
-    sys.exit(print_layout(args.name, args.root))
-
-
-if __name__ == '__main__':
-    from casvit_mm.cli import cli
-
-    cli(main)

@@ -1,9 +1,8 @@
-"""The report on a data set of any task: verdict and tables for a person, JSON for a program."""
+"""The report on a dataset of any task: verdict and tables for a person, JSON for a program."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from casvit_mm.datasets.issues import Issue, IssueKind
+from casvit_mm.datasets.issues import STOPS, Issue, IssueKind, is_trainable
+from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import write_json
 
 __all__ = [
+    'class_table',
     'console',
     'describe_spread',
-    'issues_in_short',
-    'print_issues',
     'print_verdict',
+    'refuse_options',
     'split_table',
     'spread',
     'verdict_on',
@@ -36,47 +36,51 @@ def console() -> Console:
     return screen if screen.is_terminal else Console(highlight=False, width=120)
 
 
-def verdict_on(found: dict[str, list[Issue]]) -> str:
-    """Say in one line whether training would start in spite of issues, given by split."""
+def verdict_on(found: Mapping[str, Sequence[Issue]], with_what: str = '') -> str:
+    """Say in one line whether training would start.
+
+    Args:
+        found: Issues by split.
+        with_what: Follows on "training can start", e.g. ``', with boxes and masks'``.
+    """
     issues = [issue for of_split in found.values() for issue in of_split]
     if fatal := sum(issue.fatal for issue in issues):
-        return (
-            f'NO: training would refuse this data; {fatal} '
-            f'{"place stops" if fatal == 1 else "places stop"} it.'
-        )
-    return f'YES: training can start; {issues_in_short(issues)}'
+        places = 'place stops' if fatal == 1 else 'places stop'
+        return f'NO: training would refuse this data; {fatal} {places} it.'
+    kinds = len({issue.kind for issue in issues})
+    notes = f'look at {kinds} {"kind" if kinds == 1 else "kinds"} of issues below.'
+    return f'YES: training can start{with_what}; {notes if kinds else "no issue was found."}'
 
 
-def print_verdict(found: dict[str, list[Issue]], kinds: dict[str, IssueKind]) -> Console:
+def print_verdict(
+    found: Mapping[str, Sequence[Issue]],
+    kinds: Mapping[str, IssueKind],
+    place: Callable[[str, Issue], str] = lambda split, issue: issue.where,
+    with_what: str = '',
+) -> Console:
     """Print whether training would start and what was found, and return where that went.
 
     Args:
-        found: Defects by split.
+        found: Issues by split.
         kinds: What each kind means, in the order of the table.
+        place: Names the place of an issue of a split.
+        with_what: As in :func:`verdict_on`.
     """
     screen = console()
-    fatal = any(issue.fatal for issues in found.values() for issue in issues)
-    style = f'bold {"red" if fatal else "green"}'
-    screen.print(verdict_on(found), style=style, soft_wrap=True, markup=False)
-    print_issues(screen, found, kinds, lambda _, issue: issue.where)
+    style = f'bold {"green" if is_trainable(found) else "red"}'
+    screen.print(verdict_on(found, with_what), style=style, soft_wrap=True, markup=False)
+    _print_issues(screen, found, kinds, place)
     return screen
-
-
-def issues_in_short(issues: list[Issue]) -> str:
-    """Return the end of a verdict on data that can be trained on."""
-    if not issues:
-        return 'no issue was found.'
-    kinds = len({d.kind for d in issues})
-    return f'look at {kinds} {"kind" if kinds == 1 else "kinds"} of findings below.'
 
 
 def write_report(
     out: Path,
     data: str | Path,
     images_read: bool,
-    figures: dict[str, dict[str, Any]],
-    found: dict[str, list[Issue]],
-    pictures: list[Path | None],
+    splits: dict[str, dict[str, Any]],
+    found: Mapping[str, Sequence[Issue]],
+    pictures: Sequence[Path | None],
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """Write ``report.json``, and print where it and the pictures are.
 
@@ -84,16 +88,17 @@ def write_report(
         out: Folder to write to.
         data: The description that was checked.
         images_read: Whether image files were read.
-        figures: Figures by split.
-        found: Defects by split.
+        splits: Statistics by split.
+        found: Issues by split.
         pictures: Files that were drawn; None for those that could not be.
+        more: Fields that one task alone has, or has in another form.
     """
     report = dict(
         data=str(data),
         verdict=verdict_on(found),
-        trainable=not any(d.fatal for issues in found.values() for d in issues),
+        trainable=is_trainable(found),
         images_read=images_read,
-        splits=figures,
+        splits=splits,
         defects=[
             dict(split=name, kind=d.kind, where=d.where, message=d.message, fatal=d.fatal)
             for name, issues in found.items()
@@ -101,55 +106,105 @@ def write_report(
         ],
         pictures=[path.name for path in pictures if path is not None],
     )
-    write_json(out / 'report.json', report)
-    text = f'Pictures and report.json (every place of every finding): {out}'
+    write_json(out / 'report.json', {**report, **(more or {})})
+    text = f'Pictures and report.json (every place of every issue): {out}'
     console().print(text, soft_wrap=True)
 
 
+def refuse_options(
+    data: str | Path, content: str, config: str | None, fix: str | Path | None
+) -> None:
+    """Refuse the options of the check that only detection has a use for.
+
+    Args:
+        data: The description.
+        content: What it describes, e.g. ``'image folders'``.
+        config: Config to judge by.
+        fix: Folder for a clean copy.
+
+    Raises:
+        InputError: If one is given.
+    """
+    for option, value in (('--fix', fix), ('--config', config)):
+        if value is not None:
+            raise InputError(
+                f'{option} is for detection data, and {data} describes {content}; leave it out. '
+                'The report says for each issue how to fix it.'
+            )
+
+
 def split_table(
-    figures: dict[str, dict[str, Any]], rows: dict[str, Callable[[dict[str, Any]], str]]
+    splits: dict[str, dict[str, Any]], rows: dict[str, Callable[[dict[str, Any]], str]]
 ) -> Table:
     """Return a table with a column for each split.
 
     Args:
-        figures: Figures by split.
-        rows: By title, what a cell says of the figures of its split.
+        splits: Statistics by split.
+        rows: By title, what a cell says of the statistics of its split.
     """
     table = Table(title='Splits', title_justify='left', title_style='bold')
     table.add_column('')
-    for name in figures:
+    for name in splits:
         table.add_column(name, justify='right')
     for title, cell in rows.items():
-        table.add_row(title, *(cell(split) for split in figures.values()))
+        table.add_row(title, *(cell(split) for split in splits.values()))
     return table
 
 
 def describe_spread(key: str) -> Callable[[dict[str, Any]], str]:
     """Return a cell of :func:`split_table` for what :func:`spread` has put under ``key``."""
-    return lambda figures: ', '.join(map(str, figures[key])) or '-'
+    return lambda split: ', '.join(map(str, split[key])) or '-'
 
 
 def spread(values: np.ndarray) -> list[int]:
-    """Return least, median and most of ``(N,)`` values; nothing of none."""
+    """Return minimum, median and maximum of ``(N,)`` values; nothing of none."""
     if not len(values):
         return []
     return np.percentile(values, (0, 50, 100), method='nearest').astype(int).tolist()
 
 
-def print_issues(
-    screen: Console,
-    issues: dict[str, list[Issue]],
-    kinds: dict[str, IssueKind],
-    place: Callable[[str, Issue], str],
-) -> None:
-    """Print a table of what was found, what stops training first, and messages for the latter.
+def class_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    counts: Sequence[int],
+    shown: int = 40,
+) -> Table:
+    """Return a table with one row per class; of very many, the most and the least frequent.
 
     Args:
-        screen: Where to print.
-        issues: What was found, by split.
-        kinds: What each kind means, in the order of the table.
-        place: Names the place of an issue of a split.
+        title: What the table shows.
+        columns: Titles of the columns, ``'class'`` among them.
+        rows: Cells of each class, one per column.
+        counts: How often each class occurs in the first split.
+        shown: Rows that the table may have.
     """
+    table = Table(title=title, title_justify='left', title_style='bold')
+    for column in columns:
+        name = column == 'class'
+        table.add_column(
+            column, justify='left' if name else 'right', overflow='fold' if name else 'ellipsis'
+        )
+    order: list[int | None] = [*range(len(rows))]
+    if len(rows) > shown:
+        frequent = sorted(range(len(rows)), key=lambda i: -counts[i])
+        order = [*frequent[: shown // 2], None, *frequent[-(shown // 2) :]]
+    for i in order:
+        if i is None:
+            more = f'... {len(rows) - shown} more in report.json ...'
+            table.add_row(*(more if column == 'class' else '' for column in columns))
+        else:
+            table.add_row(*map(escape, rows[i]))
+    return table
+
+
+def _print_issues(
+    screen: Console,
+    issues: Mapping[str, Sequence[Issue]],
+    kinds: Mapping[str, IssueKind],
+    place: Callable[[str, Issue], str],
+) -> None:
+    """Print a table of issues, what stops training first, and messages for the latter."""
     by_kind: dict[str, list[tuple[str, Issue]]] = {kind: [] for kind in kinds}
     for split, of_split in issues.items():
         for issue in of_split:
@@ -157,38 +212,41 @@ def print_issues(
     found = {kind: places for kind, places in by_kind.items() if places}
     if not found:
         return
-    table = Table(title='Findings', title_justify='left', title_style='bold', show_lines=True)
-    mends = ', and --fix against it' if any(kind.fix for kind in kinds.values()) else ''
-    for column in ('found', 'times', 'first places', f'what it does{mends}'):
+    table = Table(title='Issues', title_justify='left', title_style='bold', show_lines=True)
+    fixes = ', and --fix against it' if any(kind.fix for kind in kinds.values()) else ''
+    for column in ('found', 'times', 'first places', f'what it does{fixes}'):
         table.add_column(column, justify='right' if column == 'times' else 'left', overflow='fold')
     for kind, places in sorted(found.items(), key=lambda item: not _stops(item[1])):
-        per_split = Counter(split for split, _ in places)
-        shown = [
-            f'{split} ({count}): '
-            + ', '.join(
-                place(split, d) for d in [d for s, d in places if s == split][:_FIRST_PLACES]
-            )
-            + (', ...' if count > _FIRST_PLACES else '')
-            for split, count in per_split.items()
-        ]
-        row = (kind, str(len(places)), '\n'.join(shown), _meaning(kinds[kind], _stops(places)))
-        table.add_row(*(escape(cell) for cell in row), style='red' if _stops(places) else None)
+        meaning = _meaning(kinds[kind], _stops(places))
+        row = (kind, str(len(places)), _first_places(places, place), meaning)
+        table.add_row(*map(escape, row), style='red' if _stops(places) else None)
     screen.print(table)
     for kind, places in found.items():
         if _stops(places):
-            first = next(d for _, d in places if d.fatal)
+            first = next(issue for _, issue in places if issue.fatal)
             screen.print(f'{kind}: {first.message}', style='red', soft_wrap=True, markup=False)
+
+
+def _first_places(places: list[tuple[str, Issue]], place: Callable[[str, Issue], str]) -> str:
+    """Return a line per split: how many issues it has, and where the first of them are."""
+    by_split: dict[str, list[str]] = {}
+    for split, issue in places:
+        by_split.setdefault(split, []).append(place(split, issue))
+    return '\n'.join(
+        f'{split} ({len(names)}): {first_names(names, _FIRST_PLACES)}'
+        for split, names in by_split.items()
+    )
 
 
 def _meaning(kind: IssueKind, fatal: bool) -> str:
     effect = kind.effect
     if fatal:
-        effect = 'stops training'
-    elif effect == 'stops training':
-        effect = 'stops training of masks'
+        effect = STOPS.effect
+    elif effect == STOPS.effect:
+        effect = f'{effect} of masks'
     if kind.fix:
         return f'{effect}\n--fix {kind.fix}'
-    return f'{effect}\nmend by hand' if fatal else effect
+    return f'{effect}\nfix by hand' if fatal else effect
 
 
 def _stops(places: list[tuple[str, Issue]]) -> bool:

@@ -1,17 +1,18 @@
-"""Taking one set of images apart: by chance, written down, or in folds."""
+"""Splits of a dataset: one set taken apart by chance or in folds, and images in two splits."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from casvit_mm.datasets.description import FoldSplit, RandomSplit
+from casvit_mm.datasets.description import SPLITS, FoldSplit, RandomSplit
 from casvit_mm.errors import InputError
 from casvit_mm.io import write_json
 
-__all__ = ['describe_shared', 'split_names']
+__all__ = ['shared_images', 'split_names']
 
 
 def split_names(
@@ -82,15 +83,17 @@ def _drawn(
 
 
 def _read_record(record: Path, settings: dict, names: list[str]) -> dict[str, set[str]]:
-    cure = f'Delete {record} to draw anew (and train anew: images may change sides).'
+    advice = f'Delete {record} to draw anew (and train anew: images may change sides).'
     try:
         content = json.loads(record.read_text())
-        parts = {name: set(content[name]) for name in ('train', 'val', 'test')}
+        parts = {name: set(content[name]) for name in SPLITS}
         written = content['split']
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{record} is not a split that we wrote: {error!r}. {cure}') from error
+        raise InputError(f'{record} is not a split that we wrote: {error!r}. {advice}') from error
     if written != settings:
-        raise InputError(f'{record} was drawn with {written}, and now {settings} is asked. {cure}')
+        raise InputError(
+            f'{record} was drawn with {written}, and now {settings} is asked. {advice}'
+        )
     assigned = set().union(*parts.values())
     for which, differing in (
         ('new images', set(names) - assigned),
@@ -99,15 +102,34 @@ def _read_record(record: Path, settings: dict, names: list[str]) -> dict[str, se
         if differing:
             raise InputError(
                 f'{record}: {len(differing)} {which} since the split was drawn, first '
-                f'{min(differing)}. {cure}'
+                f'{min(differing)}. {advice}'
             )
     return parts
 
 
-def describe_shared(first: str, second: str, shared: list[Path]) -> str:
-    """Return the message for images that are in two splits."""
-    return (
-        f'{len(shared)} image(s) are in {first} and in {second}, first {shared[0]}: the figures '
-        'would tell what was memorised. Take them out of one split, or let us split one set: '
-        'data: and split: {val: 0.2} in the description.'
-    )
+def shared_images(
+    images: Mapping[str, Collection[Path]], can_split: bool = True
+) -> Iterator[tuple[str, str, str]]:
+    """Find image files that are in two splits.
+
+    Args:
+        images: Files by split.
+        can_split: Whether the task can take one set apart, for the advice.
+
+    Yields:
+        Both splits and a message, per pair of splits that share images.
+    """
+    for first, second in itertools.combinations(images, 2):
+        shared = sorted(set(images[first]) & set(images[second]))
+        if not shared:
+            continue
+        advice = 'Take them out of one split'
+        if (first, second) == ('val', 'test'):
+            advice += '; a test split that is left out is val'
+        elif can_split:
+            advice += ', or let us split one set: data: and split: {val: 0.2} in the description'
+        message = (
+            f'{len(shared)} image(s) are in {first} and in {second}, first {shared[0]}: the '
+            f'metrics would tell what was memorised. {advice}.'
+        )
+        yield first, second, message

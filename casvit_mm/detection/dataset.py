@@ -1,4 +1,4 @@
-"""COCO-format datasets of users, whose files may list the same categories in any order."""
+"""Custom datasets in COCO format, whose files may list the same categories in any order."""
 
 from __future__ import annotations
 

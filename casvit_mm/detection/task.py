@@ -15,6 +15,7 @@ from casvit_mm.detection.data.apply import apply_splits, check_config, needs_mas
 from casvit_mm.detection.data.config_datasets import check_datasets
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.prepare import PreparedSplit, prepare_dataset
+from casvit_mm.detection.data.report import check_dataset
 from casvit_mm.detection.evaluation.analysis import analyse, summarise
 from casvit_mm.detection.evaluation.pictures import write_analysis
 from casvit_mm.detection.evaluation.predictions import write_predictions
@@ -27,6 +28,7 @@ from casvit_mm.task import EvaluationOutputs, distinct_splits, require_metric
 __all__ = [
     'PREDICTIONS_IN_ONE_FILE',
     'apply_dataset',
+    'check_dataset',
     'check_datasets',
     'configure_outputs',
     'report',

@@ -1,21 +1,14 @@
-"""The check of a dataset of any task, as ``tools/check_data.py`` runs it."""
+"""The check of a custom dataset of any task, as ``tools/check_data.py`` runs it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from casvit_mm.classification.data import report as classification
 from casvit_mm.datasets.description import described_task
-from casvit_mm.detection.data import report as detection
+from casvit_mm.engine.tasks import task_named
 from casvit_mm.errors import InputError
-from casvit_mm.segmentation.data import report as segmentation
 
 __all__ = ['check_dataset']
-
-_OTHERS = {
-    'segmentation': ('segmentation masks', segmentation.check_dataset),
-    'classification': ('an image folder', classification.check_dataset),
-}
 
 
 def check_dataset(
@@ -29,12 +22,11 @@ def check_dataset(
     """Check a dataset, print a report, and write pictures and ``report.json``.
 
     Args:
-        data: ``dataset.yaml``; its sources tell the task. The fields of each task are those of its
-            ``data.description``.
+        data: ``dataset.yaml``; its sources tell the task.
         out: Folder for what is written.
         config: Detection config to judge by. None takes a published one that fits the data, and
             lets objects be without masks.
-        fix: Folder for a clean copy of the annotations; None writes none.
+        fix: Folder for a clean copy of the annotations of detection data; None writes none.
         read_images: Whether image files are read.
 
     Returns:
@@ -44,14 +36,13 @@ def check_dataset(
         InputError: If the description or the config cannot be read, the copy not be made, or
             ``config`` or ``fix`` is given for data of another task.
     """
-    task = described_task(data)
-    if task not in _OTHERS:
-        return detection.check_dataset(data, out, config=config, fix=fix, read_images=read_images)
-    what, check = _OTHERS[task]
-    for option, value in (('--fix', fix), ('--config', config)):
-        if value is not None:
-            raise InputError(
-                f'{option} is for detection data, and {data} describes {what}; leave it out. '
-                'The report says for each issue how to fix it.'
-            )
-    return check(data, out, read_images)
+    name = described_task(data)
+    if name is None:
+        raise InputError(
+            f'{data} (--data) names no source under train: or data:. A source has images: and '
+            'annotations: (detection), images: and labels: (segmentation), or images: alone '
+            '(classification); see docs/own_data.md'
+        )
+    return task_named(name).check_dataset(
+        data, out, config=config, fix=fix, read_images=read_images
+    )

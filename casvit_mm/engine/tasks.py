@@ -1,4 +1,4 @@
-"""The module of a config's task."""
+"""The module of a task, by its name or by a config."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from casvit_mm.task import Task, task_name
 
-__all__ = ['task_of']
+__all__ = ['task_named', 'task_of']
 
 
 def task_of(cfg: Config) -> Task:
@@ -15,7 +15,11 @@ def task_of(cfg: Config) -> Task:
     Raises:
         InputError: As :func:`casvit_mm.task.task_name`.
     """
-    name = task_name(cfg)
+    return task_named(task_name(cfg))
+
+
+def task_named(name: str) -> Task:
+    """Return the task ``'detection'``, ``'segmentation'`` or ``'classification'``."""
     # Imported here, since the framework of another task may be absent.
     if name == 'segmentation':
         from casvit_mm.segmentation import task as segmentation

@@ -1,4 +1,4 @@
-"""Label maps of users, whose checks have listed them in a JSON file."""
+"""Segmentation masks of custom datasets, whose checks have listed them in a JSON file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class LabelDataset(BaseSegDataset):
     """mmseg's dataset with the pairs that ``segmentation.data.prepare`` wrote.
 
     ``ann_file`` is that JSON file. ``metainfo`` holds ``classes``, ``palette`` and ``ignore``: the
-    values in the label maps that become 255, as they stand in the files.
+    values in the masks that become 255, as they stand in the files.
     """
 
     def load_data_list(self) -> list[dict]:
-        """Return image, label map and how to read the latter, for each pair."""
+        """Return image, mask and how to read the latter, for each pair."""
         # LoadAnnotations takes 1 off every value before it looks into the map.
         shift = int(self.reduce_zero_label)
         ignored = [v - shift for v in self.metainfo['ignore'] if v >= shift and v != 255]

@@ -18,6 +18,7 @@ from casvit_mm.segmentation.data.apply import apply_splits, check_config
 from casvit_mm.segmentation.data.config_datasets import check_datasets
 from casvit_mm.segmentation.data.description import read_dataset
 from casvit_mm.segmentation.data.prepare import prepare_dataset
+from casvit_mm.segmentation.data.report import check_dataset
 from casvit_mm.segmentation.evaluation.hooks import SegmentationPicturesHook
 from casvit_mm.segmentation.evaluation.metric import SegmentationIoU
 from casvit_mm.segmentation.evaluation.pictures import write_analysis
@@ -27,6 +28,7 @@ from casvit_mm.task import EvaluationOutputs, describe_dataset, distinct_splits,
 __all__ = [
     'PREDICTIONS_IN_ONE_FILE',
     'apply_dataset',
+    'check_dataset',
     'check_datasets',
     'configure_outputs',
     'report',

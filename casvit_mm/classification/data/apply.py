@@ -1,4 +1,4 @@
-"""A prepared set of images in classes, put into any classification config of mmpretrain."""
+"""Points any classification config of mmpretrain at the prepared splits of a dataset."""
 
 from __future__ import annotations
 
@@ -10,32 +10,22 @@ from casvit_mm.config.editing import (
     add_import,
     describe_other_classes,
     dicts_in,
-    innermost_dataset,
     refuse_class_weights,
-    require_pipelines,
     set_num_classes,
 )
+from casvit_mm.datasets.in_configs import check_model_type, replace_dataset
 from casvit_mm.errors import InputError
 
 __all__ = ['apply_splits', 'check_config']
 
-_KEPT = ('pipeline', 'indices', 'test_mode')  # of the config's own datasets
-
 
 def check_config(cfg: Config) -> None:
-    """Refuse a config that own images in classes cannot be put into.
+    """Refuse a config that cannot read image folders.
 
     Raises:
         InputError: If it is no classification config of mmpretrain, or lacks a dataloader.
     """
-    model_type = cfg.get('model', {}).get('type', '')
-    if not getattr(model_type, '__name__', str(model_type)).endswith('Classifier'):
-        raise InputError(
-            f'--data describes images in classes, for classification configs (model '
-            f'ImageClassifier); {cfg.filename} has a model {model_type!r}. Use a classification '
-            'config.'
-        )
-    require_pipelines(cfg)
+    check_model_type(cfg, 'Classifier', 'image folders', 'classification')
 
 
 def apply_splits(
@@ -44,11 +34,11 @@ def apply_splits(
     prepared: dict[str, PreparedSplit],
     classes: tuple[str, ...] | None = None,
 ) -> None:
-    """Point a classification config at a prepared data set, in place.
+    """Point a classification config at the prepared splits of a dataset, in place.
 
     Args:
         cfg: A config that :func:`check_config` accepts.
-        data: The data set.
+        data: The dataset.
         prepared: Its splits, for the dataloaders of the same names.
         classes: Names in the order of a trained model's outputs; None if there is none.
 
@@ -64,17 +54,15 @@ def apply_splits(
         raise InputError(message)
     refuse_class_weights(cfg, len(names))
     for name, split in prepared.items():
-        dataset = innermost_dataset(cfg[f'{name}_dataloader'])
-        kept = {key: dataset[key] for key in _KEPT if key in dataset}
-        dataset.clear()
-        dataset.update(kept, type='ClassDataset', metainfo=dict(classes=names))
-        dataset.ann_file = str(split.file)
-    _fit_number(cfg, len(names))
+        metainfo = dict(classes=names)
+        fields = dict(type='ClassDataset', metainfo=metainfo, ann_file=str(split.file))
+        replace_dataset(cfg, name, fields)
+    _set_number(cfg, len(names))
     add_import(cfg, 'casvit_mm.classification')
 
 
-def _fit_number(cfg: Config, num_classes: int) -> None:
-    """Set the number of classes wherever it stands, and count no more best classes than that."""
+def _set_number(cfg: Config, num_classes: int) -> None:
+    """Set the number of classes wherever it stands, and cap ``topk`` at it."""
     set_num_classes(cfg, num_classes)
     beside = [cfg.get(name) for name in ('data_preprocessor', 'val_evaluator', 'test_evaluator')]
     for node in dicts_in(beside):

@@ -1,10 +1,8 @@
-"""A user's images in classes: every one of them read before training, and listed for it."""
+"""Checks of a classification dataset: every image is read before training."""
 
 from __future__ import annotations
 
-import itertools
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,10 @@ import numpy as np
 
 from casvit_mm.classification.data.description import ClassificationDescription
 from casvit_mm.classification.data.sources import LabelledImage, Listing, list_splits, quote_some
+from casvit_mm.datasets.files import plain_name
 from casvit_mm.datasets.image_scan import ImageScan, scan_images
-from casvit_mm.datasets.issues import Issue
-from casvit_mm.datasets.splitting import describe_shared
+from casvit_mm.datasets.issues import Issue, is_trainable
+from casvit_mm.datasets.splitting import shared_images
 
 __all__ = ['Inspection', 'inspect_dataset']
 
@@ -27,7 +26,7 @@ class Inspection:
     """What was found, by split.
 
     Attributes:
-        data: The data set as described.
+        data: The dataset as described.
         classes: Names, in the order of the labels.
         listings: Images with the names of their classes; of train in any case, if it can be found.
         scans: What the image files hold, one per image.
@@ -42,7 +41,7 @@ class Inspection:
 
     def trainable(self) -> bool:
         """Return whether training would start."""
-        return not any(issue.fatal for found in self.issues.values() for issue in found)
+        return is_trainable(self.issues)
 
     def usable(self, split: str) -> list[tuple[str, int]]:
         """Return paths and labels of the images that can be read and have a known class."""
@@ -59,7 +58,7 @@ class Inspection:
         return np.bincount(np.array(labels, dtype=np.int64), minlength=len(self.classes))
 
     def short_name(self, path: str) -> str:
-        """Return the path of an image from the root of the data set."""
+        """Return the path of an image from the root of the dataset."""
         return Path(os.path.relpath(path, self.data.root)).as_posix()
 
 
@@ -69,7 +68,7 @@ def inspect_dataset(
     """Find the images of some splits and their classes, and read every image.
 
     Args:
-        data: The data set.
+        data: The dataset.
         splits: Splits that it has.
         read_images: Whether image files are read, which finds damage and contradictions.
 
@@ -88,8 +87,10 @@ def inspect_dataset(
         issues[name] += _unreadable(inspection, name)
         if listings[name].complete:
             issues[name] += _class_issues(inspection, name)
-    for first, second in itertools.combinations(splits, 2):
-        issues[first] += _shared_images(inspection, first, second)
+    images = {name: [Path(image.path) for image in listings[name].images] for name in splits}
+    for first, second, message in shared_images(images):
+        message = f'{data.path}: {message}'
+        issues[first].append(Issue('splits share images', f'{first} and {second}', message, True))
     for split, issue in _two_labels(inspection):
         issues[split].append(issue)
     return inspection
@@ -108,16 +109,16 @@ def _names(
 def _unreadable(inspection: Inspection, split: str) -> Iterator[Issue]:
     skip = inspection.data.skip_unreadable
     images = inspection.listings[split].images
-    faulty = [
+    unreadable = [
         (image.path, scan.error or scan.damage)
         for image, scan in zip(images, inspection.scans[split], strict=True)
         if scan.error or scan.damage
     ]
-    number = f'{len(faulty)} of {len(images)} images of {split}'
-    for path, fault in faulty:
+    number = f'{len(unreadable)} of {len(images)} images of {split}'
+    for path, reason in unreadable:
         if os.path.exists(path) and os.path.getsize(path) == 0:
-            fault = 'it is empty (0 bytes)'
-        message = f'image {path} cannot be read: {fault}. '
+            reason = 'it is empty (0 bytes)'
+        message = f'image {path} cannot be read: {reason}. '
         if skip:
             message += f'{number} are left out, as skip_unreadable says.'
         else:
@@ -185,9 +186,9 @@ def _without_images(inspection: Inspection) -> Iterator[Issue]:
     for name, count in zip(inspection.classes, inspection.counts('train'), strict=True):
         if count or name in reported or (name in listed and not data.skip_unreadable):
             continue
-        fault = 'no image that can be read' if name in listed else 'no image'
+        lacking = 'no image that can be read' if name in listed else 'no image'
         message = (
-            f'class {name!r} has {fault} in train of {data.path}, so it cannot be learnt'
+            f'class {name!r} has {lacking} in train of {data.path}, so it cannot be learnt'
             f'{_written_like(name, tuple(listed.keys() - {name}))}. Add images, or take it from '
             f'{"classes:" if data.classes else "the data"}.'
         )
@@ -214,18 +215,14 @@ def _doubtful_names(inspection: Inspection) -> Iterator[Issue]:
         yield Issue('folders of splits as classes', 'train', message, False)
     for position, name in enumerate(classes):
         for other in classes[:position]:
-            if _plain(name) == _plain(other):
+            if plain_name(name) == plain_name(other):
                 message = f'classes {other!r} and {name!r} differ in case or blanks only'
                 yield Issue('class names alike', f'{other!r}, {name!r}', message, False)
 
 
-def _plain(name: str) -> str:
-    return re.sub(r'[\s_-]+', ' ', name).strip().casefold()
-
-
 def _written_like(name: str, others: tuple[str, ...]) -> str:
     """Return a hint where a name may be another one, written differently."""
-    like = [other for other in others if _plain(other) == _plain(name)]
+    like = [other for other in others if plain_name(other) == plain_name(name)]
     return f' (but {like[0]!r}: a difference in writing?)' if like else ''
 
 
@@ -248,15 +245,6 @@ def _not_measured(inspection: Inspection, split: str) -> Iterator[Issue]:
         if not count and name not in reported:
             message = f'class {name!r} has no image in {split}; its accuracy is not measured'
             yield Issue('class not measured', repr(name), message, False)
-
-
-def _shared_images(inspection: Inspection, first: str, second: str) -> Iterator[Issue]:
-    ours, theirs = (
-        {image.path for image in inspection.listings[s].images} for s in (first, second)
-    )
-    if shared := [Path(path) for path in sorted(ours & theirs)]:
-        message = f'{inspection.data.path}: {describe_shared(first, second, shared)}'
-        yield Issue('splits share images', f'{first} and {second}', message, True)
 
 
 def _two_labels(inspection: Inspection) -> Iterator[tuple[str, Issue]]:

@@ -1,4 +1,4 @@
-"""The YAML file in which a user describes a set of images in classes.
+"""The YAML file that describes a classification dataset: image folders.
 
 ::
 
@@ -23,16 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.description import (
-    SPLITS,
     DatasetDescription,
-    FoldSplit,
-    RandomSplit,
-    read_description,
-    read_entries,
+    SourceFormat,
     read_names,
-    read_splits,
-    refuse_other_task,
-    refuse_unknown,
+    read_shared_fields,
 )
 from casvit_mm.errors import InputError
 
@@ -58,40 +52,32 @@ class Source:
 
 @dataclass(frozen=True)
 class ClassificationDescription(DatasetDescription[Source]):
-    """A classification set as its YAML file describes it.
+    """A classification dataset as its YAML file describes it.
 
     Attributes:
-        split: How the sources are taken apart; None where the splits are given.
         classes: Names in the order of the labels; None takes those that occur, sorted.
         first_label: Number that lists give to the first of ``classes``.
         skip_unreadable: Whether images that cannot be read are left out, instead of refused.
     """
 
-    split: RandomSplit | FoldSplit | None = None
     classes: tuple[str, ...] | None = None
     first_label: int = 0
     skip_unreadable: bool = False
 
 
 def read_dataset(path: str | Path) -> ClassificationDescription:
-    """Read the ``dataset.yaml`` of a classification set.
+    """Read the ``dataset.yaml`` of a classification dataset.
 
     Raises:
         InputError: If it is missing, not YAML, describes another task, or has unknown, missing or
             malformed fields.
     """
-    path = Path(path)
-    content = read_description(path)
-    refuse_other_task(content, 'classification', path)
-    known = {'root', 'classes', 'first_label', 'skip_unreadable', 'data', 'split', *SPLITS}
-    refuse_unknown(content, known, f'{path} (--data)')
-    root = (path.parent / str(content.get('root', '.'))).resolve()
-    splits, split = read_splits(
-        content,
-        path,
-        'the field images: a folder with one folder for each class',
-        lambda value, name: _read_sources(value, name, root, path),
-    )
+    meaning = 'a folder with one folder for each class'
+    optional = ('list', 'class_from')
+    sources = SourceFormat('classification', ('images',), optional, _read_source, meaning)
+    fields = {'classes', 'first_label', 'skip_unreadable', 'data', 'split'}
+    shared, content = read_shared_fields(path, sources, fields)
+    path = shared.path
     first_label = content.get('first_label', 0)
     if not isinstance(first_label, int) or isinstance(first_label, bool) or first_label < 0:
         raise InputError(
@@ -103,25 +89,20 @@ def read_dataset(path: str | Path) -> ClassificationDescription:
         raise InputError(f'{path}: skip_unreadable must be true or false, got {skip_unreadable!r}')
     classes = _read_classes(content.get('classes'), path)
     return ClassificationDescription(
-        path, root, splits, split, classes, first_label, skip_unreadable
+        **vars(shared), classes=classes, first_label=first_label, skip_unreadable=skip_unreadable
     )
 
 
-def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[Source, ...]:
-    sources = []
-    for entry in read_entries(value, name, path, ('images',), ('list', 'class_from')):
-        class_from = entry.get('class_from', _CLASS_FROM[0])
-        if class_from not in _CLASS_FROM:
-            raise InputError(
-                f'{path}, {name!r}: class_from must be one of {", ".join(_CLASS_FROM)}, got '
-                f'{class_from!r}'
-            )
-        if class_from == 'list' and 'list' not in entry:
-            raise InputError(f'{path}, {name!r}: class_from: list needs a text file under list:')
-        image_list = (root / entry['list']).resolve() if 'list' in entry else None
-        images = (root / entry['images']).resolve()
-        sources.append(Source(images, image_list, class_from == 'list'))
-    return tuple(sources)
+def _read_source(entry: dict[str, str], root: Path, where: str) -> Source:
+    class_from = entry.get('class_from', _CLASS_FROM[0])
+    if class_from not in _CLASS_FROM:
+        raise InputError(
+            f'{where}: class_from must be one of {", ".join(_CLASS_FROM)}, got {class_from!r}'
+        )
+    if class_from == 'list' and 'list' not in entry:
+        raise InputError(f'{where}: class_from: list needs a text file under list:')
+    image_list = (root / entry['list']).resolve() if 'list' in entry else None
+    return Source((root / entry['images']).resolve(), image_list, class_from == 'list')
 
 
 def _read_classes(value: Any, path: Path) -> tuple[str, ...] | None:

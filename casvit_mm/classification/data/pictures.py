@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from casvit_mm.classification.data.checks import Inspection
-from casvit_mm.datasets.sheets import TILES, read_picture, shorten
+from casvit_mm.datasets.sheets import TILES, read_tiles, shorten, start_sheet, tile_ratio
 from casvit_mm.plotting.figures import save_figure
 
 __all__ = ['draw_samples']
@@ -26,27 +25,19 @@ def draw_samples(inspection: Inspection, split: str, out: Path) -> Path | None:
         ``out``, or None if no image can be drawn.
     """
     usable = inspection.usable(split)
-    tiles = [
-        (label, path, picture)
-        for label, path in _choose(usable)
-        if (picture := read_picture(Path(path))) is not None
-    ]
+    tiles = read_tiles((i, Path(usable[i][0])) for i in _choose(usable))
     if not tiles:
         return None
-    columns = min(4, len(tiles))
-    rows = -(-len(tiles) // columns)
-    ratio = np.median([picture.shape[0] / picture.shape[1] for _, _, picture in tiles])
-    height = (2.7 * float(np.clip(ratio, 0.4, 1.6)) + 0.55) * rows + 0.5
-    figure = Figure(figsize=(max(6, 2.7 * columns), height), dpi=110, layout='constrained')
-    shown = len({label for label, _, _ in tiles})
+    height = 2.7 * tile_ratio(tiles) + 0.55
+    figure, axes = start_sheet(len(tiles), width=2.7, height=height, rest=0.5)
+    shown = len({usable[i][1] for i, _ in tiles})
     there = len({label for _, label in usable})
     figure.suptitle(
         f'{split}: {len(tiles)} of {len(usable):,} images, {shown} of {there} classes', fontsize=11
     )
-    for position, (label, path, picture) in enumerate(tiles, 1):
-        axis = figure.add_subplot(rows, columns, position)
+    for axis, (i, picture) in zip(axes, tiles, strict=True):
+        path, label = usable[i]
         axis.imshow(picture)
-        axis.set_axis_off()
         name = shorten(inspection.classes[label])
         axis.set_title(f'{name}\n', fontsize=10, fontweight='bold')
         file = shorten(Path(path).name)
@@ -54,12 +45,13 @@ def draw_samples(inspection: Inspection, split: str, out: Path) -> Path | None:
     return save_figure(figure, out)
 
 
-def _choose(usable: list[tuple[str, int]]) -> list[tuple[int, str]]:
-    """Return labels and paths, by label: of each class one, then of each another one."""
+def _choose(usable: list[tuple[str, int]]) -> list[int]:
+    """Return positions of images, by label: of each class one, then of each another one."""
     seen: dict[int, int] = {}
-    turns: list[tuple[int, int, int, str]] = []
+    turns: list[tuple[int, int, int]] = []
     for i in np.random.default_rng(0).permutation(len(usable)).tolist():
-        path, label = usable[i]
-        turns.append((seen.get(label, 0), len(turns), label, path))
+        label = usable[i][1]
+        turns.append((seen.get(label, 0), len(turns), i))
         seen[label] = seen.get(label, 0) + 1
-    return sorted((label, path) for _, _, label, path in sorted(turns)[:TILES])
+    chosen = [i for _, _, i in sorted(turns)[:TILES]]
+    return sorted(chosen, key=lambda i: (usable[i][1], usable[i][0]))

@@ -1,4 +1,4 @@
-"""A checked set of image folders, listed for training."""
+"""Checks the splits of a classification dataset and lists their images for training."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def prepare_dataset(
     """Check splits and write down for each which images it has, and their labels.
 
     Args:
-        data: The data set.
+        data: The dataset.
         splits: Splits that will be read; for one that the set does not have, val is taken.
         folder: Where to write ``<split>.json``.
 

@@ -1,4 +1,4 @@
-"""The whole check of a classification set: inspect, report and draw."""
+"""The whole check of a classification dataset: inspect, report and draw."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from casvit_mm.classification.data.checks import Inspection, inspect_dataset
 from casvit_mm.classification.data.description import read_dataset
 from casvit_mm.classification.data.issues import ISSUE_KINDS
 from casvit_mm.classification.data.pictures import draw_samples
-from casvit_mm.datasets.image_scan import duplicate_issues
+from casvit_mm.datasets.duplicates import duplicate_issues
 from casvit_mm.datasets.report import (
+    class_table,
     describe_spread,
     print_verdict,
+    refuse_options,
     split_table,
     spread,
     write_report,
@@ -26,36 +27,46 @@ from casvit_mm.datasets.sheets import draw_counts
 
 __all__ = ['check_dataset']
 
-_CLASSES_SHOWN = 40
 _SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
     'images': lambda s: f'{s["images"]:,}',
     'unreadable': lambda s: str(s['unreadable'] or '-'),
-    'width, least, median, most': describe_spread('width'),
+    'width, min, median, max': describe_spread('width'),
     'height, likewise': describe_spread('height'),
 }
 
 
-def check_dataset(data: str | Path, out: str | Path, read_images: bool = True) -> bool:
-    """Check a classification set, print a report, and write pictures and ``report.json``.
+def check_dataset(
+    data: str | Path,
+    out: str | Path,
+    *,
+    config: str | None = None,
+    fix: str | Path | None = None,
+    read_images: bool = True,
+) -> bool:
+    """Check a classification dataset, print a report, and write pictures and ``report.json``.
 
     Args:
         data: ``dataset.yaml``; see :mod:`casvit_mm.classification.data.description`.
         out: Folder for what is written.
+        config: Must be None, as must ``fix``: only detection has a use for them.
+        fix: See ``config``.
         read_images: Whether image files are read, which finds damage and duplicates, and drawn.
 
     Returns:
         Whether training would start.
 
     Raises:
-        InputError: If the description cannot be read, or its set not be taken apart.
+        InputError: If the description cannot be read, its set not be taken apart, or ``config`` or
+            ``fix`` is given.
     """
+    refuse_options(data, 'image folders', config=config, fix=fix)
     described = read_dataset(data)
     inspection = inspect_dataset(described, tuple(described.splits), read_images)
     _add_duplicates(inspection)
-    figures = {name: _describe(inspection, name) for name in inspection.scans}
+    statistics = {name: _describe(inspection, name) for name in inspection.scans}
     screen = print_verdict(inspection.issues, ISSUE_KINDS)
-    screen.print(split_table(figures, _SPLIT_ROWS))
-    screen.print(_class_table(inspection, figures))
+    screen.print(split_table(statistics, _SPLIT_ROWS))
+    screen.print(_class_table(inspection, statistics))
     out = Path(out)
     pictures: list[Path | None] = []
     if inspection.classes:
@@ -66,28 +77,26 @@ def check_dataset(data: str | Path, out: str | Path, read_images: bool = True) -
         pictures += [
             draw_samples(inspection, name, out / f'samples_{name}.png') for name in inspection.scans
         ]
-    write_report(out, data, read_images, figures, inspection.issues, pictures)
+    write_report(out, data, read_images, statistics, inspection.issues, pictures)
     return inspection.trainable()
 
 
 def _add_duplicates(inspection: Inspection) -> None:
     """Add images that occur twice, in place."""
-    contents = {
-        split: dict(
-            images=[
-                dict(file_name=inspection.short_name(image.path))
-                for image in inspection.listings[split].images
-            ]
-        )
-        for split in inspection.scans
-    }
     scans = {split: dict(enumerate(found)) for split, found in inspection.scans.items()}
-    for split, found in duplicate_issues(contents, scans).items():
+    names = {
+        split: {
+            i: inspection.short_name(image.path)
+            for i, image in enumerate(inspection.listings[split].images)
+        }
+        for split in scans
+    }
+    for split, found in duplicate_issues(scans, names).items():
         inspection.issues[split] += found
 
 
 def _describe(inspection: Inspection, split: str) -> dict[str, Any]:
-    """Return the figures of a split, as plain values."""
+    """Return the statistics of a split, as plain values."""
     sizes = np.array([s.upright for s in inspection.scans[split] if any(s.upright)]).reshape(-1, 2)
     counts = inspection.counts(split).tolist()
     return dict(
@@ -99,31 +108,19 @@ def _describe(inspection: Inspection, split: str) -> dict[str, Any]:
     )
 
 
-def _class_table(inspection: Inspection, figures: dict[str, dict[str, Any]]) -> Table:
-    """Return one row per class, by label; of very many the most and the least frequent."""
-    table = Table(
-        title='Classes: images, and their share of the split',
-        title_justify='left',
-        title_style='bold',
-    )
-    table.add_column('label', justify='right')
-    table.add_column('class', overflow='fold')
-    for name in figures:
-        table.add_column(name, justify='right')
-        table.add_column('share', justify='right')
-    labels: list[int | None] = [*range(len(inspection.classes))]
-    if len(labels) > _CLASSES_SHOWN:
-        order = np.argsort(-inspection.counts(next(iter(figures))), kind='stable').tolist()
-        labels = [*order[: _CLASSES_SHOWN // 2], None, *order[-_CLASSES_SHOWN // 2 :]]
-    for label in labels:
-        if label is None:
-            more = len(inspection.classes) - _CLASSES_SHOWN
-            table.add_row('', f'... {more} more in report.json ...')
-            continue
-        name = inspection.classes[label]
-        cells = []
-        for split in figures.values():
-            count, total = split['images_per_class'][name], sum(split['images_per_class'].values())
+def _class_table(inspection: Inspection, splits: dict[str, dict[str, Any]]) -> Table:
+    """Return one row per class, by label."""
+    columns = ['label', 'class']
+    for split in splits:
+        columns += [split, 'share']
+    rows = []
+    for label, name in enumerate(inspection.classes):
+        cells = [str(label), name]
+        for statistics in splits.values():
+            per_class = statistics['images_per_class']
+            count, total = per_class[name], sum(per_class.values())
             cells += [f'{count:,}', f'{count / total:.1%}'] if count else ['-', '-']
-        table.add_row(str(label), escape(name), *cells)
-    return table
+        rows.append(cells)
+    counts = inspection.counts(next(iter(splits))).tolist()
+    title = 'Classes: images, and their share of the split'
+    return class_table(title, columns, rows, counts)

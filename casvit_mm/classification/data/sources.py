@@ -1,4 +1,4 @@
-"""Which images a classification set has, and which class each of them is."""
+"""From the sources that a description names to the images of a split and their classes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def list_splits(data: ClassificationDescription, splits: tuple[str, ...]) -> dic
     """Find the images of some splits and their classes; no image is read.
 
     Args:
-        data: The data set.
+        data: The dataset.
         splits: Splits that it has. Of a set that is taken apart, issues and empty folders stand
             under the first.
 
@@ -278,7 +278,7 @@ def _disagreements(lines: list[_Line]) -> Iterator[Issue]:
     owner: dict[str, str] = {}
     for folder, label in usual.items():
         owner.setdefault(label, folder)
-    cure = 'Correct the list; where folders are no classes, write class_from: list beside it.'
+    advice = 'Correct the list; where folders are no classes, write class_from: list beside it.'
     for line in lines:
         if line.folder is None or line.label is None:
             continue
@@ -293,7 +293,7 @@ def _disagreements(lines: list[_Line]) -> Iterator[Issue]:
             continue
         message = (
             f'{line.place} gives label {label!r} to an image in folder {folder!r}, but {other}. '
-            f'{cure}'
+            f'{advice}'
         )
         yield Issue('label disagrees with folder', line.path.name, message, True)
 

@@ -88,7 +88,7 @@ def check_content(
     """
     fatal = [issue for issue in find_issues(content, Path(images), with_masks) if issue.fatal]
     if fatal:
-        more = f'\n{len(fatal) - 1} more such faults; python tools/check_data.py lists them all.'
+        more = f'\n{len(fatal) - 1} more such issues; python tools/check_data.py lists them all.'
         raise InputError(f'{where}: {fatal[0].message}{more if len(fatal) > 1 else ""}')
     names = {category['id']: category['name'] for category in content['categories']}
     sizes = _sizes(content['images'])
@@ -143,7 +143,7 @@ def find_issues(content: dict[str, Any], images: Path, with_masks: bool) -> list
     issues += _missing_images(images_left, images)
     issues += _duplicates(annotations, 'annotations', 'id')
 
-    # An entry that lacks something else is known all the same: one fault, one issue.
+    # An entry that lacks something else is known all the same: one mistake, one issue.
     names = {e['id']: e.get('name') for e in content['categories'] if _has_id(e)}
     known = {e['id'] for e in content['images'] if _has_id(e)}
     for index, annotation in annotations:

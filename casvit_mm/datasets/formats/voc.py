@@ -55,16 +55,16 @@ def read_voc(
                 found[path.stem] = path.name
     entries: list[dict] = []
     objects: list[tuple[str, dict]] = []
-    problems: list[tuple[str, str]] = []
+    unreadable: list[tuple[str, str]] = []
     for stem in stems:
         path = annotations / f'{stem}.xml'
         try:
             root = ElementTree.parse(path).getroot()
         except FileNotFoundError:
-            problems.append((path.name, f'{path} does not exist'))
+            unreadable.append((path.name, f'{path} does not exist'))
             continue
         except (ElementTree.ParseError, UnicodeDecodeError) as error:
-            problems.append((path.name, f'{path} is not XML: {error}. Export it again.'))
+            unreadable.append((path.name, f'{path} is not XML: {error}. Export it again.'))
             continue
         name = found.get(stem) or (root.findtext('filename') or f'{stem}.jpg').strip()
         width, height = _size(root, images / name)
@@ -73,7 +73,7 @@ def read_voc(
             try:
                 objects.append(_object(element, len(entries), f'{path.name}, object {number}'))
             except ValueError as error:
-                problems.append((path.name, f'{path}: object {number} {error}'))
+                unreadable.append((path.name, f'{path}: object {number} {error}'))
     names = sorted({name for name, _ in objects})
     for number, (name, annotation) in enumerate(objects, 1):
         annotation.update(id=number, category_id=names.index(name) + 1)
@@ -82,7 +82,7 @@ def read_voc(
         annotations=[annotation for _, annotation in objects],
         categories=[dict(id=i, name=name) for i, name in enumerate(names, 1)],
     )
-    return content, problems
+    return content, unreadable
 
 
 def _size(root: ElementTree.Element, image: Path) -> tuple[int, int]:

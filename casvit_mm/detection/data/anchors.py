@@ -1,4 +1,4 @@
-"""Which anchors of an anchor-based detector fit the boxes of a data set."""
+"""Which anchors of an anchor-based detector fit the boxes of a dataset."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from mmengine.config import Config
 __all__ = [
     'AnchorSetup',
     'best_overlaps',
-    'cluster_anchors',
     'propose_anchors',
     'read_anchors',
     'read_scale',
@@ -103,43 +102,6 @@ def best_overlaps(boxes: np.ndarray, anchors: AnchorSetup) -> np.ndarray:
         overlap = np.clip(np.minimum(half, np.minimum(sides, anchor)), 0, None).prod(axis=1)
         best = np.maximum(best, overlap / (sides.prod(axis=1) + anchor.prod() - overlap))
     return best
-
-
-def cluster_anchors(sides: np.ndarray, count: int = 9, seed: int = 0) -> np.ndarray:
-    """Cluster box shapes by k-means with 1 - IoU as distance, as YOLO does.
-
-    Args:
-        sides: Widths and heights in pixels, ``(N, 2)``.
-        count: Number of clusters.
-        seed: The same seed gives the same clusters.
-
-    Returns:
-        Median width and height of each cluster, sorted by area, ``(count, 2)`` or fewer.
-    """
-    rng = np.random.default_rng(seed)
-    sides = _sampled(sides)
-    centres = sides[rng.integers(len(sides))][None]
-    while len(centres) < count:
-        # As k-means++: far shapes are likely to start a cluster of their own.
-        distance = (1 - _shape_overlaps(sides, centres).max(axis=1)).clip(0) ** 2
-        if distance.sum() < 1e-9:
-            break
-        chosen = rng.choice(len(sides), p=distance / distance.sum())
-        centres = np.concatenate([centres, sides[chosen][None]])
-    for _ in range(100):
-        nearest = _shape_overlaps(sides, centres).argmax(axis=1)
-        present = np.unique(nearest)
-        moved = np.array([np.median(sides[nearest == k], axis=0) for k in present])
-        if moved.shape == centres.shape and np.allclose(moved, centres):
-            break
-        centres = moved
-    return centres[centres.prod(axis=1).argsort()]
-
-
-def _shape_overlaps(sides: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Return IoUs of shapes with a common centre, ``(N, K)``."""
-    overlap = np.minimum(sides[:, None], centres[None]).prod(axis=2)
-    return overlap / (sides.prod(axis=1)[:, None] + centres.prod(axis=1)[None] - overlap)
 
 
 def _sampled(rows: np.ndarray) -> np.ndarray:

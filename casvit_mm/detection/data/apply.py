@@ -1,10 +1,11 @@
-"""A prepared data set, put into any detection config of mmdet."""
+"""Points any detection config of mmdet at the prepared splits of a dataset."""
 
 from __future__ import annotations
 
 from mmengine.config import Config
 
 from casvit_mm.config.editing import innermost_dataset, raise_max_dets, set_num_classes
+from casvit_mm.datasets.description import SPLITS
 from casvit_mm.detection.data.description import DetectionDescription
 from casvit_mm.detection.data.prepare import PreparedSplit
 from casvit_mm.errors import InputError
@@ -18,11 +19,11 @@ def apply_splits(
     prepared: dict[str, PreparedSplit],
     classes: tuple[str, ...] | None = None,
 ) -> None:
-    """Point a detection config at a prepared data set, in place.
+    """Point a detection config at the prepared splits of a dataset, in place.
 
     Args:
         cfg: A config whose dataloaders read COCO format.
-        data: The data set.
+        data: The dataset.
         prepared: Its splits, for the dataloaders of the same names.
         classes: Names in the order of a trained model's outputs; None takes the first split's.
     """
@@ -42,12 +43,12 @@ def apply_splits(
 
 
 def check_config(cfg: Config) -> None:
-    """Refuse a config that own data in COCO form cannot be put into.
+    """Refuse a config that cannot read COCO format.
 
     Raises:
         InputError: If a dataloader reads something else.
     """
-    for name in ('train', 'val', 'test'):
+    for name in SPLITS:
         loader = cfg.get(f'{name}_dataloader')
         if loader is None or not innermost_dataset(loader).type.endswith('CocoDataset'):
             raise InputError(

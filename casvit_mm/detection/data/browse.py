@@ -178,7 +178,7 @@ def browse(
 
     Args:
         config: Config file.
-        data: ``dataset.yaml`` of own data; see :mod:`casvit_mm.detection.data.prepare`.
+        data: ``dataset.yaml``; see :mod:`casvit_mm.detection.data.description`.
         split: ``'train'``, ``'val'`` or ``'test'``.
         count: Number of images, drawn at random; all where there are fewer.
         copies: Network inputs per image.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,20 +11,23 @@ from typing import Any
 
 import numpy as np
 
+from casvit_mm.datasets.duplicates import duplicate_issues
+from casvit_mm.datasets.files import plain_name
 from casvit_mm.datasets.formats.coco import find_issues, is_id, name_annotation
-from casvit_mm.datasets.image_scan import ImageScan, duplicate_issues, file_issues, scan_split
-from casvit_mm.datasets.issues import Issue
-from casvit_mm.datasets.splitting import describe_shared
+from casvit_mm.datasets.image_scan import ImageScan
+from casvit_mm.datasets.issues import Issue, is_trainable
+from casvit_mm.datasets.splitting import shared_images
 from casvit_mm.detection.data.description import DetectionDescription
+from casvit_mm.detection.data.image_checks import file_issues, scan_split
 from casvit_mm.detection.data.mask_checks import has_masks, mask_issues, read_masks
 from casvit_mm.detection.data.objects import Objects, read_objects
-from casvit_mm.detection.data.prepare import (
+from casvit_mm.detection.data.sources import LoadedSplit, load_split
+from casvit_mm.detection.data.split_checks import (
     empty_class,
+    image_files,
     list_open_classes,
     open_names,
-    shared_images,
 )
-from casvit_mm.detection.data.sources import LoadedSplit, load_split
 from casvit_mm.errors import InputError
 
 __all__ = ['Inspection', 'content_issues', 'inspect_dataset']
@@ -45,7 +47,7 @@ class Inspection:
     """What was found, by split.
 
     Attributes:
-        data: The data set as described.
+        data: The dataset as described.
         with_masks: Whether masks are trained on; None where no config tells.
         loaded: Annotations of the splits that can be read.
         objects: Their well-formed objects.
@@ -63,9 +65,9 @@ class Inspection:
     def trainable(self) -> bool:
         """Return whether training would start and read every image.
 
-        A fault in the test split counts: training refuses it too, not to reveal it at the end.
+        An issue of the test split counts: training refuses it too, not to reveal it at the end.
         """
-        return not any(d.fatal for found in self.issues.values() for d in found)
+        return is_trainable(self.issues)
 
     def masks_complete(self) -> bool:
         """Return whether every object of every split has a sound mask."""
@@ -77,10 +79,10 @@ class Inspection:
 def inspect_dataset(
     data: DetectionDescription, with_masks: bool | None, read_images: bool = True
 ) -> Inspection:
-    """Inspect every split of a data set.
+    """Inspect every split of a dataset.
 
     Args:
-        data: The data set.
+        data: The dataset.
         with_masks: Whether every object needs a mask. None: masks are checked where there are
             some, and a missing one is no obstacle.
         read_images: Whether image files are read, which takes milliseconds for each.
@@ -97,7 +99,7 @@ def inspect_dataset(
     for name, split in loaded.items():
         found = content_issues(split.content, split.images, with_masks)
         issues[name] = [
-            *(Issue('unreadable source', place, p, True) for place, p in split.problems),
+            *(Issue('unreadable source', place, p, True) for place, p in split.unreadable),
             *found,
         ]
         if not any(d.kind == 'missing list' for d in found):
@@ -108,9 +110,8 @@ def inspect_dataset(
     if message := empty_class(data, loaded):
         issues['train'].append(Issue('class not learnt', 'train', message, True))
     readable = {n: s for n, s in loaded.items() if all(d.kind != 'missing list' for d in issues[n])}
-    for first, second, shared in shared_images(readable):
+    for first, second, message in shared_images(image_files(readable)):
         kind = 'train shares images' if first == 'train' else 'val and test share images'
-        message = describe_shared(first, second, shared)
         issues[first].append(Issue(kind, f'{first} and {second}', message, True))
 
     scans: dict[str, dict[int, ImageScan]] = {}
@@ -118,8 +119,11 @@ def inspect_dataset(
         for name, split in readable.items():
             scans[name] = scan_split(split.content, split.images, name)
             issues[name] += file_issues(split.content, scans[name], bool(with_masks))
-        contents = {name: loaded[name].content for name in scans}
-        for name, duplicates in duplicate_issues(contents, scans).items():
+        names = {
+            name: {i: loaded[name].content['images'][i]['file_name'] for i in found}
+            for name, found in scans.items()
+        }
+        for name, duplicates in duplicate_issues(scans, names).items():
             issues[name] += duplicates
     return Inspection(data, with_masks, loaded, objects, scans, issues)
 
@@ -249,7 +253,7 @@ def _class_issues(objects: Objects, split: str) -> Iterator[Issue]:
             yield Issue('rare class', name, message, False)
     if split != 'train':
         return
-    plain = [re.sub(r'[\s_-]+', ' ', name).strip().casefold() for name in objects.classes]
+    plain = [plain_name(name) for name in objects.classes]
     total = Counter(plain)
     for position, name in enumerate(plain):
         if total[name] > 1 and name in plain[:position]:

@@ -1,4 +1,19 @@
-"""The YAML file in which a user describes a detection data set."""
+"""The YAML file that describes a detection dataset.
+
+::
+
+    root: .                      # counts from this file; may be left out
+    train: {annotations: train.json, images: images}
+    val:   {annotations: val.json, images: images}
+    test:  {annotations: test.json, images: images}    # may be left out: val is used
+    max_dets: 100                # raise it where images hold more objects
+    classes: [cat, dog]          # may be left out; drops the others, or renames and joins:
+                                 #   {pet: [cat, dog]}
+
+``annotations`` is a COCO file or a folder of Pascal VOC XML files; ``list`` beside it names a text
+file with the images to take; a list of such entries joins several sources. ``data`` and ``split``
+take one set apart, see :mod:`casvit_mm.datasets.description`.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.description import (
-    SPLITS,
     DatasetDescription,
-    FoldSplit,
-    RandomSplit,
-    read_description,
-    read_entries,
-    read_splits,
-    refuse_other_task,
-    refuse_unknown,
+    SourceFormat,
+    read_shared_fields,
 )
 from casvit_mm.errors import InputError
 
@@ -39,53 +48,41 @@ class Source:
 
 @dataclass(frozen=True)
 class DetectionDescription(DatasetDescription[Source]):
-    """A detection set as its YAML file describes it.
+    """A detection dataset as its YAML file describes it.
 
     Attributes:
-        split: How the sources are taken apart; None where the splits are given.
         classes: Names to learn, in order, each with the category names that count as it; None takes
             the categories as they are.
         max_dets: Detections per image that training and evaluation allow for.
     """
 
-    split: RandomSplit | FoldSplit | None = None
     classes: dict[str, tuple[str, ...]] | None = None
     max_dets: int = 100
 
 
 def read_dataset(path: str | Path) -> DetectionDescription:
-    """Read a ``dataset.yaml``.
+    """Read the ``dataset.yaml`` of a detection dataset.
 
     Raises:
-        InputError: If it is missing, not YAML, or has unknown, missing or malformed fields.
+        InputError: If it is missing, not YAML, describes another task, or has unknown, missing or
+            malformed fields.
     """
-    path = Path(path)
-    content = read_description(path)
-    refuse_other_task(content, 'detection', path)
-    known = {'root', 'max_dets', 'classes', 'data', 'split', *SPLITS}
-    refuse_unknown(content, known, str(path))
-
-    root = (path.parent / str(content.get('root', '.'))).resolve()
-    splits, split = read_splits(
-        content,
-        path,
-        'fields annotations and images',
-        lambda value, name: _read_sources(value, name, root, path),
-    )
+    sources = SourceFormat('detection', ('annotations', 'images'), ('list',), _read_source)
+    fields = {'max_dets', 'classes', 'data', 'split'}
+    shared, content = read_shared_fields(path, sources, fields)
     max_dets = content.get('max_dets', 100)
     if not isinstance(max_dets, int) or isinstance(max_dets, bool) or max_dets < 1:
         raise InputError(f'{path}: max_dets must be a positive integer, got {max_dets!r}')
-    return DetectionDescription(path, root, splits, split, _read_classes(content, path), max_dets)
+    return DetectionDescription(
+        **vars(shared), classes=_read_classes(content, shared.path), max_dets=max_dets
+    )
 
 
-def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[Source, ...]:
-    return tuple(
-        Source(
-            (root / entry['annotations']).resolve(),
-            (root / entry['images']).resolve(),
-            (root / entry['list']).resolve() if 'list' in entry else None,
-        )
-        for entry in read_entries(value, name, path, ('annotations', 'images'), ('list',))
+def _read_source(entry: dict[str, str], root: Path, where: str) -> Source:
+    return Source(
+        (root / entry['annotations']).resolve(),
+        (root / entry['images']).resolve(),
+        (root / entry['list']).resolve() if 'list' in entry else None,
     )
 
 

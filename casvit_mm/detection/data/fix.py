@@ -1,4 +1,4 @@
-"""Writes a clean copy of a data set's annotations: what can be fixed is, and nothing else."""
+"""Writes a clean copy of a dataset's annotations: what can be fixed is, and nothing else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from casvit_mm.io import replacing
 
 __all__ = ['fix_dataset', 'fix_split']
 
-_ROUNDS = 8  # mending one issue can show another, as clipping a polygon shows a wrong area
+_ROUNDS = 8  # fixing one issue can show another, as clipping a polygon shows a wrong area
 _DROPPED = (
     'malformed entry',
     'unknown category',
@@ -79,7 +79,7 @@ def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[
 
     Raises:
         InputError: If such a file is there already, or something is wrong that only a person can
-            mend; then nothing is written.
+            fix; then nothing is written.
     """
     folder = Path(folder)
     names = [*(f'{split}.json' for split in inspection.data.splits), 'changes.json', 'dataset.yaml']

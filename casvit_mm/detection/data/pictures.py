@@ -1,4 +1,4 @@
-"""Pictures of a data set: classes, sizes, and samples with their annotations."""
+"""Pictures of a detection dataset: classes, sizes, and samples with their annotations."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from matplotlib.patches import Polygon, Rectangle
 
 from casvit_mm.datasets.formats.coco import is_polygon
 from casvit_mm.datasets.sheets import (
-    _SPLIT_COLOURS,
-    TILES,
+    SPLIT_COLOURS,
     add_legend,
+    choose_varied,
     draw_counts,
-    read_picture,
+    read_tiles,
     shorten,
+    start_sheet,
 )
 from casvit_mm.detection.data.anchors import AnchorSetup
+from casvit_mm.detection.data.mask_checks import rle_counts
 from casvit_mm.detection.data.objects import Objects
 from casvit_mm.detection.data.sources import LoadedSplit
 from casvit_mm.plotting.colours import distinct_colours
 from casvit_mm.plotting.figures import save_figure
 
-__all__ = ['Findings', 'draw_classes', 'draw_samples', 'draw_sizes']
+__all__ = ['Marks', 'draw_classes', 'draw_samples', 'draw_sizes']
 
 _POINTS = 5000  # per split in the scatter; more only darken it
-
-
 _NAMED = 8  # classes up to which colours tell them apart; beyond, boxes carry names
 
 
 @dataclass(frozen=True)
-class Findings:
+class Marks:
     """What to point at in the images of a split.
 
     Attributes:
@@ -84,7 +84,7 @@ def draw_sizes(
         label = f'{split}: {len(found)} boxes'
         if len(some) < len(found):
             label += f', {len(some)} drawn'
-        colour = _SPLIT_COLOURS[split]
+        colour = SPLIT_COLOURS[split]
         axis.scatter(
             some[:, 2], some[:, 3], s=8, alpha=0.35, label=label, color=colour, linewidths=0
         )
@@ -125,7 +125,7 @@ def draw_samples(
     objects: Objects,
     title: str,
     out: Path,
-    findings: Findings | None = None,
+    marks: Marks | None = None,
 ) -> Path | None:
     """Draw up to twelve images with boxes, masks and a legend of classes.
 
@@ -134,36 +134,28 @@ def draw_samples(
         objects: Its objects.
         title: Line above the sheet.
         out: PNG file.
-        findings: The images to draw and what to point at in them. None draws images that show as
-            many classes as possible.
+        marks: The images to draw and what to point at in them. None draws images that show as many
+            classes as possible.
 
     Returns:
         ``out``, or None if no image can be drawn.
     """
-    tiles = []
-    for i in _choose(objects) if findings is None else findings.texts:
-        picture = read_picture(split.images / split.content['images'][i]['file_name'])
-        if picture is not None:
-            tiles.append((i, picture))
-        if len(tiles) == TILES:
-            break
+    images = split.content['images']
+    chosen = _choose(objects) if marks is None else marks.texts
+    tiles = read_tiles((i, split.images / images[i]['file_name']) for i in chosen)
     if not tiles:
         return None
-    columns = min(4, len(tiles))
-    rows = -(-len(tiles) // columns)
-    figure = Figure(figsize=(max(6, 3.4 * columns), 3.3 * rows + 1), dpi=110, layout='constrained')
+    figure, axes = start_sheet(len(tiles), width=3.4, height=3.3, rest=1)
     figure.suptitle(title)
     colours = np.array(distinct_colours(len(objects.classes))) / 255
     shown: Counter[int] = Counter()
-    for position, (i, picture) in enumerate(tiles, 1):
-        axis = figure.add_subplot(rows, columns, position)
+    for axis, (i, picture) in zip(axes, tiles, strict=True):
         axis.imshow(picture)
-        axis.set_axis_off()
-        name = shorten(Path(split.content['images'][i]['file_name']).name)
-        axis.set_title(name if findings is None else f'{name}\n{findings.texts[i]}', fontsize=8)
+        name = shorten(Path(images[i]['file_name']).name)
+        axis.set_title(name if marks is None else f'{name}\n{marks.texts[i]}', fontsize=8)
         rows_here = np.flatnonzero(objects.image == i)
-        if findings is not None and i in findings.objects:
-            pointed = np.isin(objects.index[rows_here], list(findings.objects[i]))
+        if marks is not None and i in marks.objects:
+            pointed = np.isin(objects.index[rows_here], list(marks.objects[i]))
             _draw_others(axis, objects.box[rows_here[~pointed]])
             rows_here = rows_here[pointed]
         _draw_objects(axis, rows_here, split.content, objects, colours)
@@ -180,14 +172,8 @@ def _choose(objects: Objects) -> list[int]:
     for i, label in zip(objects.image.tolist(), objects.label.tolist(), strict=True):
         if i in labels:
             labels[i].add(label)
-    chosen: list[int] = []
-    seen: set[int] = set()
-    while labels and len(chosen) < 2 * TILES:
-        best = max(labels, key=lambda i: len(labels[i] - seen))
-        seen |= labels.pop(best)
-        chosen.append(best)
     empty = np.setdiff1d(objects.images, objects.image)
-    return chosen or empty.tolist()
+    return choose_varied(labels) or empty.tolist()
 
 
 def _draw_others(axis: Axes, boxes: np.ndarray) -> None:
@@ -225,8 +211,6 @@ def _draw_objects(
 
 def _decode(rle: dict[str, Any]) -> np.ndarray | None:
     from pycocotools import mask as coco_mask
-
-    from casvit_mm.detection.data.mask_checks import rle_counts
 
     counts, size = rle_counts(rle.get('counts')), rle.get('size')
     if counts is None or not isinstance(size, list) or counts.sum() != np.prod(size):

@@ -1,4 +1,4 @@
-"""The whole check of a data set: inspect, report, draw, and mend if asked."""
+"""The whole check of a detection dataset: inspect, report, draw, and fix if asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import io
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mmengine.config import Config
@@ -15,14 +14,14 @@ from rich.table import Table
 from casvit_mm.config.paths import ROOT
 from casvit_mm.config.reading import read_config
 from casvit_mm.datasets.issues import Issue
-from casvit_mm.datasets.report import console
+from casvit_mm.datasets.report import console, write_report
 from casvit_mm.detection.data.anchors import read_anchors, read_scale
 from casvit_mm.detection.data.apply import needs_masks
 from casvit_mm.detection.data.checks import Inspection, inspect_dataset
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.fix import fix_dataset
 from casvit_mm.detection.data.issues import ISSUE_KINDS
-from casvit_mm.detection.data.pictures import Findings, draw_classes, draw_samples, draw_sizes
+from casvit_mm.detection.data.pictures import Marks, draw_classes, draw_samples, draw_sizes
 from casvit_mm.detection.data.report_tables import issue_entries, print_report, verdict
 from casvit_mm.detection.data.statistics import (
     advise,
@@ -31,7 +30,6 @@ from casvit_mm.detection.data.statistics import (
     scaled_boxes,
 )
 from casvit_mm.errors import InputError
-from casvit_mm.io import write_json
 
 __all__ = ['check_dataset']
 
@@ -44,7 +42,7 @@ def check_dataset(
     fix: str | Path | None = None,
     read_images: bool = True,
 ) -> bool:
-    """Check a detection set, print a report, and write pictures and ``report.json``.
+    """Check a detection dataset, print a report, and write pictures and ``report.json``.
 
     Args:
         data: ``dataset.yaml``; see :mod:`casvit_mm.detection.data.description`.
@@ -81,22 +79,14 @@ def check_dataset(
     print_report(inspection, splits, fit, advice, config)
     out = Path(out)
     pictures = _draw(inspection, cfg, out)
-    report: dict[str, Any] = dict(
-        data=str(data),
+    more = dict(
         config=config,
         verdict=verdict(inspection),
-        trainable=inspection.trainable(),
-        images_read=read_images,
-        splits=splits,
         fit=fit,
         advice=advice,
         defects=issue_entries(inspection),
-        pictures=[path.name for path in pictures],
     )
-    write_json(out / 'report.json', report)
-    console().print(
-        f'Pictures and report.json (every place of every finding): {out}', soft_wrap=True
-    )
+    write_report(out, data, read_images, splits, inspection.issues, pictures, more)
     if fix is not None:
         _print_changes(inspection, *fix_dataset(inspection, fix))
     return inspection.trainable()
@@ -110,8 +100,8 @@ def _load_config(path: str) -> Config:
     return cfg
 
 
-def _draw(inspection: Inspection, cfg: Config, out: Path) -> list[Path]:
-    """Draw what can be drawn and return the files."""
+def _draw(inspection: Inspection, cfg: Config, out: Path) -> list[Path | None]:
+    """Draw what can be drawn; return the files, and None for those that could not be."""
     pictures: list[Path | None] = []
     scale = read_scale(cfg)
     boxes = {n: scaled_boxes(o, scale) for n, o in inspection.objects.items()}
@@ -125,16 +115,16 @@ def _draw(inspection: Inspection, cfg: Config, out: Path) -> list[Path]:
         split = inspection.loaded[name]
         title = f'{name}: {len(objects.images)} images'
         pictures.append(draw_samples(split, objects, title, out / f'samples_{name}.png'))
-        findings = _findings(inspection, name)
-        if findings.texts:
-            title = f'{name}: images with findings, {len(findings.texts)} in all'
+        marks = _mark_issues(inspection, name)
+        if marks.texts:
+            title = f'{name}: images with issues, {len(marks.texts)} in all'
             path = out / f'findings_{name}.png'
-            pictures.append(draw_samples(split, objects, title, path, findings))
-    return [path for path in pictures if path is not None]
+            pictures.append(draw_samples(split, objects, title, path, marks))
+    return pictures
 
 
-def _findings(inspection: Inspection, name: str) -> Findings:
-    """Return what was found in images that can be drawn."""
+def _mark_issues(inspection: Inspection, name: str) -> Marks:
+    """Return the issues of images that can be drawn, and where they are."""
     objects = inspection.objects[name]
     drawable = set(objects.images.tolist())
     kinds: dict[int, Counter[str]] = {}
@@ -157,13 +147,13 @@ def _findings(inspection: Inspection, name: str) -> Findings:
         for image, found in kinds.items()
         if set(found) != {'image without objects'}
     }
-    return Findings(texts, pointed)
+    return Marks(texts, pointed)
 
 
 def _print_changes(inspection: Inspection, path: Path, changes: list[tuple[str, Issue]]) -> None:
     screen = console()
     if changes:
-        table = Table(title='Mended in the copy', title_justify='left', title_style='bold')
+        table = Table(title='Fixed in the copy', title_justify='left', title_style='bold')
         for column in ('split', 'found', 'times', 'done'):
             table.add_column(column, justify='right' if column == 'times' else 'left')
         for (split, kind), count in Counter((s, d.kind) for s, d in changes).items():

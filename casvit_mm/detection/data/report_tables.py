@@ -1,4 +1,4 @@
-"""The report on a data set: verdict, tables and advice for a person, JSON for a program."""
+"""The report on a detection dataset: verdict, tables and advice for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -7,27 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from casvit_mm.datasets.issues import Issue
-from casvit_mm.datasets.report import console, issues_in_short, print_issues, split_table
+from casvit_mm.datasets.report import class_table, print_verdict, split_table, verdict_on
 from casvit_mm.detection.data.checks import Inspection
 from casvit_mm.detection.data.issues import ISSUE_KINDS
 
 __all__ = ['issue_entries', 'print_report', 'verdict']
 
 _CLASSES_SHOWN = 20
-
-
 _SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
     'images': lambda s: str(s['images']),
     'objects': lambda s: str(s['objects']),
     'ignored objects, crowds': lambda s: f'{s["not_learnt"]}, {s["crowds"]}',
-    'objects per image, mean and most': lambda s: (
+    'objects per image, mean and max': lambda s: (
         f'{s["objects_per_image"]["mean"]:.1f}, {s["objects_per_image"]["max"]}'
     ),
-    'image width, least, median, most': lambda s: _three(s['image_width']),
+    'image width, min, median, max': lambda s: _three(s['image_width']),
     'image height, likewise': lambda s: _three(s['image_height']),
     'box side in px, 10th, 50th, 90th percentile': lambda s: _middle(s['box_side'], '{:.0f}'),
     '  as a share of the image side': lambda s: _middle(s['box_side_relative'], '{:.2f}'),
@@ -40,15 +37,15 @@ _SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 def verdict(inspection: Inspection) -> str:
     """Say in one line whether training would start."""
-    issues = [d for found in inspection.issues.values() for d in found]
-    fatal = sum(d.fatal for d in issues)
-    if fatal:
-        return f'NO: training would refuse this data or break off; {fatal} places stop it.'
-    text = 'YES: training can start'
-    if inspection.with_masks is None:
-        complete = inspection.masks_complete()
-        text += ', with boxes and masks' if complete else ', with boxes but not with masks'
-    return f'{text}; {issues_in_short(issues)}'
+    return verdict_on(inspection.issues, _with_what(inspection))
+
+
+def _with_what(inspection: Inspection) -> str:
+    """Return what of the objects training could take, where no config says it."""
+    if inspection.with_masks is not None:
+        return ''
+    complete = inspection.masks_complete()
+    return ', with boxes and masks' if complete else ', with boxes but not with masks'
 
 
 def issue_entries(inspection: Inspection) -> list[dict[str, Any]]:
@@ -68,7 +65,7 @@ def issue_entries(inspection: Inspection) -> list[dict[str, Any]]:
 
 
 def _image_name(inspection: Inspection, split: str, issue: Issue) -> str | None:
-    """Return the file name of the image that a defective annotation belongs to."""
+    """Return the file name of the image of an annotation that has an issue."""
     if issue.entry is None or issue.entry[0] != 'annotations':
         return None
     row = inspection.objects[split].row_of.get(issue.entry[1])
@@ -99,11 +96,11 @@ def print_report(
         advice: Sentences.
         config: The config that is judged.
     """
-    screen = console()
-    colour = 'green' if inspection.trainable() else 'red'
-    screen.print(verdict(inspection), style=f'bold {colour}', soft_wrap=True, markup=False)
-    print_issues(
-        screen, inspection.issues, ISSUE_KINDS, lambda split, d: _place(inspection, split, d)
+    screen = print_verdict(
+        inspection.issues,
+        ISSUE_KINDS,
+        lambda split, issue: _place(inspection, split, issue),
+        _with_what(inspection),
     )
     if splits:
         screen.print(split_table(splits, _SPLIT_ROWS))
@@ -125,22 +122,13 @@ def _middle(figures: dict[str, float], form: str) -> str:
 
 
 def _class_table(splits: dict[str, dict[str, Any]]) -> Table:
-    names = list(dict.fromkeys(n for s in splits.values() for n in s['objects_per_class']))
-    first = next(iter(splits.values()))['objects_per_class']
+    counts = {split: figures['objects_per_class'] for split, figures in splits.items()}
+    first = next(iter(counts.values()))
+    names = list(dict.fromkeys(name for of_split in counts.values() for name in of_split))
     names.sort(key=lambda name: -first.get(name, 0))
-    table = Table(title='Objects per class', title_justify='left', title_style='bold')
-    table.add_column('class')
-    for split in splits:
-        table.add_column(split, justify='right')
-    half = _CLASSES_SHOWN // 2
-    cut = len(names) > _CLASSES_SHOWN
-    for name in [*names[:half], None, *names[-half:]] if cut else names:
-        if name is None:
-            table.add_row(f'... {len(names) - 2 * half} more in classes.png ...')
-            continue
-        counts = (str(s['objects_per_class'].get(name, '-')) for s in splits.values())
-        table.add_row(escape(name), *counts)
-    return table
+    rows = [[name, *(str(c.get(name, '-')) for c in counts.values())] for name in names]
+    in_first = [first.get(name, 0) for name in names]
+    return class_table('Objects per class', ['class', *splits], rows, in_first, _CLASSES_SHOWN)
 
 
 def _print_fit(screen: Console, fit: dict[str, Any], config: str) -> None:
@@ -152,7 +140,6 @@ def _print_fit(screen: Console, fit: dict[str, Any], config: str) -> None:
         text += f', which scales images into {scale[0]} x {scale[1]}'
     text += (
         f': box sides are {sides["p10"]:.0f}, {sides["p50"]:.0f}, {sides["p90"]:.0f} px there '
-        '(10th, 50th, 90th percentile of train). Nine anchors by k-means, width x height: '
+        '(10th, 50th, 90th percentile of train)'
     )
-    text += ', '.join(f'{w}x{h}' for w, h in fit['kmeans_anchors'])
     screen.print(text, soft_wrap=True, markup=False)

@@ -30,7 +30,7 @@ class LoadedSplit:
         open_classes: Whether the categories are those that occur, as in VOC files, and not a list
             that somebody wrote down.
         file: The COCO file that holds exactly this content; None where it was put together here.
-        problems: What could not be read, as (place, message); training refuses it.
+        unreadable: What could not be read, as (place, message); training refuses it.
         dropped: Annotations left out by ``classes``, by category.
     """
 
@@ -39,7 +39,7 @@ class LoadedSplit:
     where: str
     open_classes: bool
     file: Path | None = None
-    problems: list[tuple[str, str]] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
 
 
@@ -53,7 +53,7 @@ def load_split(data: DetectionDescription, name: str) -> LoadedSplit:
 
     Raises:
         InputError: If a source is missing or not COCO or VOC at all, or the sources or ``classes``
-            do not fit together. Single faults are collected instead: in ``problems``, or left in
+            do not fit together. Single faults are collected instead: in ``unreadable``, or left in
             the content for its checks.
     """
     name = data.used_split(name)
@@ -82,10 +82,10 @@ def _load_source(source: Source, name: str, data: DetectionDescription) -> Loade
     if not source.images.is_dir():
         raise InputError(f'{where}: its image folder {source.images} does not exist')
     stems = None if names is None else [stem(name) for name in names]
-    content, problems = read_voc(source.annotations, source.images, stems)
+    content, unreadable = read_voc(source.annotations, source.images, stems)
     if source.image_list is not None:
-        problems = [(place, f'{p} (listed in {source.image_list})') for place, p in problems]
-    return LoadedSplit(content, source.images, where, True, problems=problems)
+        unreadable = [(place, f'{p} (listed in {source.image_list})') for place, p in unreadable]
+    return LoadedSplit(content, source.images, where, True, unreadable=unreadable)
 
 
 def _require_tables(part: LoadedSplit) -> None:
@@ -133,9 +133,9 @@ def _keep_listed(part: LoadedSplit, names: list[str], source: Source) -> None:
         if len(ids) == 1:
             kept.add(ids[0])
         else:
-            fault = 'is not in' if not ids else f'fits {len(ids)} images of'
-            message = f'list {source.image_list}: {name!r} {fault} {source.annotations}'
-            part.problems.append((name, message))
+            relation = 'is not in' if not ids else f'fits {len(ids)} images of'
+            message = f'list {source.image_list}: {name!r} {relation} {source.annotations}'
+            part.unreadable.append((name, message))
     _keep_images(part, kept)
 
 
@@ -201,9 +201,9 @@ def _join(parts: list[LoadedSplit], name: str, data: DetectionDescription) -> Lo
                     source=annotation.get('source', f'{annotation.get("id")} of {part.where}'),
                 )
             )
-    problems = [problem for part in parts for problem in part.problems]
+    unreadable = [entry for part in parts for entry in part.unreadable]
     open_classes = all(part.open_classes for part in parts)
-    return LoadedSplit(joined, data.root, where, open_classes, problems=problems)
+    return LoadedSplit(joined, data.root, where, open_classes, unreadable=unreadable)
 
 
 def _apply_classes(

@@ -1,4 +1,4 @@
-"""Figures of a detection data set, and what they advise."""
+"""Statistics of a detection dataset, and what they advise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from mmengine.config import Config
 
 from casvit_mm.detection.data.anchors import (
-    cluster_anchors,
     propose_anchors,
     read_anchors,
     read_scale,
@@ -26,7 +25,7 @@ _WANTED_SIDE = 16  # px, see advise
 
 
 def describe_split(objects: Objects, num_images: int) -> dict[str, Any]:
-    """Return the figures of one split.
+    """Return the statistics of one split.
 
     Args:
         objects: Its objects; crowds are counted but not measured.
@@ -97,7 +96,6 @@ def describe_anchors(cfg: Config, objects: Objects) -> dict[str, Any]:
     figures: dict[str, Any] = dict(
         image_scale=scale,
         scaled_box_side=_percentiles(np.sqrt(boxes[:, 2:].prod(axis=1))),
-        kmeans_anchors=cluster_anchors(boxes[:, 2:]).round().astype(int).tolist(),
     )
     anchors = read_anchors(cfg)
     if anchors is None:
@@ -150,13 +148,13 @@ def _advise_leaks(inspection: Inspection) -> list[str]:
 
 
 def _advise_limit(inspection: Inspection, splits: dict[str, dict[str, Any]]) -> list[str]:
-    most = max((s['objects_per_image']['max'] for s in splits.values()), default=0)
+    fullest = max((s['objects_per_image']['max'] for s in splits.values()), default=0)
     limit = inspection.data.max_dets
-    if most <= limit:
+    if fullest <= limit:
         return []
-    wanted = math.ceil(most * 1.1 / 50) * 50
+    wanted = math.ceil(fullest * 1.1 / 50) * 50
     return [
-        f'An image holds {most} objects, more than max_dets: {limit}. Put "max_dets: {wanted}" '
+        f'An image holds {fullest} objects, more than max_dets: {limit}. Put "max_dets: {wanted}" '
         f'into {inspection.data.path.name}, or the rest can never be found.'
     ]
 
@@ -213,10 +211,10 @@ def _advise_balance(train: dict[str, Any]) -> list[str]:
     counts = {n: c for n, c in train.get('objects_per_class', {}).items() if c}
     if len(counts) < 2 or max(counts.values()) < 20 * min(counts.values()):
         return []
-    most, least = (pick(counts, key=lambda n: counts[n]) for pick in (max, min))
+    largest, smallest = (pick(counts, key=lambda n: counts[n]) for pick in (max, min))
     return [
-        f'Classes are unbalanced: {counts[most]} of {_plain(most)} and {counts[least]} of '
-        f'{_plain(least)} in train. Judge by AP per class; collect more of the rare ones.'
+        f'Classes are unbalanced: {counts[largest]} of {_plain(largest)} and {counts[smallest]} of '
+        f'{_plain(smallest)} in train. Judge by AP per class; collect more of the rare ones.'
     ]
 
 

@@ -70,7 +70,9 @@ class _Watched:
         after = self._step(results)
         boxes = boxes_of(after)
         self._trace.dropped[name] += max(0, before - len(boxes))
-        if 'Resize' in name or 'Mosaic' in name:  # a crop leaves slivers, which is no fault
+        if (
+            'Resize' in name or 'Mosaic' in name
+        ):  # a crop leaves slivers, which is no reason to warn
             sides = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf)
             self._trace.tiny += int((sides < TINY).sum())
         return after

@@ -1,4 +1,4 @@
-"""A prepared set of label maps, put into any segmentation config of mmseg."""
+"""Points any segmentation config of mmseg at the prepared splits of a dataset."""
 
 from __future__ import annotations
 
@@ -11,33 +11,24 @@ from casvit_mm.config.editing import (
     add_import,
     describe_other_classes,
     dicts_in,
-    innermost_dataset,
     refuse_class_weights,
-    require_pipelines,
     set_num_classes,
 )
+from casvit_mm.datasets.in_configs import check_model_type, replace_dataset
 from casvit_mm.errors import InputError
 from casvit_mm.segmentation.data.description import IGNORED, SegmentationDescription
 from casvit_mm.segmentation.data.prepare import PreparedSplit
 
 __all__ = ['apply_splits', 'check_config']
 
-_KEPT = ('pipeline', 'indices', 'test_mode')  # of the config's own datasets
-
 
 def check_config(cfg: Config) -> None:
-    """Refuse a config that own label maps cannot be put into.
+    """Refuse a config that cannot read segmentation masks.
 
     Raises:
         InputError: If it is no segmentation config of mmseg, or lacks a dataloader.
     """
-    model_type = cfg.get('model', {}).get('type', '')
-    if not getattr(model_type, '__name__', str(model_type)).endswith('EncoderDecoder'):
-        raise InputError(
-            f'--data describes label maps, for segmentation configs (model EncoderDecoder); '
-            f'{cfg.filename} has a model {model_type!r}. Use a segmentation config.'
-        )
-    require_pipelines(cfg)
+    check_model_type(cfg, 'EncoderDecoder', 'segmentation masks', 'segmentation')
 
 
 def apply_splits(
@@ -46,11 +37,11 @@ def apply_splits(
     prepared: dict[str, PreparedSplit],
     classes: tuple[str, ...] | None = None,
 ) -> None:
-    """Point a segmentation config at a prepared data set, in place.
+    """Point a segmentation config at the prepared splits of a dataset, in place.
 
     Args:
         cfg: A config that :func:`check_config` accepts.
-        data: The data set.
+        data: The dataset.
         prepared: Its splits, for the dataloaders of the same names.
         classes: Names in the order of a trained model's outputs; None if there is none.
 
@@ -62,11 +53,7 @@ def apply_splits(
         raise InputError(describe_other_classes(data.path, data.classes, tuple(classes)))
     refuse_class_weights(cfg, len(data.classes))
     for name, split in prepared.items():
-        dataset = innermost_dataset(cfg[f'{name}_dataloader'])
-        kept = {key: dataset[key] for key in _KEPT if key in dataset}
-        dataset.clear()
-        dataset.update(
-            kept,
+        fields = dict(
             type='LabelDataset',
             data_root=_image_root(data, name),
             ann_file=str(split.file),
@@ -77,7 +64,7 @@ def apply_splits(
                 ignore=sorted(data.ignore),
             ),
         )
-        for step in _loading_steps(dataset):
+        for step in _loading_steps(replace_dataset(cfg, name, fields)):
             # The dataset says it; two that differ are an assertion of mmseg's.
             step.pop('reduce_zero_label', None)
     set_num_classes(cfg, len(data.classes))

@@ -1,8 +1,7 @@
-"""A user's label maps: every one of them read and checked before training, and listed for it."""
+"""Checks of a segmentation dataset: every mask is read before training."""
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from casvit_mm.datasets.image_scan import read_in_threads
-from casvit_mm.datasets.issues import Issue
+from casvit_mm.datasets.issues import Issue, is_trainable
+from casvit_mm.datasets.splitting import shared_images
 from casvit_mm.segmentation.data.description import IGNORED, SegmentationDescription
 from casvit_mm.segmentation.data.scan import PairScan, scan_pair
 from casvit_mm.segmentation.data.sources import ImagePair, find_pairs
@@ -26,8 +26,8 @@ class Inspection:
     """What was found, by split.
 
     Attributes:
-        data: The data set as described.
-        pairs: Images and their label maps.
+        data: The dataset as described.
+        pairs: Images and their masks.
         scans: What they hold, one per pair.
         issues: All issues; those between splits stand under the first of the two.
     """
@@ -39,15 +39,15 @@ class Inspection:
 
     def trainable(self) -> bool:
         """Return whether training would start."""
-        return not any(issue.fatal for found in self.issues.values() for issue in found)
+        return is_trainable(self.issues)
 
     def counts(self, split: str) -> np.ndarray:
-        """Return the pixels per value of each readable label map, int64 ``(labels, 256)``."""
+        """Return the pixels per value of each readable mask, int64 ``(masks, 256)``."""
         found = [scan.counts for scan in self.scans[split] if scan.counts is not None]
         return np.stack(found) if found else np.zeros((0, 256), dtype=np.int64)
 
     def pixels(self, split: str) -> np.ndarray:
-        """Return the pixels per class of each readable label map, int64 ``(labels, classes)``.
+        """Return the pixels per class of each readable mask, int64 ``(masks, classes)``.
 
         Pixels that are neither learnt nor scored count as none.
         """
@@ -58,10 +58,10 @@ class Inspection:
 
 
 def inspect_dataset(data: SegmentationDescription, splits: tuple[str, ...]) -> Inspection:
-    """Read every label map of some splits, and the header of every image.
+    """Read every mask of some splits, and the header of every image.
 
     Args:
-        data: The data set.
+        data: The dataset.
         splits: Splits that it has.
     """
     pairs: dict[str, list[ImagePair]] = {}
@@ -76,13 +76,15 @@ def inspect_dataset(data: SegmentationDescription, splits: tuple[str, ...]) -> I
         issues[name] += _foreign_values(inspection, name)
         issues[name] += _class_issues(inspection, name)
         issues[name] += _ignored_labels(inspection, name)
-    for first, second in itertools.combinations(splits, 2):
-        issues[first] += _shared_images(inspection, first, second)
+    images = {name: [Path(pair.image) for pair in pairs[name]] for name in splits}
+    for first, second, message in shared_images(images, can_split=False):
+        message = f'{data.path}: {message}'
+        issues[first].append(Issue('splits share images', f'{first} and {second}', message, True))
     return inspection
 
 
 def _foreign_values(inspection: Inspection, split: str) -> Iterator[Issue]:
-    """Find label maps with values that are no class and not ignored."""
+    """Find masks with values that are no class and not ignored."""
     data = inspection.data
     start = data.first_value
     known = {*range(start, start + len(data.classes)), *data.ignore}
@@ -93,7 +95,7 @@ def _foreign_values(inspection: Inspection, split: str) -> Iterator[Issue]:
             values = foreign[scan.counts[foreign] > 0]
             found[pair.label] = {int(value): int(scan.counts[value]) for value in values}
     labels = Counter(value for values in found.values() for value in values)
-    cure = _advise_foreign(data, sorted(labels), int(inspection.counts(split)[:, 0].sum()))
+    advice = _advise_foreign(data, sorted(labels), int(inspection.counts(split)[:, 0].sum()))
     for path, pixels in found.items():
         worst = max(pixels, key=lambda value: pixels[value])
         others = f' (and {len(pixels) - 1} other such)' if len(pixels) > 1 else ''
@@ -101,7 +103,7 @@ def _foreign_values(inspection: Inspection, split: str) -> Iterator[Issue]:
             f'label {path} holds {worst} at {pixels[worst]} pixels{others}, but classes of '
             f'{data.path} lists {len(data.classes)} names, for values {start} to '
             f'{start + len(data.classes) - 1}. {labels[worst]} of {len(inspection.pairs[split])} '
-            f'labels of {split} hold {worst}. {cure}'
+            f'labels of {split} hold {worst}. {advice}'
         )
         yield Issue('value outside the classes', Path(path).name, message, True)
 
@@ -115,10 +117,10 @@ def _advise_foreign(data: SegmentationDescription, values: list[int], zeros: int
     ignore = f'ignore: {listed[0] if len(listed) == 1 else shown}'
     if values != list(range(beyond, beyond + len(values))):
         return f'Put values that are no class under {ignore}; classes are numbered without gaps.'
-    cure = f'Add {"a name" if len(values) == 1 else f"{len(values)} names"} or {ignore}'
+    advice = f'Add {"a name" if len(values) == 1 else f"{len(values)} names"} or {ignore}'
     if len(values) == 1 and zeros and not data.reduce_zero_label:
-        cure += '; if 0 means unlabelled, set reduce_zero_label: true'
-    return f'{cure}.'
+        advice += '; if 0 means unlabelled, set reduce_zero_label: true'
+    return f'{advice}.'
 
 
 def _class_issues(inspection: Inspection, split: str) -> Iterator[Issue]:
@@ -168,18 +170,3 @@ def _ignored_labels(inspection: Inspection, split: str) -> Iterator[Issue]:
         if scan.counts is not None and scan.counts[sorted(data.ignore)].sum() == scan.counts.sum():
             message = f'label {pair.label} holds ignored values only'
             yield Issue('label map ignored as a whole', Path(pair.label).name, message, False)
-
-
-def _shared_images(inspection: Inspection, first: str, second: str) -> Iterator[Issue]:
-    images = {pair.image for pair in inspection.pairs[first]}
-    shared = [pair.image for pair in inspection.pairs[second] if pair.image in images]
-    if not shared:
-        return
-    cure = 'Take them out of one split'
-    if (first, second) == ('val', 'test'):
-        cure += '; a test split that is left out is val'
-    message = (
-        f'{len(shared)} image(s) are in {first} and in {second} of {inspection.data.path}, first '
-        f'{shared[0]}: the figures would tell what was memorised. {cure}.'
-    )
-    yield Issue('splits share images', f'{first} and {second}', message, True)

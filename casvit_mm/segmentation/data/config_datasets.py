@@ -8,8 +8,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmseg.registry import DATASETS
 
-from casvit_mm.config.editing import innermost_dataset
-from casvit_mm.datasets.layouts import describe_missing
+from casvit_mm.datasets.in_configs import describe_absent, named_datasets
 from casvit_mm.errors import InputError, first_names
 
 __all__ = ['check_datasets']
@@ -18,12 +17,14 @@ _NAMED = 3  # files that a message names
 
 
 def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Check that the folders which a config names itself hold images with a label map each."""
-    for split in splits:
-        loader = cfg.get(f'{split}_dataloader')
-        dataset = innermost_dataset(loader) if loader else ConfigDict()
+    """Check that the folders which a config names itself hold images with a mask each.
+
+    Raises:
+        InputError: If a folder is missing or empty, or an image has no mask.
+    """
+    for _, dataset, where in named_datasets(cfg, splits):
         if {'img_path', 'seg_map_path'} <= set(dataset.get('data_prefix', {})):
-            _check_folders(dataset, f'{split}_dataloader.dataset of {cfg.filename}')
+            _check_folders(dataset, where)
 
 
 def _check_folders(dataset: ConfigDict, where: str) -> None:
@@ -31,12 +32,8 @@ def _check_folders(dataset: ConfigDict, where: str) -> None:
     images, labels = root / dataset.data_prefix.img_path, root / dataset.data_prefix.seg_map_path
     for folder in (images, labels):
         if not folder.is_dir():
-            official = dataset.type == 'ADE20KDataset'
-            raise InputError(
-                f'folder {folder} ({where}) does not exist.\n'
-                f'{describe_missing("ade20k", root) if official else ""}'
-                'To use your own data: --data dataset.yaml (docs/own_data.md)'
-            )
+            layout = 'ade20k' if dataset.type == 'ADE20KDataset' else None
+            raise InputError(describe_absent(f'folder {folder}', where, layout, root))
     defaults = inspect.signature(DATASETS.get(dataset.type)).parameters
     image_end, label_end = (
         dataset.get(name, defaults[name].default) for name in ('img_suffix', 'seg_map_suffix')
@@ -52,6 +49,6 @@ def _check_folders(dataset: ConfigDict, where: str) -> None:
     ]
     if lonely:
         raise InputError(
-            f'{len(lonely)} of {len(found)} images in {images} ({where}) have no label map in '
+            f'{len(lonely)} of {len(found)} images in {images} ({where}) have no mask in '
             f'{labels}: {first_names(lonely, _NAMED)}'
         )

@@ -1,4 +1,4 @@
-"""The YAML file in which a user describes a set of label maps, for semantic segmentation.
+"""The YAML file that describes a segmentation dataset.
 
 ::
 
@@ -10,9 +10,9 @@
     ignore: 255                               # value or values neither learnt nor scored
     reduce_zero_label: false                  # true: 0 is unlabelled, the first class is value 1
 
-An image and its label share their path below the two folders up to the suffix. Where names differ
-in their ends, ``image_suffix`` and ``label_suffix`` beside the folders say what to cut off. A list
-of such entries joins several sources.
+An image and its label, the segmentation mask, share their path below the two folders up to the
+suffix. Where names differ in their ends, ``image_suffix`` and ``label_suffix`` beside the folders
+say what to cut off. A list of such entries joins several sources.
 """
 
 from __future__ import annotations
@@ -22,13 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.description import (
-    SPLITS,
     DatasetDescription,
-    read_description,
-    read_entries,
+    SourceFormat,
     read_names,
-    refuse_other_task,
-    refuse_unknown,
+    read_shared_fields,
 )
 from casvit_mm.datasets.files import IMAGE_SUFFIXES
 from casvit_mm.errors import InputError
@@ -54,11 +51,11 @@ class Source:
 
     Attributes:
         images: Folder of images; those in folders below count.
-        labels: Folder of label maps.
+        labels: Folder of segmentation masks.
         image_list: Text file with the names of the images to take, one per line; None takes all.
         image_suffix: How the names of images end, e.g. ``'_leftImg8bit.png'``; None takes every
             image, without its suffix as name.
-        label_suffix: The same for label maps.
+        label_suffix: The same for masks.
     """
 
     images: Path
@@ -70,12 +67,12 @@ class Source:
 
 @dataclass(frozen=True)
 class SegmentationDescription(DatasetDescription[Source]):
-    """A segmentation set as its YAML file describes it.
+    """A segmentation dataset as its YAML file describes it.
 
     Attributes:
-        classes: Names, in the order of the values in the label maps.
+        classes: Names, in the order of the values in the masks.
         palette: A colour for each class.
-        ignore: Values in the label maps that are neither learnt nor scored; 255 is always one, and
+        ignore: Values in the masks that are neither learnt nor scored; 255 is always one, and
             0 with ``reduce_zero_label``.
         reduce_zero_label: Whether the first class has the value 1, not 0.
     """
@@ -87,30 +84,21 @@ class SegmentationDescription(DatasetDescription[Source]):
 
     @property
     def first_value(self) -> int:
-        """Value of the first class in the label maps."""
+        """Value of the first class in the masks."""
         return int(self.reduce_zero_label)
 
 
 def read_dataset(path: str | Path) -> SegmentationDescription:
-    """Read the ``dataset.yaml`` of a segmentation set.
+    """Read the ``dataset.yaml`` of a segmentation dataset.
 
     Raises:
         InputError: If it is missing, not YAML, describes another task, or has unknown, missing or
             malformed fields.
     """
-    path = Path(path)
-    content = read_description(path)
-    refuse_other_task(content, 'segmentation', path)
-    refuse_unknown(
-        content, {'root', 'classes', 'ignore', 'reduce_zero_label', *SPLITS}, f'{path} (--data)'
-    )
-    root = (path.parent / str(content.get('root', '.'))).resolve()
-    splits = {}
-    for name in SPLITS:
-        if name in content:
-            splits[name] = _read_sources(content[name], name, root, path)
-        elif name != 'test':
-            raise InputError(f'{path} lacks {name!r}, with the fields images and labels')
+    optional = ('list', 'image_suffix', 'label_suffix')
+    sources = SourceFormat('segmentation', ('images', 'labels'), optional, _read_source)
+    shared, content = read_shared_fields(path, sources, {'classes', 'ignore', 'reduce_zero_label'})
+    path = shared.path
     reduce_zero_label = content.get('reduce_zero_label', False)
     if not isinstance(reduce_zero_label, bool):
         raise InputError(
@@ -120,39 +108,38 @@ def read_dataset(path: str | Path) -> SegmentationDescription:
     ignore = _read_ignore(content.get('ignore', IGNORED), path)
     if reduce_zero_label:
         ignore |= {0}
-    return SegmentationDescription(path, root, splits, classes, palette, ignore, reduce_zero_label)
+    return SegmentationDescription(
+        **vars(shared),
+        classes=classes,
+        palette=palette,
+        ignore=ignore,
+        reduce_zero_label=reduce_zero_label,
+    )
 
 
-def _read_sources(value: Any, name: str, root: Path, path: Path) -> tuple[Source, ...]:
-    optional = ('list', 'image_suffix', 'label_suffix')
-    sources = []
-    for entry in read_entries(value, name, path, ('images', 'labels'), optional):
-        image_suffix, label_suffix = entry.get('image_suffix'), entry.get('label_suffix')
-        where = f'{path}, {name!r}'
-        if label_suffix is not None and Path(f'a{label_suffix}').suffix.lower() in JPEG_SUFFIXES:
-            raise InputError(
-                f'{where}: label_suffix {label_suffix!r} names JPEG files, whose compression '
-                'changes label values. Export the label maps as PNG.'
-            )
-        for field, suffix, known, example in (
-            ('image_suffix', image_suffix, IMAGE_SUFFIXES, '_leftImg8bit.png'),
-            ('label_suffix', label_suffix, LABEL_SUFFIXES, '_gtFine_labelTrainIds.png'),
-        ):
-            if suffix is not None and Path(f'a{suffix}').suffix.lower() not in known:
-                raise InputError(
-                    f'{where}: {field} {suffix!r} must be what file names end with, with one of '
-                    f'{" ".join(sorted(known))}; for Cityscapes it is {example}'
-                )
-        sources.append(
-            Source(
-                (root / entry['images']).resolve(),
-                (root / entry['labels']).resolve(),
-                (root / entry['list']).resolve() if 'list' in entry else None,
-                image_suffix,
-                label_suffix,
-            )
+def _read_source(entry: dict[str, str], root: Path, where: str) -> Source:
+    image_suffix, label_suffix = entry.get('image_suffix'), entry.get('label_suffix')
+    if label_suffix is not None and Path(f'a{label_suffix}').suffix.lower() in JPEG_SUFFIXES:
+        raise InputError(
+            f'{where}: label_suffix {label_suffix!r} names JPEG files, whose compression changes '
+            'label values. Export the masks as PNG.'
         )
-    return tuple(sources)
+    for field, suffix, known, example in (
+        ('image_suffix', image_suffix, IMAGE_SUFFIXES, '_leftImg8bit.png'),
+        ('label_suffix', label_suffix, LABEL_SUFFIXES, '_gtFine_labelTrainIds.png'),
+    ):
+        if suffix is not None and Path(f'a{suffix}').suffix.lower() not in known:
+            raise InputError(
+                f'{where}: {field} {suffix!r} must be what file names end with, with one of '
+                f'{" ".join(sorted(known))}; for Cityscapes it is {example}'
+            )
+    return Source(
+        (root / entry['images']).resolve(),
+        (root / entry['labels']).resolve(),
+        (root / entry['list']).resolve() if 'list' in entry else None,
+        image_suffix,
+        label_suffix,
+    )
 
 
 def _read_classes(
@@ -173,7 +160,7 @@ def _read_classes(
         )
     if len(names) > IGNORED - first:
         raise InputError(
-            f'{path}: classes lists {len(names)} names, but 8-bit label maps hold at most '
+            f'{path}: classes lists {len(names)} names, but 8-bit masks hold at most '
             f'{IGNORED - first}: values {first} to {IGNORED - 1}, and {IGNORED} is always ignored'
         )
     if isinstance(value, list):

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from casvit_mm.datasets.issues import IssueKind
+from casvit_mm.datasets.issues import DUPLICATE_KINDS, FILE_KINDS, STOPS, IssueKind
 
 __all__ = ['ISSUE_KINDS']
 
-_STOPS = IssueKind('stops training', '')
-
-
 ISSUE_KINDS = {
     # Files and their names; casvit_mm.segmentation.data.sources.
-    'missing folder': _STOPS,
-    'empty split': _STOPS,
-    'unusable list': _STOPS,
-    'listed image missing': _STOPS,
-    'listed twice': _STOPS,
-    'ambiguous name': _STOPS,
-    'image without label': _STOPS,
-    'label without image': _STOPS,
-    # What one label map holds; casvit_mm.segmentation.data.scan.
-    'JPEG label': _STOPS,
-    'unreadable label': _STOPS,
-    'unreadable image': _STOPS,
-    'label in colours': _STOPS,
-    'label of more than 8 bits': _STOPS,
-    'label of 2 or 4 bits': _STOPS,
-    'label of another size': _STOPS,
-    # What the label maps hold together.
-    'value outside the classes': _STOPS,
-    'nothing to learn': _STOPS,
-    'splits share images': _STOPS,
-    'class without pixels': IssueKind('never learnt, or not measured', ''),
-    'class that is ignored': IssueKind('never learnt, not scored', ''),
-    'label map ignored as a whole': IssueKind('teaches nothing', ''),
-    # Image files; casvit_mm.datasets.image_scan.
-    'image twice in a split': IssueKind('weighs double', ''),
-    'image in two splits': IssueKind('scores too good to be true', ''),
-    'near-duplicate across splits': IssueKind('scores too good to be true', ''),
+    **FILE_KINDS,
+    'image without label': STOPS,
+    'label without image': STOPS,
+    # What one mask holds; casvit_mm.segmentation.data.scan.
+    'JPEG label': STOPS,
+    'unreadable label': STOPS,
+    'unreadable image': STOPS,
+    'label in colours': STOPS,
+    'label of more than 8 bits': STOPS,
+    'label of 2 or 4 bits': STOPS,
+    'label of another size': STOPS,
+    # What the masks hold together; casvit_mm.segmentation.data.checks.
+    'value outside the classes': STOPS,
+    'nothing to learn': STOPS,
+    'splits share images': STOPS,
+    'class without pixels': IssueKind('never learnt, or not measured'),
+    'class that is ignored': IssueKind('never learnt, not scored'),
+    'label map ignored as a whole': IssueKind('teaches nothing'),
+    **DUPLICATE_KINDS,  # in the report only
 }

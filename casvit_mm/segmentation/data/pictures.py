@@ -1,4 +1,4 @@
-"""Sheets of images with their label maps laid over them."""
+"""Sheets of images with their segmentation masks laid over them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
-from casvit_mm.datasets.sheets import TILES, add_legend, read_picture, shorten
+from casvit_mm.datasets.sheets import (
+    add_legend,
+    choose_varied,
+    read_tiles,
+    shorten,
+    start_sheet,
+    tile_ratio,
+)
 from casvit_mm.plotting.figures import save_figure
 from casvit_mm.segmentation.data.checks import Inspection
 
@@ -35,29 +41,18 @@ def draw_samples(inspection: Inspection, split: str, out: Path) -> Path | None:
     """
     data = inspection.data
     colours = np.array(data.palette) / 255
-    tiles = []
-    for i in _choose(inspection, split):
-        pair = inspection.pairs[split][i]
-        picture = read_picture(Path(pair.image))
-        if picture is not None:
-            tiles.append((Path(pair.image).name, picture, _class_map(inspection, pair.label)))
-        if len(tiles) == TILES:
-            break
+    pairs = inspection.pairs[split]
+    tiles = read_tiles((i, Path(pairs[i].image)) for i in _choose(inspection, split))
     if not tiles:
         return None
-    columns = min(4, len(tiles))
-    rows = -(-len(tiles) // columns)
-    ratio = np.median([picture.shape[0] / picture.shape[1] for _, picture, _ in tiles])
-    height = (3.4 * float(np.clip(ratio, 0.4, 1.6)) + 0.3) * rows + 1.2
-    figure = Figure(figsize=(max(6, 3.4 * columns), height), dpi=110, layout='constrained')
-    total = len(inspection.pairs[split])
-    figure.suptitle(f'{split}: {len(tiles)} of {total} images; what has no colour is ignored')
+    height = 3.4 * tile_ratio(tiles) + 0.3
+    figure, axes = start_sheet(len(tiles), width=3.4, height=height, rest=1.2)
+    figure.suptitle(f'{split}: {len(tiles)} of {len(pairs)} images; what has no colour is ignored')
     shown: Counter[int] = Counter()
-    for position, (name, picture, classes) in enumerate(tiles, 1):
-        axis = figure.add_subplot(rows, columns, position)
+    for axis, (i, picture) in zip(axes, tiles, strict=True):
+        classes = _class_map(inspection, pairs[i].label)
         axis.imshow(_overlay(picture, classes, colours))
-        axis.set_axis_off()
-        axis.set_title(shorten(name), fontsize=8)
+        axis.set_title(shorten(Path(pairs[i].image).name), fontsize=8)
         shown.update(dict(enumerate(np.bincount(classes[classes >= 0], minlength=1).tolist())))
     add_legend(figure, data.classes, colours, +shown)
     return save_figure(figure, out)
@@ -65,23 +60,16 @@ def draw_samples(inspection: Inspection, split: str, out: Path) -> Path | None:
 
 def _choose(inspection: Inspection, split: str) -> list[int]:
     """Return positions of sound pairs in an order that shows new classes early."""
-    sound = [i for i, scan in enumerate(inspection.scans[split]) if scan.issue is None]
-    present = inspection.pixels(split) > 0
-    readable = [i for i, scan in enumerate(inspection.scans[split]) if scan.counts is not None]
-    classes = dict(zip(readable, present, strict=True))
-    left = np.random.default_rng(0).permutation(sound)[:_CANDIDATES].tolist()
-    seen = np.zeros(len(inspection.data.classes), dtype=bool)
-    chosen: list[int] = []
-    while left and len(chosen) < 2 * TILES:  # some images may not be readable
-        best = max(left, key=lambda i: int((classes[i] & ~seen).sum()))
-        left.remove(best)
-        seen |= classes[best]
-        chosen.append(best)
-    return chosen
+    scans = inspection.scans[split]
+    readable = [i for i, scan in enumerate(scans) if scan.counts is not None]
+    present = dict(zip(readable, inspection.pixels(split) > 0, strict=True))
+    sound = [i for i, scan in enumerate(scans) if scan.issue is None]
+    candidates = np.random.default_rng(0).permutation(sound)[:_CANDIDATES].tolist()
+    return choose_varied({i: set(np.flatnonzero(present[i]).tolist()) for i in candidates})
 
 
 def _class_map(inspection: Inspection, path: str) -> np.ndarray:
-    """Return the class of each pixel, -1 for none, of a label map made smaller."""
+    """Return the class of each pixel, -1 for none, of a mask made smaller."""
     data = inspection.data
     label = Image.open(path)
     label.thumbnail((_SIDE, _SIDE), Image.Resampling.NEAREST)

@@ -1,4 +1,4 @@
-"""A checked set of segmentation masks, listed for training."""
+"""Checks the splits of a segmentation dataset and lists their pairs for training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PreparedSplit:
 
     Attributes:
         file: JSON file with the pairs, which ``LabelDataset`` reads.
-        pairs: Images and their label maps.
+        pairs: Images and their masks.
         pixels: Pixels of each class that are learnt or scored, int64 ``(classes,)``.
         ignored: Pixels that are neither.
         notes: What the user should know though it stops nothing.
@@ -38,10 +38,10 @@ class PreparedSplit:
 def prepare_dataset(
     data: SegmentationDescription, splits: tuple[str, ...], folder: str | Path
 ) -> dict[str, PreparedSplit]:
-    """Check splits and write down for each which images and label maps it has.
+    """Check splits and write down for each which images and masks it has.
 
     Args:
-        data: The data set.
+        data: The dataset.
         splits: Splits that will be read; for one that the set does not have, val is taken.
         folder: Where to write ``<split>.json``.
 

@@ -1,4 +1,4 @@
-"""Reads a label map and the header of its image: what training would trip over, and its values."""
+"""Reads a mask and the header of its image: what training would trip over, and its values."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from casvit_mm.segmentation.data.sources import ImagePair
 __all__ = ['PairScan', 'scan_pair']
 
 _PNG = b'\x89PNG\r\n\x1a\n'
-_CURE = 'docs/own_data.md#label-maps shows how to convert.'
+_ADVICE = 'docs/own_data.md#label-maps shows how to convert.'
 
 
 @dataclass(frozen=True)
 class PairScan:
-    """What an image and its label map hold.
+    """What an image and its segmentation mask hold.
 
     Attributes:
         issue: Why they cannot be trained on; None if they can.
         size: Width and height in pixels; zeros if unknown.
-        counts: Pixels per value of the label map, int64 ``(256,)``; None if it has no values that
+        counts: Pixels per value of the mask, int64 ``(256,)``; None if it has no values that
             training could read.
     """
 
@@ -38,14 +38,14 @@ class PairScan:
     counts: np.ndarray | None = None
 
 
-class _Fault(Exception):
+class _Unusable(Exception):
     """Why a file cannot be used: kind of issue, and message."""
 
 
 def scan_pair(pair: ImagePair) -> PairScan:
-    """Read the values of the label map, and the size of the image as training sees it.
+    """Read the values of the mask, and the size of the image as training sees it.
 
-    Label maps are read as by mmseg's ``LoadAnnotations``: by Pillow, unchanged, so a palette gives
+    Masks are read as by mmseg's ``LoadAnnotations``: by Pillow, unchanged, so a palette gives
     its indices and one bit gives 0 and 1.
     """
     size, counts = (0, 0), None
@@ -54,14 +54,14 @@ def scan_pair(pair: ImagePair) -> PairScan:
         seen, turned = _image_size(pair.image)
         if seen != size:
             exif = ' once its EXIF orientation is applied, as training does' if turned else ''
-            raise _Fault(
+            raise _Unusable(
                 'label of another size',
                 f'label {pair.label} is {size[0]} x {size[1]} pixels, but its image {pair.image} '
-                f'is {seen[0]} x {seen[1]}{exif}. Export the label map from this image, or resize '
+                f'is {seen[0]} x {seen[1]}{exif}. Export the mask from this image, or resize '
                 'it without interpolation.',
             )
-    except _Fault as fault:
-        kind, message = fault.args
+    except _Unusable as error:
+        kind, message = error.args
         return PairScan(Issue(kind, Path(pair.label).name, message, True), size, counts)
     return PairScan(None, size, counts)
 
@@ -73,24 +73,24 @@ def _read_label(path: str) -> tuple[tuple[int, int], np.ndarray]:
         image = Image.open(io.BytesIO(content))
         image.load()
     except Exception as error:  # decoders raise whatever the damage leads them to
-        raise _Fault(
+        raise _Unusable(
             'unreadable label',
             f'label {path} cannot be read: {_reason(error, path)}. Export it again.',
         ) from error
     if image.format == 'JPEG':
-        raise _Fault(
+        raise _Unusable(
             'JPEG label',
             f'label {path} is a JPEG file whatever its name says, and the compression changes '
-            'label values. Export the label maps as PNG.',
+            'label values. Export the masks as PNG.',
         )
     if image.mode not in ('1', 'L', 'P'):
         raise _wrong_mode(path, image)
     if content[:8] == _PNG and content[25] == 0 and content[24] in (2, 4):  # grey, 2 or 4 bits
         factor = 255 // (2 ** content[24] - 1)
-        raise _Fault(
+        raise _Unusable(
             'label of 2 or 4 bits',
             f'label {path} is a grey PNG of {content[24]} bits per pixel, whose values reading '
-            f'multiplies by {factor}. Save it with 8 bits. {_CURE}',
+            f'multiplies by {factor}. Save it with 8 bits. {_ADVICE}',
         )
     counts = np.array(image.histogram(), dtype=np.int64)
     if image.mode == '1':  # read as 0 and 1, counted as 0 and 255
@@ -108,27 +108,27 @@ def _reason(error: Exception, path: str) -> str:
     return f'it is damaged or cut short ({error})'
 
 
-def _wrong_mode(path: str, image: Image.Image) -> _Fault:
+def _wrong_mode(path: str, image: Image.Image) -> _Unusable:
     if image.mode[0] in 'IF':
-        return _Fault(
+        return _Unusable(
             'label of more than 8 bits',
             f'label {path} has more than 8 bits per pixel (values up to {_largest(image)}), of '
-            f'which training would keep the lower 8. Save it with 8 bits. {_CURE}',
+            f'which training would keep the lower 8. Save it with 8 bits. {_ADVICE}',
         )
     if image.mode in ('LA', 'RGB', 'RGBA'):
         grey = np.asarray(image)[..., : 1 if image.mode == 'LA' else 3]
         if (grey == grey[..., :1]).all():
-            return _Fault(
+            return _Unusable(
                 'label in colours',
                 f'label {path} is saved as {image.mode} with equal channels; one index per pixel '
-                f'is expected. Keep the first channel alone. {_CURE}',
+                f'is expected. Keep the first channel alone. {_ADVICE}',
             )
     colours = image.getcolors(maxcolors=256)
     number = 'more than 256' if colours is None else str(len(colours))
-    return _Fault(
+    return _Unusable(
         'label in colours',
         f'label {path} is colour-coded ({image.mode}, {number} colours); one index per pixel is '
-        f'expected, the position of its class under classes:. {_CURE}',
+        f'expected, the position of its class under classes:. {_ADVICE}',
     )
 
 
@@ -148,7 +148,7 @@ def _image_size(path: str) -> tuple[tuple[int, int], bool]:
     except Image.UnidentifiedImageError:
         return _size_by_opencv(path), False
     except Exception as error:  # decoders raise whatever the damage leads them to
-        raise _Fault(
+        raise _Unusable(
             'unreadable image', f'image {path} cannot be read: {_reason(error, path)}'
         ) from error
 
@@ -164,5 +164,5 @@ def _size_by_opencv(path: str) -> tuple[int, int]:
     try:
         height, width = read_image(path).shape[:2]
     except InputError as error:
-        raise _Fault('unreadable image', f'image {error}') from error
+        raise _Unusable('unreadable image', f'image {error}') from error
     return width, height

@@ -1,4 +1,4 @@
-"""Which label map belongs to which image."""
+"""From the sources that a description names to the pairs of image and mask of a split."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAMED = 3  # files that a message names
 
 
 class ImagePair(NamedTuple):
-    """An image and its label map, as absolute paths."""
+    """An image and its segmentation mask, as absolute paths."""
 
     image: str
     label: str
@@ -39,7 +39,7 @@ class _Files:
 
 
 def find_pairs(data: SegmentationDescription, split: str) -> tuple[list[ImagePair], list[Issue]]:
-    """Pair the images and label maps of a split.
+    """Pair the images and masks of a split.
 
     Args:
         data: The description.
@@ -51,9 +51,9 @@ def find_pairs(data: SegmentationDescription, split: str) -> tuple[list[ImagePai
     pairs: list[ImagePair] = []
     issues: list[Issue] = []
     for source in data.splits[split]:
-        found, faults = _pair(source, f'{split} of {data.path}')
+        found, wrong = _pair(source, f'{split} of {data.path}')
         pairs += found
-        issues += faults
+        issues += wrong
     return pairs, issues
 
 
@@ -63,8 +63,8 @@ def _pair(source: Source, where: str) -> tuple[list[ImagePair], list[Issue]]:
             message = f'folder {folder} ({where}) does not exist'
             return [], [Issue('missing folder', str(folder), message, True)]
     files = _list_files(source)
-    if fault := _nothing_to_pair(source, files, where):
-        return [], [Issue('empty split', where, fault, True)]
+    if missing := _nothing_to_pair(source, files, where):
+        return [], [Issue('empty split', where, missing, True)]
     issues: list[Issue] = []
     if source.image_list is not None:
         try:
@@ -103,15 +103,13 @@ def _leave_out(
 
 
 def _nothing_to_pair(source: Source, files: _Files, where: str) -> str | None:
-    """Return what is wrong if there is no image or no label map at all."""
+    """Return what is wrong if there is no image or no mask at all."""
     if not files.images:
         ending = source.image_suffix or 'one of ' + ' '.join(sorted(IMAGE_SUFFIXES))
         return f'image folder {source.images} ({where}) holds no image; names must end in {ending}'
     if not files.labels and not files.jpeg_labels:
         ending = source.label_suffix or 'one of ' + ' '.join(sorted(LABEL_SUFFIXES))
-        return (
-            f'label folder {source.labels} ({where}) holds no label map; names must end in {ending}'
-        )
+        return f'label folder {source.labels} ({where}) holds no mask; names must end in {ending}'
     return None
 
 
@@ -174,8 +172,8 @@ def _jpeg_labels(files: _Files, where: str) -> Iterator[Issue]:
     for name in lossy:
         message = (
             f'label {files.jpeg_labels[name][0]} is a JPEG file, whose compression changes label '
-            f'values ({len(lossy)} of {len(files.images)} labels of {where}). Export the label '
-            'maps as PNG; saving these as PNG does not bring the values back.'
+            f'values ({len(lossy)} of {len(files.images)} labels of {where}). Export the masks '
+            'as PNG; saving these as PNG does not bring the values back.'
         )
         yield Issue('JPEG label', name, message, True)
 
@@ -186,7 +184,7 @@ def _without_partner(source: Source, files: _Files, where: str) -> Iterator[Issu
     for path in lonely:
         message = (
             f'{path} has no label in {source.labels}. {len(lonely)} of {len(files.images)} images '
-            f'of {where} lack one: {_names(lonely)}. Add the label maps, or name the images to '
+            f'of {where} lack one: {_names(lonely)}. Add the masks, or name the images to '
             'take in a text file that list: names.'
         )
         yield Issue('image without label', path.name, message, True)

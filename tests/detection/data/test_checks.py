@@ -29,7 +29,6 @@ from casvit_mm.datasets.report import console
 from casvit_mm.datasets.shapes import generate_shapes
 from casvit_mm.detection.data.anchors import (
     best_overlaps,
-    cluster_anchors,
     propose_anchors,
     read_anchors,
     scale_factors,
@@ -434,7 +433,7 @@ def test_the_first_fault_is_raised_and_the_rest_are_counted(folder):
             annotation['category_id'] = 9
 
     edit(folder, change)
-    message = r'(?s)annotation 3 has category_id 9.*2 more such faults; python tools/check_data\.py'
+    message = r'(?s)annotation 3 has category_id 9.*2 more such issues; python tools/check_data\.py'
     with pytest.raises(InputError, match=message):
         check_coco(folder / 'train.json', folder / 'train', 'train')
 
@@ -597,13 +596,6 @@ def test_overlaps_with_anchors_are_those_on_mmdets_grid():
     corners = torch.from_numpy(np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1))
     expected = bbox_overlaps(corners, torch.cat(grid).double()).max(dim=1).values
     np.testing.assert_allclose(best_overlaps(boxes, anchors), expected, rtol=1e-5)
-
-
-def test_clusters_find_the_shapes_that_boxes_have():
-    shapes = np.array([[10, 10], [12, 60], [80, 20], [200, 180]], dtype=float)
-    rng = np.random.default_rng(0)
-    sides = shapes[rng.integers(0, 4, 2000)] * rng.uniform(0.95, 1.05, (2000, 2))
-    np.testing.assert_allclose(cluster_anchors(sides, 4), shapes, rtol=0.03)
 
 
 @pytest.mark.parametrize('config', [MASK, RETINA])

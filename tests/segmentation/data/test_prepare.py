@@ -447,7 +447,7 @@ def test_two_files_of_one_name_are_refused(folder):
 
 @pytest.mark.parametrize(
     ('name', 'message'),
-    [('train', 'holds no image'), ('train_labels', 'holds no label map')],
+    [('train', 'holds no image'), ('train_labels', 'holds no mask')],
 )
 def test_an_empty_split_is_refused(folder, name, message):
     shutil.rmtree(folder / name)

@@ -1,0 +1,81 @@
+"""The datasets of a config: those that it names itself, and custom ones put in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from casvit_mm.config.editing import innermost_dataset, require_pipelines
+from casvit_mm.datasets.layouts import describe_missing
+from casvit_mm.errors import InputError
+
+__all__ = ['check_model_type', 'describe_absent', 'named_datasets', 'replace_dataset']
+
+_KEPT = ('pipeline', 'indices', 'test_mode')  # of the config's own datasets
+
+
+def named_datasets(cfg: Config, splits: Sequence[str]) -> Iterator[tuple[str, ConfigDict, str]]:
+    """Yield split, dataset without its wrappers, and place for messages, where there is one."""
+    for split in splits:
+        if loader := cfg.get(f'{split}_dataloader'):
+            where = f'{split}_dataloader.dataset of {cfg.filename}'
+            yield split, innermost_dataset(loader), where
+
+
+def describe_absent(what: str, where: str, layout: str | None, root: Path) -> str:
+    """Return the message for a file or folder of a config's dataset that is not there.
+
+    Args:
+        what: The file or folder.
+        where: What names it.
+        layout: Public dataset that it belongs to, as :data:`casvit_mm.datasets.layouts.LAYOUTS`
+            has it; None for another one.
+        root: Folder of the dataset.
+    """
+    official = '' if layout is None else describe_missing(layout, root)
+    return (
+        f'{what} ({where}) does not exist.\n'
+        f'{official}To use a custom dataset: --data dataset.yaml (docs/own_data.md)'
+    )
+
+
+def check_model_type(cfg: Config, ending: str, data: str, task: str) -> None:
+    """Refuse a config whose model is not of the task of the data, or that lacks a dataloader.
+
+    Args:
+        cfg: The config.
+        ending: How the types of the task's models end, e.g. ``'Classifier'``.
+        data: What the description holds, e.g. ``'image folders'``.
+        task: Name of the task.
+
+    Raises:
+        InputError: Naming the model.
+    """
+    model_type = cfg.get('model', {}).get('type', '')
+    if not _name_of(model_type).endswith(ending):
+        raise InputError(
+            f'--data describes {data}, for {task} configs (a model whose type ends with {ending}); '
+            f'{cfg.filename} has a model {model_type!r}. Use a {task} config.'
+        )
+    require_pipelines(cfg)
+
+
+def _name_of(kind: Any) -> str:
+    """Return the name of a registered type, which configs may also give as a class."""
+    return getattr(kind, '__name__', str(kind))
+
+
+def replace_dataset(cfg: Config, split: str, fields: dict[str, Any]) -> ConfigDict:
+    """Let a dataloader read another dataset through its own pipeline and wrappers, in place.
+
+    Returns:
+        The dataset.
+    """
+    dataset = innermost_dataset(cfg[f'{split}_dataloader'])
+    kept = {key: dataset[key] for key in _KEPT if key in dataset}
+    dataset.clear()
+    dataset.update(kept, **fields)
+    return dataset

@@ -1,0 +1,72 @@
+"""What the splits of a detection dataset must agree on: classes, and who has which image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from casvit_mm.detection.data.description import DetectionDescription
+from casvit_mm.detection.data.sources import LoadedSplit
+
+__all__ = ['empty_class', 'image_files', 'list_open_classes', 'open_names']
+
+
+def list_open_classes(loaded: dict[str, LoadedSplit], names: tuple[str, ...]) -> None:
+    """Give splits whose categories are those that occur the full list of them, in place.
+
+    Names that are not in ``names`` follow behind them.
+    """
+    for split in loaded.values():
+        if not split.open_classes:
+            continue
+        old = {category['id']: category['name'] for category in split.content['categories']}
+        full = list(dict.fromkeys([*names, *old.values()]))
+        for annotation in split.content['annotations']:
+            annotation['category_id'] = full.index(old[annotation['category_id']]) + 1
+        split.content['categories'] = [dict(id=i, name=name) for i, name in enumerate(full, 1)]
+
+
+def open_names(loaded: dict[str, LoadedSplit]) -> tuple[str, ...]:
+    """Return all category names that occur in splits with open classes, in alphabetical order."""
+    return tuple(
+        sorted(
+            {c['name'] for s in loaded.values() if s.open_classes for c in s.content['categories']}
+        )
+    )
+
+
+def empty_class(data: DetectionDescription, loaded: dict[str, LoadedSplit]) -> str | None:
+    """Return what is wrong if a class has no object in train; None if nothing is.
+
+    A class that a COCO file lists may be empty: somebody wrote it down on purpose.
+    """
+    train = loaded.get('train')
+    if train is None or (data.classes is None and not train.open_classes):
+        return None
+    by_id = {category['id']: category['name'] for category in train.content['categories']}
+    learnt = {
+        by_id.get(a['category_id']) for a in train.content['annotations'] if not a.get('iscrowd')
+    }
+    empty = [name for name in by_id.values() if name not in learnt]
+    if not empty:
+        return None
+    if data.classes is not None:
+        return (
+            f'{data.path}: classes leaves {empty[0]!r} without an object in train (it takes '
+            f'{", ".join(data.classes[empty[0]])}). Correct the names, or leave the class out.'
+        )
+    return (
+        f'{data.path}: class {empty[0]!r} occurs in another split but not in train. A typing '
+        'error? Correct it there, or name the classes to learn under classes:'
+    )
+
+
+def image_files(loaded: dict[str, LoadedSplit]) -> dict[str, set[Path]]:
+    """Return the image files that each split lists."""
+    return {
+        name: {
+            split.images / image['file_name']
+            for image in split.content['images']
+            if isinstance(image, dict) and isinstance(image.get('file_name'), str)
+        }
+        for name, split in loaded.items()
+    }
