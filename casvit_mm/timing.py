@@ -1,4 +1,4 @@
-"""Timing on a noisy machine: everything in turn, in random order, and ratios within each round."""
+"""Timing on a noisy machine: calls take turns in random order, ratios are within a round."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class Schedule:
-    """How often and in which order contestants are timed.
+    """How often and in which order calls are timed.
 
     Attributes:
-        rounds: Turns of each contestant.
+        rounds: Number of rounds; each call has one turn in each.
         calls: Timed calls per turn.
-        settle: Seconds of calls before those, not timed: caches and threads are still those of the
-            contestant before.
-        seed: Of the order in each round.
+        settle: Seconds at the start of a turn that are not timed: caches and threads are still
+            those of the turn before.
+        seed: Of the random order in each round.
     """
 
     rounds: int
@@ -49,7 +49,7 @@ class Schedule:
 
 
 class Timer(Protocol):
-    """Times a number of calls."""
+    """Measures the time of calls on one kind of device."""
 
     def settle(self, call: Callable[[], object], seconds: float) -> None:
         """Call without timing, at least once and for at least so many seconds."""
@@ -111,14 +111,14 @@ def make_timer(device: str) -> Timer:
 
 
 def in_turn(visits: Sequence[Callable[[], T]], schedule: Schedule) -> list[list[T]]:
-    """Visit every contestant once per round, each round in another random order.
+    """Call every function once per round, each round in another random order.
 
     Args:
-        visits: One per contestant; what it returns is kept.
+        visits: The functions; what they return is kept.
         schedule: Its rounds and seed.
 
     Returns:
-        For each contestant, what its visits returned, round by round.
+        For each function what it returned, round by round.
     """
     orders = random.Random(schedule.seed)
     kept: list[list[T]] = [[] for _ in visits]
@@ -131,11 +131,11 @@ def in_turn(visits: Sequence[Callable[[], T]], schedule: Schedule) -> list[list[
 def time_calls(
     calls: Sequence[Callable[[], object]], timer: Timer, schedule: Schedule
 ) -> np.ndarray:
-    """Return the seconds of every call, (contestants, rounds, calls).
+    """Return the seconds of every call, ``(len(calls), rounds, calls per turn)``.
 
     Args:
-        calls: One per contestant; first each is called in vain, for kernels are chosen and code is
-            compiled then.
+        calls: What to time. Before the first round each is called without timing: kernels are
+            chosen and code is compiled then.
         timer: For the device.
         schedule: How often, in which order.
     """
@@ -163,7 +163,7 @@ def statistics(seconds: np.ndarray) -> dict[str, float]:
 def speed_up(baseline: np.ndarray, other: np.ndarray) -> dict[str, float]:
     """Return how many times faster ``other`` is: the median of the ratios within each round.
 
-    What slows the machine for a while slows both contestants of a round, and cancels.
+    What slows the machine for a while slows both within a round, and cancels.
 
     Args:
         baseline: (rounds, calls) seconds.

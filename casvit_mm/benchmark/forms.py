@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from casvit_mm.benchmark.model_specs import WholeModel
 from casvit_mm.engine.speed import check_compiler
 from casvit_mm.errors import InputError
+from casvit_mm.models.wrappers import WholeModel
 
-__all__ = ['PRECISIONS', 'Form', 'as_input', 'check_form', 'compile_model', 'prepare']
+__all__ = [
+    'PRECISIONS',
+    'Form',
+    'as_input',
+    'autocast',
+    'check_form',
+    'compile_model',
+    'prepare',
+]
 
 PRECISIONS = ('fp32', 'bf16', 'fp16', 'amp')
 _ENGINES = ('torch', 'onnxruntime', 'openvino')
@@ -142,3 +151,10 @@ def as_input(x: Tensor, form: Form, device: str) -> Tensor:
     """Return a float32 input as a form takes it."""
     x = x.to(device, _half_type(form))
     return x.contiguous(memory_format=torch.channels_last) if form.channels_last else x
+
+
+def autocast(form: Form, device: str) -> torch.autocast | nullcontext:
+    """Return PyTorch's mixed precision in bfloat16 for ``amp``, and nothing for other forms."""
+    if form.precision != 'amp':
+        return nullcontext()
+    return torch.autocast(device.partition(':')[0], torch.bfloat16)

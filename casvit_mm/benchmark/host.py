@@ -1,10 +1,11 @@
-"""What machine and versions figures belong to."""
+"""The machine and the versions that measurements belong to."""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -14,9 +15,24 @@ import torch
 
 from casvit_mm.errors import InputError
 
-__all__ = ['check_device', 'facts', 'load']
+__all__ = ['Host', 'check_device', 'facts', 'load']
 
 _PACKAGES = ('torch', 'timm', 'onnxruntime', 'openvino', 'casvit_mm')
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where a run takes place, and on what picture.
+
+    Attributes:
+        device: ``'cpu'``, ``'cuda'`` or ``'cuda:1'``.
+        threads: Of the CPU, for PyTorch and for each engine.
+        image: File of the picture that is put in; None puts in noise.
+    """
+
+    device: str = 'cpu'
+    threads: int = 1
+    image: str | None = None
 
 
 def check_device(device: str | None) -> str:
@@ -42,7 +58,7 @@ def facts(device: str, threads: int) -> dict[str, Any]:
     """Return machine, versions, commit and moment.
 
     Args:
-        device: That is timed on.
+        device: The device that is timed.
         threads: Of the CPU.
     """
     found: dict[str, Any] = dict(

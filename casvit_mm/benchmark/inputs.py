@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -13,9 +12,7 @@ from torch import Tensor
 from casvit_mm.datasets.images import read_image
 from casvit_mm.errors import InputError
 
-__all__ = ['SMALLEST', 'check_sizes', 'normalise', 'parse_size', 'pixels']
-
-SMALLEST = 512  # px from which growth is fitted; below, the cost of the call itself counts
+__all__ = ['normalise', 'parse_size', 'pixels']
 
 # Of ImageNet, which every config here normalises by; RGB.
 _MEAN = np.array([123.675, 116.28, 103.53], np.float32)
@@ -64,16 +61,3 @@ def normalise(bgr: np.ndarray) -> Tensor:
     """
     rgb = bgr[:, ::-1].astype(np.float32)
     return torch.from_numpy((rgb - _MEAN[:, None, None]) / _STD[:, None, None])
-
-
-def check_sizes(sizes: Sequence[tuple[int, int]]) -> None:
-    """Refuse sizes that no exponent follows from.
-
-    Raises:
-        InputError: If fewer than two are of 512 px or more.
-    """
-    if len({h * w for h, w in sizes if h * w >= SMALLEST**2}) < 2:
-        raise InputError(
-            f'--sizes: the exponent needs two sizes of {SMALLEST} px or more, such as '
-            '--sizes 224 512 1024 2048'
-        )

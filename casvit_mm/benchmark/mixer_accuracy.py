@@ -1,4 +1,4 @@
-"""What CAS-ViT reaches with each token mixer, as ``tools/study_mixers.py --train`` finds out."""
+"""What CAS-ViT reaches with each token mixer, trained by ``tools/study_mixers.py --train``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from rich import box
 from rich.table import Table
 
+from casvit_mm.benchmark.cost import count_parameters
 from casvit_mm.benchmark.mixer_costs import publish_tables, short_name
 from casvit_mm.engine import Randomness, Speed, Start, TrainOptions, evaluate, train
 from casvit_mm.engine.subprocesses import run_once
@@ -34,14 +35,14 @@ def compare_accuracies(
 ) -> dict[str, dict[str, Any]]:
     """Train CAS-ViT with each mixer in every stage; print and write what it reaches.
 
-    Each run has a process of its own and is evaluated with its last checkpoint, on the test split
-    or, where there is none, on val. What is done already, is not done again. Writes
-    ``accuracy.json``, ``accuracy.md`` and ``accuracy.png``. A run whose model predicts no numbers
-    at its end is told as diverged.
+    Each run has a process of its own. Its last checkpoint is evaluated on the test split or, where
+    there is none, on val. Finished runs are not repeated. A run whose model ends with predictions
+    that are not numbers is reported as diverged. Writes ``accuracy.json``, ``accuracy.md`` and
+    ``accuracy.png``.
 
     Args:
         names: Registered mixers.
-        data: ``dataset.yaml`` of images in classes.
+        data: ``dataset.yaml`` of an image folder.
         out: Folder to write to; the runs go to ``runs`` in it.
         config: Recipe.
         seeds: One run for each.
@@ -80,7 +81,7 @@ def compare_accuracies(
 def _run(
     config: str, data: str, folder: Path, seed: int, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the figures of one training, after training in a process of its own if need be."""
+    """Return the metrics of one training, after training in a process of its own if need be."""
     arguments = config, data, folder, seed, options
     metrics = run_once(folder / 'result.json', _train, *arguments)
     return {**metrics, 'top1': math.nan if metrics['top1'] is None else metrics['top1']}
@@ -110,13 +111,13 @@ def _train(config: str, data: str, folder: Path, seed: int, cfg_options: dict[st
     except DivergedError as error:
         print(f'{folder.name}: {error}')
         top1 = math.nan
-    parameters = sum(p.numel() for p in runner.model.parameters())
-    figures = dict(top1=top1, seconds=seconds, parameters=parameters)
-    write_json(folder / 'result.json', figures)
+    parameters = count_parameters(runner.model)
+    result = dict(top1=top1, seconds=seconds, parameters=parameters)
+    write_json(folder / 'result.json', result)
 
 
 def _converged(top1: Sequence[float]) -> list[float]:
-    """Return the figures of the runs that have one."""
+    """Return the top-1 of the runs that converged."""
     return [value for value in top1 if not math.isnan(value)]
 
 

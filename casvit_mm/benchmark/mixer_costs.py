@@ -6,7 +6,6 @@ import copy
 import io
 import math
 import platform
-import statistics
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -20,21 +19,23 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from torch.utils.benchmark import Timer
 
-from casvit_mm.benchmark.cost import peak_of_call
+from casvit_mm.benchmark.cost import count_parameters, peak_of_call
+from casvit_mm.benchmark.scaling import fit_exponent
 from casvit_mm.errors import InputError
 from casvit_mm.io import replacing, write_json
 from casvit_mm.models.complexity import multiply_adds
 from casvit_mm.models.token_mixers import TOKEN_MIXERS, build_token_mixer
 from casvit_mm.plotting.figures import save_figure
+from casvit_mm.timing import Schedule, make_timer, time_calls
 
 __all__ = ['SIDES', 'compare_costs', 'measure', 'mixer_names', 'publish_tables', 'short_name']
 
 SIDES = (7, 14, 28, 56, 84, 128)
 _FITTED = 3  # largest maps that decide the exponent; below, calls cost more than arithmetic
-_SAMPLE = 0.05  # seconds that one timing takes at least
-_UNITS = {  # of the figures: title, unit, how many of the measured ones make one
+_CALLS = 3  # per turn: the slowest mixers take a second each
+_SETTLE = 0.05  # seconds of calls before those
+_UNITS = {  # of the metrics: title, unit, how many of the measured ones make one
     'multiply_adds': ('multiply-adds', 'M', 1e6),
     'seconds': ('latency', 'ms', 1e-3),
     'bytes': ('peak memory', 'MB', 1e6),
@@ -55,12 +56,7 @@ def mixer_names(wanted: Sequence[str] | None = None) -> list[str]:
 
 
 def measure(
-    names: Sequence[str],
-    *,
-    dim: int = 64,
-    sides: Sequence[int] = SIDES,
-    rounds: int = 7,
-    device: str = 'cpu',
+    names: Sequence[str], dim: int, sides: Sequence[int], rounds: int, device: str
 ) -> dict[str, dict[str, Any]]:
     """Measure the forward pass of each mixer on square maps, one image at a time.
 
@@ -68,19 +64,18 @@ def measure(
         names: Registered mixers.
         dim: Number of channels.
         sides: Sides of the maps in positions, ascending.
-        rounds: Timings of each; every mixer takes its turn before the next round begins, so that
-            what disturbs the machine disturbs all of them.
+        rounds: Turns of each mixer, in random order: what disturbs the machine for a while
+            disturbs all of them.
         device: ``'cpu'`` or ``'cuda'``.
 
     Returns:
         By mixer ``parameters``; ``multiply_adds``, ``seconds`` (median) and ``bytes`` (peak beyond
         input and weights), each a list over ``sides``; and ``exponents`` of the latter three over
-        the number of tokens, fitted to the three largest sides, NaN where a figure is 0.
+        the number of tokens, fitted to the three largest sides, NaN where a value is 0.
     """
     mixers = {name: build_token_mixer(dict(type=name), dim).eval().to(device) for name in names}
     costs: dict[str, dict[str, Any]] = {
-        name: dict(parameters=sum(p.numel() for p in mixer.parameters()))
-        | {figure: [] for figure in _UNITS}
+        name: dict(parameters=count_parameters(mixer)) | {metric: [] for metric in _UNITS}
         for name, mixer in mixers.items()
     }
     for name, mixer in mixers.items():
@@ -97,29 +92,24 @@ def measure(
                 costs[name]['seconds'].append(seconds)
     tokens = [side**2 for side in sides]
     for cost in costs.values():
-        cost['exponents'] = {figure: _exponent(tokens, cost[figure]) for figure in _UNITS}
+        cost['exponents'] = {metric: _exponent(tokens, cost[metric]) for metric in _UNITS}
     return costs
 
 
 def _latencies(mixers: dict[str, nn.Module], x: Tensor, rounds: int) -> dict[str, float]:
-    """Return the median seconds of a forward pass of each mixer, timed in turns."""
-    timers = {
-        name: Timer('mixer(x)', globals=dict(mixer=mixer, x=x), num_threads=torch.get_num_threads())
-        for name, mixer in mixers.items()
-    }
-    calls = {name: max(1, int(_SAMPLE / timer.timeit(1).mean)) for name, timer in timers.items()}
-    samples: dict[str, list[float]] = {name: [] for name in mixers}
-    for _ in range(rounds):
-        for name, timer in timers.items():
-            samples[name].append(timer.timeit(calls[name]).mean)
-    return {name: statistics.median(values) for name, values in samples.items()}
+    """Return the median seconds of a forward pass of each mixer, timed in turn."""
+    calls = [partial(mixer, x) for mixer in mixers.values()]
+    schedule = Schedule(rounds, _CALLS, _SETTLE, seed=0)
+    seconds = time_calls(calls, make_timer(x.device.type), schedule)  # (mixers, rounds, calls)
+    return dict(zip(mixers, np.median(seconds, axis=(1, 2)).tolist(), strict=True))
 
 
 def _exponent(tokens: Sequence[int], values: Sequence[float]) -> float:
     """Return ``e`` of the ``tokens ** e`` that fits the last values best."""
-    if min(values[-_FITTED:]) <= 0 or len(values) < 2:
+    tokens, values = tokens[-_FITTED:], values[-_FITTED:]
+    if min(values) <= 0 or len(values) < 2:
         return math.nan
-    return float(np.polyfit(np.log(tokens[-_FITTED:]), np.log(values[-_FITTED:]), 1)[0])
+    return fit_exponent(tokens, values)
 
 
 def compare_costs(
@@ -138,7 +128,7 @@ def compare_costs(
         out: Folder to write to.
         dim: As for :func:`measure`, and so are the others.
         sides: Sides of the maps.
-        rounds: Timings of each.
+        rounds: Turns of each mixer.
         device: Where to measure.
 
     Returns:
@@ -153,7 +143,7 @@ def compare_costs(
         raise InputError('--device cuda: torch finds no GPU here')
     sides = sorted(set(sides))
     try:
-        costs = measure(names, dim=dim, sides=sides, rounds=rounds, device=device)
+        costs = measure(names, dim, sides, rounds, device)
     except ValueError as error:
         raise InputError(f'--dim {dim}: {error}') from error
     facts = dict(
@@ -165,14 +155,14 @@ def compare_costs(
         torch=torch.__version__,
     )
     write_json(Path(out, 'costs.json'), {'facts': facts, 'mixers': costs})
-    publish_tables([_cost_table(costs, sides, figure) for figure in _UNITS], Path(out, 'costs.md'))
+    publish_tables([_cost_table(costs, sides, metric) for metric in _UNITS], Path(out, 'costs.md'))
     where = f'{dim} channels, 1 image, {facts["device"]}, threads: {facts["threads"]}'
     _draw_costs(costs, sides, Path(out, 'costs.png'), f'Token mixers, forward pass: {where}')
     return costs
 
 
-def _cost_table(costs: dict[str, dict[str, Any]], sides: Sequence[int], figure: str) -> Table:
-    title, unit, size = _UNITS[figure]
+def _cost_table(costs: dict[str, dict[str, Any]], sides: Sequence[int], metric: str) -> Table:
+    title, unit, size = _UNITS[metric]
     table = Table(box=box.MARKDOWN)
     table.add_column(f'{title} ({unit})', no_wrap=True)
     for column in ('parameters', *(f'{side}x{side}' for side in sides), 'grows as'):
@@ -181,8 +171,8 @@ def _cost_table(costs: dict[str, dict[str, Any]], sides: Sequence[int], figure: 
         table.add_row(
             short_name(name),
             f'{cost["parameters"]:,}',
-            *(_three_digits(value / size) for value in cost[figure]),
-            _growth(cost['exponents'][figure]),
+            *(_three_digits(value / size) for value in cost[metric]),
+            _growth(cost['exponents'][metric]),
         )
     return table
 
@@ -193,7 +183,7 @@ def short_name(name: str) -> str:
 
 
 def _three_digits(value: float) -> str:
-    """Return a figure with three digits, and no fewer than stand before the point."""
+    """Return a number with three digits, and with all those before the point."""
     digits = 2 - math.floor(math.log10(value)) if value > 0 else 0
     return f'{value:,.{min(max(digits, 0), 4)}f}'
 
@@ -216,7 +206,7 @@ def publish_tables(tables: Sequence[Table], path: Path) -> None:
 def _draw_costs(
     costs: dict[str, dict[str, Any]], sides: Sequence[int], out: Path, title: str
 ) -> None:
-    """Draw each figure over the number of tokens, both axes logarithmic."""
+    """Draw each metric over the number of tokens, both axes logarithmic."""
     figure = Figure(figsize=(13, 4.8), dpi=110, layout='constrained')
     figure.suptitle(title)
     tokens = np.square(sides)

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from casvit_mm.benchmark.inputs import SMALLEST
 from casvit_mm.benchmark.peers import OURS, PEERS
+from casvit_mm.benchmark.scaling import FITTED_FROM
 from casvit_mm.plotting.figures import save_figure
 
 __all__ = ['draw_accuracy', 'draw_growth']
@@ -42,7 +42,7 @@ def draw_accuracy(rows: Sequence[dict[str, Any]], out: Path, title: str) -> Path
     """Draw published top-1 over measured latency, one panel per form, batch and size.
 
     Args:
-        rows: Of :func:`casvit_mm.benchmark.run.compare`; those without top-1 are left out.
+        rows: Of :func:`casvit_mm.benchmark.comparison.compare`; those without top-1 are left out.
         out: PNG file to write.
         title: Line above the panels.
 
@@ -173,7 +173,7 @@ def _points(curve: dict[str, Any], key: str) -> list[tuple[float, float]]:
 
 def _draw_slope(axis: Axes, points: Sequence[tuple[float, float]]) -> None:
     """Draw what linear growth from 512 px on would be."""
-    known = [point for point in points if point[0] >= SMALLEST**2]
+    known = [point for point in points if point[0] >= FITTED_FROM**2]
     (first, value), last = known[0], known[-1][0]
     axis.plot(
         [first, last],

@@ -1,4 +1,4 @@
-"""Figures of a run as tables for a terminal, as Markdown, JSON and pictures."""
+"""The results of a run as tables for a terminal, as Markdown, JSON and pictures."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from casvit_mm.io import replacing, write_json
 __all__ = ['present']
 
 _WIDTH = 160  # columns of a table that goes into a file or pipe
-_MOST_NAMED = 4  # baselines that a remark lists by name
+_MAX_NAMED = 4  # baselines that the notes list by name
 
 
 @dataclass
-class _Figures:
+class _TextTable:
     """A table before it is known where it goes.
 
     Attributes:
@@ -63,7 +63,7 @@ def present(result: dict[str, Any], out: Path | None) -> None:
     Raises:
         InputError: If something cannot be written.
     """
-    tables, remarks = list(_tables(result)), list(_remarks(result))
+    tables, notes = list(_tables(result)), list(_notes(result))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = _WIDTH
@@ -71,11 +71,11 @@ def present(result: dict[str, Any], out: Path | None) -> None:
         console.print(table.title, soft_wrap=True, markup=False)
         console.print(table.for_terminal())
         console.print()
-    console.print('\n'.join(remarks), soft_wrap=True, markup=False)
+    console.print('\n'.join(notes), soft_wrap=True, markup=False)
     if out is None:
         return
     write_json(out / 'benchmark.json', result)
-    text = [*(table.as_markdown() for table in tables), '\n'.join(f'- {line}' for line in remarks)]
+    text = [*(table.as_markdown() for table in tables), '\n'.join(f'- {line}' for line in notes)]
     with replacing(out / 'benchmark.md') as file:
         file.write('\n\n'.join(text) + '\n')
     written = ['benchmark.json', 'benchmark.md']
@@ -86,7 +86,7 @@ def present(result: dict[str, Any], out: Path | None) -> None:
     console.print(f'{", ".join(written)} in {out}', soft_wrap=True)
 
 
-def _tables(result: dict[str, Any]) -> Iterable[_Figures]:
+def _tables(result: dict[str, Any]) -> Iterable[_TextTable]:
     if result['kind'] == 'growth':
         yield from map(_growth_table, result['curves'])
         return
@@ -101,8 +101,8 @@ def _tables(result: dict[str, Any]) -> Iterable[_Figures]:
         yield _part_table(result['parts'])
 
 
-def _model_table(rows: Sequence[dict[str, Any]]) -> _Figures:
-    table = _Figures('Models', ['model', 'size', 'parameters', 'GMAC', 'top-1'], left=1)
+def _model_table(rows: Sequence[dict[str, Any]]) -> _TextTable:
+    table = _TextTable('Models', ['model', 'size', 'parameters', 'GMAC', 'top-1'], left=1)
     seen = {(row['model'], row['width'], row['height']): row for row in rows}
     for (model, width, height), row in seen.items():
         count = row['multiply_adds']
@@ -118,10 +118,10 @@ def _model_table(rows: Sequence[dict[str, Any]]) -> _Figures:
     return table
 
 
-def _time_table(kind: str, rows: Sequence[dict[str, Any]]) -> _Figures:
+def _time_table(kind: str, rows: Sequence[dict[str, Any]]) -> _TextTable:
     columns = ['model', 'form', 'batch', 'size', 'ms', 'quartiles', 'p90', 'p99', 'images/s']
     title = f'Time of one {"call" if kind == "inference" else kind}'
-    table = _Figures(title, [*columns, 'faster', 'quartiles'], left=2)
+    table = _TextTable(title, [*columns, 'faster', 'quartiles'], left=2)
     for row in rows:
         ms, faster = row['ms'], row['faster']
         table.rows.append(
@@ -142,9 +142,9 @@ def _time_table(kind: str, rows: Sequence[dict[str, Any]]) -> _Figures:
     return table
 
 
-def _lead_table(leads: Sequence[dict[str, Any]]) -> _Figures:
+def _lead_table(leads: Sequence[dict[str, Any]]) -> _TextTable:
     columns = ['ours', 'form', 'batch', 'top-1', 'faster', 'quartiles', 'than', 'its top-1']
-    table = _Figures('Ahead of the fastest peer of equal or higher top-1', columns, left=2)
+    table = _TextTable('Ahead of the fastest peer of equal or higher top-1', columns, left=2)
     for row in leads:
         faster = row['faster']
         table.rows.append(
@@ -162,9 +162,9 @@ def _lead_table(leads: Sequence[dict[str, Any]]) -> _Figures:
     return table
 
 
-def _part_table(parts: Sequence[dict[str, Any]]) -> _Figures:
+def _part_table(parts: Sequence[dict[str, Any]]) -> _TextTable:
     names = list(dict.fromkeys(name for row in parts for name in row['ms']))
-    table = _Figures('Where the time goes, ms', ['model', 'form', 'batch', *names, 'sum'], left=2)
+    table = _TextTable('Where the time goes, ms', ['model', 'form', 'batch', *names, 'sum'], left=2)
     for row in parts:
         whole = sum(row['ms'].values())
         cells = [
@@ -179,12 +179,12 @@ def _part_table(parts: Sequence[dict[str, Any]]) -> _Figures:
     return table
 
 
-def _growth_table(curve: dict[str, Any]) -> _Figures:
+def _growth_table(curve: dict[str, Any]) -> _TextTable:
     title = f'{curve["model"]} {curve["form"]}, batch {curve["batch"]}: from 512 px on, '
     title += f'time grows with pixels to the power of {curve["time_exponent"]:.2f}'
     if curve['bytes']:
         title += f', memory {curve["memory_exponent"]:.2f}'
-    table = _Figures(title, ['size', 'ms', 'quartiles', 'ns per pixel', 'memory MiB'], left=1)
+    table = _TextTable(title, ['size', 'ms', 'quartiles', 'ns per pixel', 'memory MiB'], left=1)
     memory = curve['bytes'] or [None] * len(curve['ms'])
     for (height, width), ms, count in zip(curve['sizes'], curve['ms'], memory, strict=True):
         per_pixel = 1e6 * ms['p50'] / (height * width * curve['batch'])
@@ -200,13 +200,13 @@ def _growth_table(curve: dict[str, Any]) -> _Figures:
     return table
 
 
-def _roofline_table(found: dict[str, Any]) -> _Figures:
+def _roofline_table(found: dict[str, Any]) -> _TextTable:
     height, width = found['size']
     title = f'{found["model"]} {found["form"]}, batch {found["batch"]}, {width}x{height}: '
     title += f'copies {found["bandwidth"] / 1e9:.0f} GB/s, '
     title += f'multiplies {found["peak"] / 1e9:.0f} GMAC/s'
     columns = ['piece', 'ms', 'share of time', 'MB at least', 'GMAC', 'of bandwidth', 'of peak']
-    table = _Figures(title, columns, left=1)
+    table = _TextTable(title, columns, left=1)
     for row in found['pieces']:
         table.rows.append(
             [
@@ -222,7 +222,7 @@ def _roofline_table(found: dict[str, Any]) -> _Figures:
     return table
 
 
-def _remarks(result: dict[str, Any]) -> Iterable[str]:
+def _notes(result: dict[str, Any]) -> Iterable[str]:
     host, settings = result['host'], result['settings']
     yield f'{_machine(result)}; commit {host["commit"] or "unknown"}; {host["date"]}'
     yield ', '.join(
@@ -236,7 +236,7 @@ def _remarks(result: dict[str, Any]) -> Iterable[str]:
     )
     if 'rows' in result:
         than = list(dict.fromkeys(row['than'] for row in result['rows']))
-        baseline = ', '.join(than) if len(than) <= _MOST_NAMED else 'the first form of each model'
+        baseline = ', '.join(than) if len(than) <= _MAX_NAMED else 'the first form of each model'
         yield (
             'faster: median, over the rounds, of the ratio within the round to '
             f'{baseline}. Compare these: milliseconds change with what else runs here.'

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from casvit_mm.benchmark.cases import Host, in_form
 from casvit_mm.benchmark.cost import count_parameters
-from casvit_mm.benchmark.forms import Form, as_input
+from casvit_mm.benchmark.forms import Form, as_input, autocast
+from casvit_mm.benchmark.host import Host
+from casvit_mm.benchmark.inference import in_form
 from casvit_mm.benchmark.inputs import normalise, pixels
-from casvit_mm.benchmark.model_specs import Subject, find_subject
+from casvit_mm.benchmark.model_specs import ModelSpec
 from casvit_mm.errors import InputError
 from casvit_mm.models.complexity import multiply_adds
 from casvit_mm.models.inspection import find_casvit
-from casvit_mm.timing import make_timer, time_calls
-
-if TYPE_CHECKING:
-    from casvit_mm.benchmark.settings import Settings
+from casvit_mm.timing import Schedule, make_timer, time_calls
 
 __all__ = ['Piece', 'bytes_moved', 'pieces', 'rooflines', 'shares']
 
@@ -38,9 +35,9 @@ class Piece:
     """The stem, or a stage with the downsampling before it.
 
     Attributes:
-        name: Of it.
+        name: Name in the table.
         call: Runs it once on what the piece before gave.
-        moved: Bytes that it must read and write at least.
+        moved: Bytes that it must at least read and write.
         multiply_adds: Of the whole batch.
     """
 
@@ -50,33 +47,53 @@ class Piece:
     multiply_adds: int
 
 
-def rooflines(settings: Settings) -> list[dict[str, Any]]:
+def rooflines(
+    specs: Sequence[ModelSpec],
+    forms: Sequence[Form],
+    batches: Sequence[int],
+    sizes: Sequence[tuple[int, int]],
+    host: Host,
+    schedule: Schedule,
+) -> list[dict[str, Any]]:
     """Return for each model and form how close its stages come to the machine's limits.
+
+    Args:
+        specs: The models.
+        forms: How they run.
+        batches: Images per call.
+        sizes: Heights and widths.
+        host: Where they run.
+        schedule: How often each piece is timed.
 
     Raises:
         InputError: If a model or form has no stages that can be run one by one.
     """
-    host, found = settings.host, []
-    for name, form in product(settings.subjects, settings.chosen_forms):
-        subject = find_subject(name, settings.part, settings.checkpoint)
-        for size, batch in product(settings.image_sizes, settings.batches):
-            cut = pieces(subject, form, batch, size, host)
-            calls = [piece.call for piece in cut] + [*_machine_calls(form, host.device)]
-            *seconds, copy, multiply = time_calls(calls, make_timer(host.device), settings.schedule)
-            bandwidth = 2 * _BUFFER / float(np.median(copy))
-            peak = _SIDE[host.device.partition(':')[0]] ** 3 / float(np.median(multiply))
-            row = dict(model=subject.name, form=form.name, batch=batch, size=size)
-            row |= dict(
-                bandwidth=bandwidth, peak=peak, pieces=shares(cut, seconds, bandwidth, peak)
-            )
-            found.append(row)
-    return found
+    timer = make_timer(host.device)
+    side = _SIDE[host.device.partition(':')[0]]
+    rows = []
+    for spec, form, size, batch in product(specs, forms, sizes, batches):
+        cut = pieces(spec, form, batch, size, host)
+        calls = [piece.call for piece in cut] + [*_machine_calls(form, host.device)]
+        *seconds, copy, multiply = time_calls(calls, timer, schedule)
+        bandwidth = 2 * _BUFFER / float(np.median(copy))  # a copy reads and writes
+        peak = side**3 / float(np.median(multiply))
+        row = dict(model=spec.name, form=form.name, batch=batch, size=size)
+        row |= dict(bandwidth=bandwidth, peak=peak, pieces=shares(cut, seconds, bandwidth, peak))
+        rows.append(row)
+    return rows
 
 
 def pieces(
-    subject: Subject, form: Form, batch: int, size: tuple[int, int], host: Host
+    spec: ModelSpec, form: Form, batch: int, size: tuple[int, int], host: Host
 ) -> list[Piece]:
     """Cut a model's backbone into pieces.
+
+    Args:
+        spec: The model.
+        form: How it runs.
+        batch: Images per call.
+        size: Height and width in pixels.
+        host: Where it runs, and on what picture.
 
     Raises:
         InputError: If it has no CASViT, or the form is none of PyTorch.
@@ -85,22 +102,22 @@ def pieces(
         raise InputError(
             f'--roofline: {form.engine} cannot run a single stage; give a form of torch'
         )
-    model = in_form(subject, form, host.device)
+    model = in_form(spec, form, host.device)
     backbone = find_casvit(model)
     if backbone is None:
-        raise InputError(f'--roofline: {subject.name} has no CASViT as its backbone')
-    cut: dict[str, nn.Sequential] = {'stem': backbone.stem}
+        raise InputError(f'--roofline: {spec.name} has no CASViT as its backbone')
+    modules: dict[str, nn.Sequential] = {'stem': backbone.stem}
     for index, stage in enumerate(backbone.stages):
         before = [backbone.downsamples[index - 1]] if index else []
-        cut[f'stage {index + 1}'] = nn.Sequential(*before, *stage.children())
+        modules[f'stage {index + 1}'] = nn.Sequential(*before, *stage.children())
     x = as_input(normalise(pixels(batch, size, host.image)), form, host.device)
-    found = []
-    for name, module in cut.items():
-        with torch.inference_mode(), _mixed(form, host.device):
+    cut = []
+    for name, module in modules.items():
+        with torch.inference_mode(), autocast(form, host.device):
             y = module(x)
         plain = x.to(next(module.parameters()).dtype)  # what amp leaves is in half precision
         run = torch.compile(module, dynamic=False) if form.compile else module
-        found.append(
+        cut.append(
             Piece(
                 name,
                 partial(_run, run, x, form, host.device),
@@ -109,7 +126,7 @@ def pieces(
             )
         )
         x = y
-    return found
+    return cut
 
 
 def bytes_moved(module: nn.Sequential, x: Tensor, form: Form) -> int:
@@ -124,14 +141,14 @@ def bytes_moved(module: nn.Sequential, x: Tensor, form: Form) -> int:
         x: Input ``(B, C, H, W)``.
         form: Its precision is that of every value.
     """
-    width = 4 if form.precision == 'fp32' else 2
+    bytes_per_value = 4 if form.precision == 'fp32' else 2
     values = 0
     with torch.inference_mode():
         for block in _steps(module):
             y = block(x)
             values += x.numel() + y.numel() + count_parameters(block)
             x = y
-    return width * values
+    return bytes_per_value * values
 
 
 def _steps(module: nn.Sequential) -> list[nn.Module]:
@@ -153,7 +170,7 @@ def _machine_calls(form: Form, device: str) -> tuple[Callable[[], object], Calla
 
     Args:
         form: Its precision is that of the matrices.
-        device: Where.
+        device: Where they run.
     """
     kind = dict(fp16=torch.float16, fp32=torch.float32).get(form.precision, torch.bfloat16)
     source = torch.ones(_BUFFER // 4, device=device)
@@ -164,12 +181,12 @@ def _machine_calls(form: Form, device: str) -> tuple[Callable[[], object], Calla
 
 
 def shares(
-    found: Sequence[Piece], seconds: Sequence[np.ndarray], bandwidth: float, peak: float
+    cut: Sequence[Piece], seconds: Sequence[np.ndarray], bandwidth: float, peak: float
 ) -> list[dict[str, Any]]:
     """Return milliseconds, share of the time, and what each piece reaches of the limits.
 
     Args:
-        found: The pieces.
+        cut: The pieces.
         seconds: Of every call, for each piece.
         bandwidth: Bytes per second that a copy moves.
         peak: Multiply-adds per second of a large product.
@@ -185,16 +202,10 @@ def shares(
             of_bandwidth=piece.moved / bandwidth / time,
             of_peak=piece.multiply_adds / peak / time,
         )
-        for piece, time in zip(found, medians, strict=True)
+        for piece, time in zip(cut, medians, strict=True)
     ]
 
 
 def _run(module: Callable[[Tensor], Tensor], x: Tensor, form: Form, device: str) -> Tensor:
-    with torch.inference_mode(), _mixed(form, device):
+    with torch.inference_mode(), autocast(form, device):
         return module(x)
-
-
-def _mixed(form: Form, device: str) -> torch.autocast | nullcontext:
-    if form.precision != 'amp':
-        return nullcontext()
-    return torch.autocast(device.partition(':')[0], torch.bfloat16)

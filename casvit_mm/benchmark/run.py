@@ -1,4 +1,4 @@
-"""One run of the benchmark: who takes part, the timing, and what is made of it."""
+"""One run of the benchmark: what takes part, the timing, and what is made of it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import numpy as np
 import torch
 
 from casvit_mm.benchmark import report
-from casvit_mm.benchmark.cases import Contestant, enter, enter_file, make_call
+from casvit_mm.benchmark.cases import BenchmarkCase, build_cases, build_file_cases
+from casvit_mm.benchmark.comparison import compare, lead_over_peers
 from casvit_mm.benchmark.forms import check_form
 from casvit_mm.benchmark.host import facts
-from casvit_mm.benchmark.model_specs import Subject, WholeModel, find_subject, official_subject
+from casvit_mm.benchmark.inference import inference_call
+from casvit_mm.benchmark.model_specs import ModelSpec, find_model_spec, official_model_spec
 from casvit_mm.benchmark.parts import time_parts
 from casvit_mm.benchmark.peers import OURS, PEERS, peers_of
 from casvit_mm.benchmark.roofline import rooflines
@@ -23,9 +25,10 @@ from casvit_mm.benchmark.settings import Settings
 from casvit_mm.benchmark.training import training_call
 from casvit_mm.errors import InputError
 from casvit_mm.io import check_writable
-from casvit_mm.timing import in_turn, make_timer, speed_up, statistics, time_calls
+from casvit_mm.models.wrappers import WholeModel
+from casvit_mm.timing import in_turn, make_timer, time_calls
 
-__all__ = ['benchmark', 'compare', 'lead_over_peers']
+__all__ = ['benchmark']
 
 
 def benchmark(settings: Settings) -> dict[str, Any]:
@@ -38,46 +41,49 @@ def benchmark(settings: Settings) -> dict[str, Any]:
         InputError: If something named is not there or cannot be run here.
     """
     check_writable({}, {'--out': settings.out})
-    host, forms = settings.host, settings.chosen_forms
+    host = settings.host
     torch.set_num_threads(host.threads)
     torch.backends.cudnn.benchmark = True
-    for form in forms:
+    for form in settings.chosen_forms:
         check_form(form, host.device)
     result: dict[str, Any] = dict(host=facts(host.device, host.threads), settings=vars(settings))
+    specs = _find_models(settings)
+    grid = (settings.chosen_forms, settings.batches, settings.image_sizes)
     if settings.roofline:
-        result |= dict(kind='roofline', rooflines=rooflines(settings))
+        found = rooflines(specs, *grid, host, settings.schedule)
+        result |= dict(kind='roofline', rooflines=found)
     elif settings.sizes:
-        result |= dict(kind='growth', curves=growth(settings))
+        result |= dict(kind='growth', curves=growth(specs, *grid, host, settings.schedule))
     else:
-        result |= _comparison(settings)
+        result |= _comparison(specs, settings)
     report.present(result, Path(settings.out) if settings.out else None)
     return result
 
 
-def _subjects(settings: Settings) -> list[Subject]:
-    """Return who takes part; the published code before ours, so that it is the baseline."""
-    ours = [find_subject(name, settings.part, settings.checkpoint) for name in settings.subjects]
-    found = []
-    for subject in ours:
-        if settings.official and subject.family in OURS:
-            found.append(official_subject(subject.family, settings.official))
-        found.append(subject)
+def _find_models(settings: Settings) -> list[ModelSpec]:
+    """Return the models; the published code before ours, so that it is the baseline."""
+    specs = []
+    for name in settings.model_names:
+        spec = find_model_spec(name, settings.part, settings.checkpoint)
+        if settings.official and spec.family in OURS:
+            specs.append(official_model_spec(spec.family, settings.official))
+        specs.append(spec)
     if settings.peers is not None:
         names = peers_of(settings.peers) if settings.peers else list(PEERS)
-        found += [find_subject(name) for name in names if name not in settings.subjects]
-    return found
+        specs += [find_model_spec(name) for name in names if name not in settings.model_names]
+    return specs
 
 
-def _comparison(settings: Settings) -> dict[str, Any]:
+def _comparison(specs: Sequence[ModelSpec], settings: Settings) -> dict[str, Any]:
+    """Time every model in every form, and compare them."""
     notes: list[str] = []
-    subjects = _subjects(settings)
-    entered = _enter_all(settings, subjects, notes)
-    whole = [one for one in entered if isinstance(one.module, WholeModel)]
+    cases = _build_all_cases(specs, settings, notes)
+    whole = [case for case in cases if isinstance(case.module, WholeModel)]
     if settings.by_part and not whole:
         raise InputError('--by-part is for whole detectors and segmentors in a form of torch')
     timer = make_timer(settings.host.device)
-    seconds = time_calls([one.call for one in entered], timer, settings.schedule)
-    rows = compare(entered, seconds)
+    seconds = time_calls([case.call for case in cases], timer, settings.schedule)
+    rows = compare(cases, seconds)
     result: dict[str, Any] = dict(
         kind='training step' if settings.train else 'inference',
         rows=rows,
@@ -89,128 +95,33 @@ def _comparison(settings: Settings) -> dict[str, Any]:
     return result
 
 
-def _enter_all(settings: Settings, subjects: list[Subject], notes: list[str]) -> list[Contestant]:
-    host, forms, batches, sizes = (
-        settings.host,
-        settings.chosen_forms,
-        settings.batches,
-        settings.image_sizes,
-    )
-    make = training_call if settings.train else make_call
-    entered = []
-    for subject in subjects:
-        entered += enter(subject, forms, batches, sizes, host, notes, make)
-    family = subjects[0].family if len(subjects) == 1 else 'files'
+def _build_all_cases(
+    specs: Sequence[ModelSpec], settings: Settings, notes: list[str]
+) -> list[BenchmarkCase]:
+    """Return the cases of the models, then those of the exported files."""
+    host, batches, sizes = settings.host, settings.batches, settings.image_sizes
+    build_call = training_call if settings.train else inference_call
+    cases = []
+    for spec in specs:
+        cases += build_cases(spec, settings.chosen_forms, batches, sizes, host, notes, build_call)
+    family = specs[0].family if len(specs) == 1 else 'files'  # a file beside the one it is from
     for text in settings.files:
-        entered += enter_file(text, family, batches, sizes, host)
-    return entered
+        cases += build_file_cases(text, family, batches, sizes, host)
+    return cases
 
 
-def compare(entered: Sequence[Contestant], seconds: np.ndarray) -> list[dict[str, Any]]:
-    """Return a row of figures per contestant.
-
-    The baseline of a row is the first of the same family, batch and size; where no family has a
-    second one, it is the first of that batch and size.
-
-    Args:
-        entered: The contestants.
-        seconds: Of every call, (contestants, rounds, calls).
-    """
-    alone = len({(one.family, one.batch, one.size) for one in entered}) == len(entered)
-
-    def group(one: Contestant) -> tuple:
-        return ('' if alone else one.family, one.batch, one.size)
-
-    first: dict[tuple, int] = {}
-    for index, one in enumerate(entered):
-        first.setdefault(group(one), index)
-    rows = []
-    for index, one in enumerate(entered):
-        times = seconds[index]
-        baseline = first[group(one)]
-        rows.append(
-            dict(
-                model=one.name,
-                form=one.form.name,
-                batch=one.batch,
-                height=one.size[0],
-                width=one.size[1],
-                parameters=one.parameters,
-                multiply_adds=one.multiply_adds,
-                top1=one.top1,
-                peer=one.peer,
-                ms=statistics(times),
-                images_per_second=one.batch / float(np.median(times)),
-                faster=speed_up(seconds[baseline], times),
-                than=f'{entered[baseline].name} {entered[baseline].form.name}',
-                rounds_ms=(1000 * np.median(times, axis=1)).round(4).tolist(),
-            )
-        )
-    return rows
-
-
-def lead_over_peers(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return how many times faster each of ours is than the fastest peer at least as accurate.
-
-    Where that peer has its accuracy at larger images than those it is timed with, the fastest of
-    the others follows.
-
-    Args:
-        rows: Of :func:`compare`. Peers count in the same form, batch and size.
-    """
-    leads = []
-    for ours in rows:
-        if ours['peer'] or ours['top1'] is None:
-            continue
-        rivals = [
-            row
-            for row in rows
-            if row['peer']
-            and row['top1'] is not None
-            and row['top1'] >= ours['top1']
-            and all(row[key] == ours[key] for key in ('form', 'batch', 'height', 'width'))
-        ]
-        at_their_size = [row for row in rivals if _published_pixels(row) <= row['width']]
-        found = [_lead(ours, chosen) for chosen in (rivals, at_their_size) if chosen]
-        leads += found if len({lead['rival'] for lead in found}) == 2 else found[:1]
-    return leads
-
-
-def _published_pixels(row: dict[str, Any]) -> int:
-    """Return the side of the images that the published accuracy of a peer belongs to."""
-    peer = PEERS.get(row['model'])
-    return peer.pixels if peer else row['width']
-
-
-def _lead(ours: dict[str, Any], rivals: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Compare one of ours with the fastest of its rivals."""
-    times = np.array(ours['rounds_ms'])[:, None]
-    ratios = [speed_up(np.array(row['rounds_ms'])[:, None], times) for row in rivals]
-    index = int(np.argmin([ratio['median'] for ratio in ratios]))
-    return dict(
-        model=ours['model'],
-        top1=ours['top1'],
-        form=ours['form'],
-        batch=ours['batch'],
-        rival=rivals[index]['model'],
-        rival_top1=rivals[index]['top1'],
-        rival_pixels=_published_pixels(rivals[index]),
-        faster=ratios[index],
-    )
-
-
-def _by_part(whole: Sequence[Contestant], settings: Settings) -> list[dict[str, Any]]:
-    """Return the milliseconds of each part of the whole models, timed in turn as well."""
+def _by_part(cases: Sequence[BenchmarkCase], settings: Settings) -> list[dict[str, Any]]:
+    """Return the milliseconds of each part of whole models, timed in turn as well."""
     device = settings.host.device
 
-    def visit(one: Contestant) -> dict[str, list[float]]:
-        assert isinstance(one.module, WholeModel)
-        one.call()
-        return time_parts(one.module.model, one.call, settings.calls, device)
+    def visit(case: BenchmarkCase) -> dict[str, list[float]]:
+        assert isinstance(case.module, WholeModel)
+        case.call()
+        return time_parts(case.module.model, case.call, settings.calls, device)
 
-    visits = in_turn([partial(visit, one) for one in whole], settings.schedule)
+    visits = in_turn([partial(visit, case) for case in cases], settings.schedule)
     rows = []
-    for one, found in zip(whole, visits, strict=True):
+    for case, found in zip(cases, visits, strict=True):
         parts = {name: 1000 * float(np.median([each[name] for each in found])) for name in found[0]}
-        rows.append(dict(model=one.name, form=one.form.name, batch=one.batch, ms=parts))
+        rows.append(dict(model=case.name, form=case.form.name, batch=case.batch, ms=parts))
     return rows

@@ -4,64 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from casvit_mm.benchmark.cases import make_call
 from casvit_mm.benchmark.cost import peak_of_call
-from casvit_mm.benchmark.inputs import SMALLEST
-from casvit_mm.benchmark.model_specs import find_subject
-from casvit_mm.benchmark.settings import Settings
-from casvit_mm.timing import make_timer, statistics, time_calls
+from casvit_mm.benchmark.forms import Form
+from casvit_mm.benchmark.host import Host
+from casvit_mm.benchmark.inference import inference_call
+from casvit_mm.benchmark.model_specs import ModelSpec
+from casvit_mm.errors import InputError
+from casvit_mm.timing import Schedule, make_timer, statistics, time_calls
 
-__all__ = ['exponent', 'growth']
+__all__ = ['FITTED_FROM', 'check_sizes', 'exponent', 'fit_exponent', 'growth']
 
-
-def exponent(sizes: Sequence[tuple[int, int]], values: Sequence[float]) -> float:
-    """Return the power of the number of pixels that values grow with: 1 is linear.
-
-    Least squares on logarithms, over the sizes of 512 px and more.
-
-    Args:
-        sizes: Heights and widths.
-        values: Of each size, positive.
-    """
-    kept = [
-        (height * width, value)
-        for (height, width), value in zip(sizes, values, strict=True)
-        if height * width >= SMALLEST**2
-    ]
-    pixels, found = np.log(np.array(kept, float)).T
-    return float(np.polyfit(pixels, found, 1)[0])
+FITTED_FROM = 512  # px; in smaller images the cost of the call itself counts
 
 
-def growth(settings: Settings) -> list[dict[str, Any]]:
+def growth(
+    specs: Sequence[ModelSpec],
+    forms: Sequence[Form],
+    batches: Sequence[int],
+    sizes: Sequence[tuple[int, int]],
+    host: Host,
+    schedule: Schedule,
+) -> list[dict[str, Any]]:
     """Return time and memory over the size of the image, for each model, form and batch.
 
     Memory is PyTorch's; an engine does not tell its own.
 
+    Args:
+        specs: The models.
+        forms: How they run.
+        batches: Images per call.
+        sizes: Heights and widths; see :func:`check_sizes`.
+        host: Where they run.
+        schedule: How often each is timed.
+
     Raises:
         InputError: If a model cannot be had in a form.
     """
-    host, sizes = settings.host, settings.image_sizes
-    keys = list(product(settings.subjects, settings.chosen_forms, settings.batches))
-    calls = []
-    for name, form, batch in keys:
-        subject = find_subject(name, settings.part, settings.checkpoint)
-        calls.append([make_call(subject, form, batch, size, host)[1] for size in sizes])
-    timer = make_timer(host.device)
-    seconds = time_calls(list(chain(*calls)), timer, settings.schedule)
+    cases = list(product(specs, forms, batches))
+    calls = [
+        [inference_call(spec, form, batch, size, host)[1] for size in sizes]
+        for spec, form, batch in cases
+    ]
+    seconds = time_calls(list(chain(*calls)), make_timer(host.device), schedule)
+    # (cases * sizes, rounds, calls) -> (cases, sizes, rounds, calls)
+    seconds = seconds.reshape(len(cases), len(sizes), *seconds.shape[1:])
     curves = []
-    for index, (name, form, batch) in enumerate(keys):
-        own = seconds[index * len(sizes) : (index + 1) * len(sizes)]
-        ms = [statistics(times) for times in own]
+    for (spec, form, batch), own_calls, own_seconds in zip(cases, calls, seconds, strict=True):
+        ms = [statistics(times) for times in own_seconds]
         torch_form = form.engine == 'torch'
-        memory = [peak_of_call(call, host.device) for call in calls[index]] if torch_form else None
+        memory = [peak_of_call(call, host.device) for call in own_calls] if torch_form else None
         curves.append(
             dict(
-                model=Path(name).stem,
+                model=spec.name,
                 form=form.name,
                 batch=batch,
                 sizes=sizes,
@@ -72,3 +70,42 @@ def growth(settings: Settings) -> list[dict[str, Any]]:
             )
         )
     return curves
+
+
+def check_sizes(sizes: Sequence[tuple[int, int]]) -> None:
+    """Refuse sizes that no exponent can be fitted to.
+
+    Raises:
+        InputError: If fewer than two are of 512 px or more.
+    """
+    if len({h * w for h, w in sizes if h * w >= FITTED_FROM**2}) < 2:
+        raise InputError(
+            f'--sizes: the exponent needs two sizes of {FITTED_FROM} px or more, such as '
+            '--sizes 224 512 1024 2048'
+        )
+
+
+def exponent(sizes: Sequence[tuple[int, int]], values: Sequence[float]) -> float:
+    """Return the power of the number of pixels that values grow with, from 512 px on: 1 is linear.
+
+    Args:
+        sizes: Heights and widths.
+        values: Of each size, positive.
+    """
+    fitted = [
+        (height * width, value)
+        for (height, width), value in zip(sizes, values, strict=True)
+        if height * width >= FITTED_FROM**2
+    ]
+    pixels, values = zip(*fitted, strict=True)
+    return fit_exponent(pixels, values)
+
+
+def fit_exponent(amounts: Sequence[float], values: Sequence[float]) -> float:
+    """Return the ``e`` of the ``amounts ** e`` that values grow with: least squares on logarithms.
+
+    Args:
+        amounts: Two or more, positive.
+        values: Of each amount, positive.
+    """
+    return float(np.polyfit(np.log(amounts), np.log(values), 1)[0])

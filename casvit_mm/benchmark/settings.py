@@ -1,4 +1,4 @@
-"""What a run is asked to do."""
+"""The options of a run, and what follows from them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from casvit_mm.benchmark.cases import Host
 from casvit_mm.benchmark.forms import Form
-from casvit_mm.benchmark.host import check_device
-from casvit_mm.benchmark.inputs import check_sizes, parse_size
+from casvit_mm.benchmark.host import Host, check_device
+from casvit_mm.benchmark.inputs import parse_size
 from casvit_mm.benchmark.peers import OURS
+from casvit_mm.benchmark.scaling import check_sizes
 from casvit_mm.errors import InputError
 from casvit_mm.timing import Schedule
 
@@ -43,8 +43,8 @@ class Settings:
     """The options of ``tools/benchmark.py``, as read from its command line.
 
     Attributes:
-        models: Names of models; see :func:`casvit_mm.benchmark.model_specs.find_subject`.
-        files: Exported files, with ``+bf16`` or ``+fp16`` where OpenVINO shall compute so.
+        models: Names of models; see :func:`casvit_mm.benchmark.model_specs.find_model_spec`.
+        files: Exported files, ``+bf16`` or ``+fp16`` after the name sets OpenVINO's precision.
         forms: See :class:`casvit_mm.benchmark.forms.Form`.
         batch: Images per call.
         size: Such as ``'224'`` or ``'640x480'``.
@@ -55,7 +55,7 @@ class Settings:
         threads: Of the CPU; None leaves it to PyTorch.
         checkpoint: Weights for the config.
         image: Picture to put in.
-        rounds: How often each contestant has its turn.
+        rounds: Turns of each model and form.
         calls: Timed calls per turn.
         settle: Seconds of calls before those, not timed.
         seed: Of the order in each round.
@@ -65,7 +65,7 @@ class Settings:
         by_part: Also tell where the time of a whole model goes.
         roofline: Compare each stage with the machine's limits, instead.
         train: Time the training step, instead.
-        out: Folder for table, figures and picture.
+        out: Folder for tables, JSON and pictures.
     """
 
     models: list[str] = field(default_factory=list)
@@ -100,7 +100,7 @@ class Settings:
             raise InputError('--rounds must be 2 or more and --calls 1 or more')
         if any(number < 1 for number in [*(self.batch or []), self.threads or 1]):
             raise InputError('--batch and --threads must be 1 or more')
-        if not (self.subjects or self.files):
+        if not (self.model_names or self.files):
             raise InputError(
                 'name a model: casvit_xs to casvit_t, a config, a model of timm; or give --peers, '
                 '--official, --preset or --file'
@@ -119,7 +119,7 @@ class Settings:
             check_sizes(self.image_sizes)
 
     @property
-    def subjects(self) -> list[str]:
+    def model_names(self) -> list[str]:
         """Names of the models: those given, or our variants where others are asked for."""
         if self.models or self.peers:
             return self.models or self.peers or []
@@ -128,7 +128,7 @@ class Settings:
 
     @property
     def schedule(self) -> Schedule:
-        """How often and in which order contestants are timed."""
+        """How often and in which order cases are timed."""
         return Schedule(self.rounds, self.calls, self.settle, self.seed)
 
     @property

@@ -1,29 +1,36 @@
-"""The training step of a classifier or backbone as a contestant."""
+"""One training step of a classifier or backbone, in one form."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import torch
 from torch import nn
 
-from casvit_mm.benchmark.cases import Host
-from casvit_mm.benchmark.forms import Form, as_input
+from casvit_mm.benchmark.forms import Form, as_input, autocast
+from casvit_mm.benchmark.host import Host
 from casvit_mm.benchmark.inputs import normalise, pixels
-from casvit_mm.benchmark.model_specs import Subject, WholeModel
+from casvit_mm.benchmark.model_specs import ModelSpec
 from casvit_mm.errors import InputError
+from casvit_mm.models.wrappers import WholeModel
 
 __all__ = ['training_call']
 
 
 def training_call(
-    subject: Subject, form: Form, batch: int, size: tuple[int, int], host: Host
+    spec: ModelSpec, form: Form, batch: int, size: tuple[int, int], host: Host
 ) -> tuple[nn.Module, Callable[[], object]]:
     """Return a model and a call that does one training step: forward, backward, AdamW.
 
     The loss of a classifier is cross entropy with random labels, that of a backbone the mean of its
     features. Weights stay in float32; ``amp`` computes in bfloat16.
+
+    Args:
+        spec: The model.
+        form: How it runs.
+        batch: Images per step.
+        size: Height and width in pixels.
+        host: Where it runs, and on what picture.
 
     Raises:
         InputError: If the model or the form cannot be trained this way.
@@ -33,10 +40,10 @@ def training_call(
             f'--train: {form.name} is a form for inference; joined by + may be eager, amp, '
             'channels_last, compile, fused_optimizer'
         )
-    model = subject.build().train()
+    model = spec.build().train()
     if isinstance(model, WholeModel):
         raise InputError(
-            f'--train: {subject.name} needs labelled images; its training is timed by '
+            f'--train: {spec.name} needs labelled images; its training is timed by '
             'tools/train.py CONFIG --profile-data. Its backbone: --part backbone'
         )
     model = model.to(host.device)
@@ -47,11 +54,9 @@ def training_call(
     x = as_input(normalise(pixels(batch, size, host.image)), form, host.device)
     labels = torch.randint(0, 1000, (batch,), device=host.device)
     run = torch.compile(model, dynamic=False) if form.compile else model
-    kind = host.device.partition(':')[0]
 
     def step() -> None:
-        mixed = torch.autocast(kind, torch.bfloat16) if form.precision == 'amp' else nullcontext()
-        with mixed:
+        with autocast(form, host.device):
             out = run(x)
             if isinstance(out, torch.Tensor):
                 loss = nn.functional.cross_entropy(out, labels % out.shape[1])

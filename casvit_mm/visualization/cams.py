@@ -1,4 +1,4 @@
-"""Class activation maps: which places of a stage's map speak for what a model predicts."""
+"""Class activation maps: the places of an image that speak for what a model predicts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from casvit_mm.errors import InputError
-from casvit_mm.visualization.models import Prepared, SeenModel
+from casvit_mm.visualization.models import PreparedImage, VisualizedModel
 from casvit_mm.visualization.stages import Stage, as_map, capture
 
 __all__ = ['DEFAULT_METHODS', 'METHODS', 'Cam', 'check_grad_cam', 'class_activation']
@@ -25,14 +25,15 @@ METHODS = {
     'xgradcam': 'XGradCAM',
     'eigencam': 'EigenCAM',
 }
-# The gradient at one object is no weight for the channels everywhere, as Grad-CAM takes it.
+# Grad-CAM weighs a channel by its mean gradient over all places, LayerCAM each place by its own
+# gradient. What an object's gradient says holds at the object alone.
 DEFAULT_METHODS = {
     'classification': 'gradcam',
     'segmentation': 'layercam',
     'detection': 'layercam',
 }
-_LEAST_SCORE = 0.3  # of the objects that are explained, as in tools/predict.py
-_MOST_POSITIONS = 4096  # EigenCAM decomposes a matrix with as many rows and columns
+_MIN_SCORE = 0.3  # of the objects that are explained, as in tools/predict.py
+_MAX_POSITIONS = 4096  # EigenCAM decomposes a matrix with as many rows and columns
 
 Target = Callable[[Any], Tensor]  # of one output of the model
 
@@ -69,22 +70,22 @@ def check_grad_cam() -> None:
 
 
 def class_activation(
-    seen: SeenModel,
+    visualized: VisualizedModel,
     stages: Sequence[Stage],
-    image: Prepared,
+    image: PreparedImage,
     method: str | None = None,
     class_name: str | None = None,
 ) -> Cam:
     """Explain a prediction by the maps of one stage, or by the mean over several.
 
-    Explained is the logit of the class for a classifier; the sum of the class's logits over the
-    pixels that are taken for it for a segmentor; and the sum of the log-odds of the objects that a
-    detector keeps with a score of 0.3 or more, or of the surest one where none has that.
+    Of a classifier, the logit of the class is explained. Of a segmentor, it is the sum of the
+    class's logits over the pixels that are predicted as that class. Of a detector, it is the sum of
+    the log-odds of the objects with a score of 0.3 or more, or of the surest one where none has it.
 
     Args:
-        seen: The model.
+        visualized: The model.
         stages: Of its backbone. Each one's explanation is scaled to 0 to 1 before the mean.
-        image: What it sees.
+        image: The image.
         method: Key of :data:`METHODS`; None is :data:`DEFAULT_METHODS`. EigenCAM needs no class: it
             shows where the map varies most.
         class_name: What is explained; None is the predicted class of a classifier, the largest
@@ -94,46 +95,62 @@ def class_activation(
         InputError: If the class is unknown, or the method cannot be run.
     """
     check_grad_cam()
-    import pytorch_grad_cam
-
-    method = method or DEFAULT_METHODS[seen.spec.task]
+    method = method or DEFAULT_METHODS[visualized.spec.task]
     if method == 'eigencam':
         _check_size(stages, image)
-    numbers = [str(stage.number) for stage in stages]
-    how = f'{METHODS[method]}, ' + (
-        f'stage {numbers[0]}' if len(stages) == 1 else f'mean of the stages {", ".join(numbers)}'
-    )
-    index = None if class_name is None else seen.class_index(class_name)
+    index = None if class_name is None else visualized.class_index(class_name)
     with capture(module for stage in stages for module in stage.modules) as outputs:
-        found = seen.model(image.x)
-    label, target, boxes = _TARGETS[seen.spec.task](seen, found[0], index)
-    if target is None:
-        return Cam(label, how)
-    score = target(found[0])
+        found = visualized.model(image.x)[0]
+    explained = _EXPLAIN[visualized.spec.task](visualized, found, index)
+    how = _describe(method, stages)
+    if explained.target is None:
+        return Cam(explained.label, how)
+    score = explained.target(found)
     if score.requires_grad:
-        modules = _telling_modules(stages, outputs, score, image.x)
+        modules = _deciding_modules(stages, outputs, score, image.x)
     elif method == 'eigencam':
         modules = [stage.end for stage in stages]
     else:
         raise InputError(
-            f'--method {method}: the scores of {seen.name} have no gradient. Take --method '
+            f'--method {method}: the scores of {visualized.name} have no gradient. Take --method '
             'eigencam, which needs none'
         )
+    heat = _heat(visualized, stages, image.x, method, modules, explained.target)
+    if not heat.any():
+        return Cam(f'{explained.label}\nno place speaks for it', how, None, explained.boxes)
+    height, width = image.pixels.shape[:2]
+    return Cam(explained.label, how, heat[:height, :width], explained.boxes)
+
+
+def _describe(method: str, stages: Sequence[Stage]) -> str:
+    numbers = [str(stage.number) for stage in stages]
+    if len(stages) == 1:
+        return f'{METHODS[method]}, stage {numbers[0]}'
+    return f'{METHODS[method]}, mean of the stages {", ".join(numbers)}'
+
+
+def _heat(
+    visualized: VisualizedModel,
+    stages: Sequence[Stage],
+    x: Tensor,
+    method: str,
+    modules: list[nn.Module],
+    target: Target,
+) -> np.ndarray:
+    """Run a method of pytorch-grad-cam; return 0 to 1 for each pixel of the input, ``(H, W)``."""
+    import pytorch_grad_cam
+
     cam = getattr(pytorch_grad_cam, METHODS[method])(
-        seen.model,
+        visualized.model,
         modules,
-        reshape_transform=lambda value: _map_of_any(stages, value, image.x),
+        reshape_transform=lambda value: _map_of_any(stages, value, x),
     )
     try:
-        heat = cam(image.x, [target])[0]
+        return cam(x, [target])[0]
     finally:
         # Not by its context manager, which would hide an IndexError.
         cam.activations_and_grads.release()
-        seen.model.zero_grad()
-    if not heat.any():
-        return Cam(f'{label}\nno place speaks for it', how, None, boxes)
-    height, width = image.pixels.shape[:2]
-    return Cam(label, how, heat[:height, :width], boxes)
+        visualized.model.zero_grad()
 
 
 def _map_of_any(stages: Sequence[Stage], value: Tensor, x: Tensor) -> Tensor:
@@ -142,83 +159,99 @@ def _map_of_any(stages: Sequence[Stage], value: Tensor, x: Tensor) -> Tensor:
     return next(found for found in maps if found is not None)
 
 
-def _telling_modules(
+def _deciding_modules(
     stages: Sequence[Stage], outputs: dict[nn.Module, Tensor], score: Tensor, x: Tensor
 ) -> list[nn.Module]:
-    """Return of each stage the last module whose positions decide on the score.
+    """Return of each stage the last module whose positions have a gradient of the score.
 
     A classifier that reads the class token alone has no gradient at the patches of its last block.
     """
     modules = [module for stage in stages for module in stage.modules]
     values = [outputs[module] for module in modules]
     gradients = torch.autograd.grad(score, values, allow_unused=True)
-    telling = {
+    deciding = {
         module
         for module, gradient in zip(modules, gradients, strict=True)
         if gradient is not None and _map_of_any(stages, gradient, x).any()
     }
     return [
-        next((module for module in reversed(stage.modules) if module in telling), stage.end)
+        next((module for module in reversed(stage.modules) if module in deciding), stage.end)
         for stage in stages
     ]
 
 
-def _check_size(stages: Sequence[Stage], image: Prepared) -> None:
+def _check_size(stages: Sequence[Stage], image: PreparedImage) -> None:
     for stage in stages:
         height, width = (side // stage.stride for side in image.x.shape[2:])
-        if height * width > _MOST_POSITIONS:
+        if height * width > _MAX_POSITIONS:
             raise InputError(
                 '--method eigencam takes memory by the square of the positions, and stage '
                 f'{stage.number} has {width}x{height}. Take a later --stage, or another method'
             )
 
 
-_Explained = tuple[str, Target | None, np.ndarray | None]
+@dataclass(frozen=True)
+class _Explained:
+    """What of a prediction is explained.
+
+    Attributes:
+        label: Names it, and says how sure the model is of it.
+        target: Returns its score from the model's output for an image; None if there is nothing.
+        boxes: As :class:`Cam` has them.
+    """
+
+    label: str
+    target: Target | None = None
+    boxes: np.ndarray | None = None
 
 
-def _of_classifier(seen: SeenModel, logits: Tensor, index: int | None) -> _Explained:
-    shares = logits.detach().softmax(0)
-    index = int(shares.argmax()) if index is None else index
-    label = f'{seen.spec.classes[index]} {shares[index]:.0%}'
-    return label, lambda output: output[index], None
+def _explain_classifier(
+    visualized: VisualizedModel, logits: Tensor, index: int | None
+) -> _Explained:
+    probabilities = logits.detach().softmax(0)  # (num_classes,)
+    index = int(probabilities.argmax()) if index is None else index
+    label = f'{visualized.spec.classes[index]} {probabilities[index]:.0%}'
+    return _Explained(label, lambda output: output[index])
 
 
-def _of_segmentor(seen: SeenModel, logits: Tensor, index: int | None) -> _Explained:
-    def both_sides(output: Tensor) -> Tensor:
+def _explain_segmentor(
+    visualized: VisualizedModel, logits: Tensor, index: int | None
+) -> _Explained:
+    def of_each_class(output: Tensor) -> Tensor:  # (num_classes, h, w)
         # A single output is the logit of the second of two classes.
         return torch.cat([-output, output]) if len(output) == 1 else output
 
-    labels = both_sides(logits.detach()).argmax(0)
-    index = int(labels.flatten().mode().values) if index is None else index
-    mask = labels == index
-    label = f'{seen.spec.classes[index]}, {mask.float().mean():.0%} of the pixels'
+    predicted = of_each_class(logits.detach()).argmax(0)  # (h, w)
+    index = int(predicted.flatten().mode().values) if index is None else index
+    name, mask = visualized.spec.classes[index], predicted == index
     if not mask.any():
-        return f'{seen.spec.classes[index]}: nowhere', None, None
-    return label, lambda output: both_sides(output)[index][mask].sum(), None
+        return _Explained(f'{name}: nowhere')
+    label = f'{name}, {mask.float().mean():.0%} of the pixels'
+    return _Explained(label, lambda output: of_each_class(output)[index][mask].sum())
 
 
-def _of_detector(seen: SeenModel, sample: Any, index: int | None) -> _Explained:
+def _explain_detector(visualized: VisualizedModel, sample: Any, index: int | None) -> _Explained:
     def kept(sample: Any) -> Any:
         found = sample.pred_instances
         found = found if index is None else found[found.labels == index]
         # The surest alone where none is sure.
-        return found[found.scores >= min(_LEAST_SCORE, found.scores.max())] if len(found) else found
+        return found[found.scores >= min(_MIN_SCORE, found.scores.max())] if len(found) else found
 
     found = kept(sample)
-    name = 'objects' if index is None else seen.spec.classes[index]
+    name = 'objects' if index is None else visualized.spec.classes[index]
     if not len(found):
-        return f'{name}: none found', None, None
+        return _Explained(f'{name}: none found')
     label = f'{name}: {len(found)} found, best {found.scores.max():.0%}'
     # Log-odds, or the sum would tell of the unsure objects alone: a sure score has no slope.
-    return (
+    return _Explained(
         label,
         lambda output: torch.logit(kept(output).scores, eps=1e-7).sum(),
         found.bboxes.detach().cpu().numpy(),
     )
 
 
-_TARGETS: dict[str, Callable[[SeenModel, Any, int | None], _Explained]] = {
-    'classification': _of_classifier,
-    'segmentation': _of_segmentor,
-    'detection': _of_detector,
+_EXPLAIN: dict[str, Callable[[VisualizedModel, Any, int | None], _Explained]] = {
+    'classification': _explain_classifier,
+    'segmentation': _explain_segmentor,
+    'detection': _explain_detector,
 }

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 from mmdet.models.dense_heads import base_dense_head
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
-from casvit_mm.benchmark.model_specs import WholeModel
+from casvit_mm.models.wrappers import WholeModel
 
 __all__ = ['DifferentiableDetector']
 
@@ -32,10 +32,21 @@ class DifferentiableDetector(WholeModel):
         super().__init__(model, DetDataSample)
 
     def forward(self, x: Tensor) -> Any:
-        with patch.object(base_dense_head, 'select_single_mlvl', _maps_of_one_image):
+        with _heads_keep_gradients():
             return super().forward(x)
 
 
+@contextmanager
+def _heads_keep_gradients() -> Iterator[None]:
+    """Exchange the function of mmdet that cuts the gradient, while the context lasts."""
+    original = base_dense_head.select_single_mlvl
+    base_dense_head.select_single_mlvl = _maps_of_one_image
+    try:
+        yield
+    finally:
+        base_dense_head.select_single_mlvl = original
+
+
 def _maps_of_one_image(levels: Sequence[Tensor], index: int, detach: bool = True) -> list[Tensor]:
-    """Take the place of mmdet's function, which cuts the gradient where ``detach``; this never."""
+    """Return the maps of one image; mmdet's function detaches them where ``detach``, this never."""
     return [level[index] for level in levels]

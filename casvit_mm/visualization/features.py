@@ -7,17 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from casvit_mm.visualization.models import Prepared, SeenModel
+from casvit_mm.visualization.models import PreparedImage, VisualizedModel
 from casvit_mm.visualization.stages import Stage, capture
 
 __all__ = ['principal_components', 'stage_maps']
 
 
 @torch.no_grad()
-def stage_maps(seen: SeenModel, stages: Sequence[Stage], image: Prepared) -> list[np.ndarray]:
+def stage_maps(
+    visualized: VisualizedModel, stages: Sequence[Stage], image: PreparedImage
+) -> list[np.ndarray]:
     """Return what each stage makes of an image, ``(C, h, w)``, without the padding's part."""
     with capture(stage.end for stage in stages) as outputs:
-        seen.backbone(image.x)
+        visualized.backbone(image.x)
     maps = []
     for stage in stages:
         values = stage.as_map(outputs[stage.end], image.x)[0].cpu().numpy()

@@ -1,4 +1,4 @@
-"""The models to look into: one of a config, or of timm, as a function of prepared images."""
+"""The models to visualize: one of a config, or of timm, as a function of prepared images."""
 
 from __future__ import annotations
 
@@ -15,19 +15,25 @@ import torch.nn.functional as F
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
-from casvit_mm.benchmark.model_specs import Logits
 from casvit_mm.deploy.images import resize
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.export.loading import load_model
+from casvit_mm.models.wrappers import Logits
 from casvit_mm.weights.matching import check_fit, compare, read_checkpoint
 from casvit_mm.weights.reading import class_names
 
-__all__ = ['Prepared', 'SeenModel', 'see_config', 'see_named']
+__all__ = [
+    'PreparedImage',
+    'VisualizedModel',
+    'load_config_model',
+    'load_named_model',
+    'see_config',
+]
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedImage:
     """An image as a network sees it.
 
     Attributes:
@@ -45,11 +51,11 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class SeenModel:
+class VisualizedModel:
     """A model in eval mode, all of whose parameters take a gradient.
 
     Attributes:
-        name: In titles.
+        name: Name in titles.
         model: ``(B, 3, H, W)`` to logits ``(B, num_classes)`` of a classifier, ``(B, num_classes,
             h, w)`` of a segmentor, or to the data samples of a detector.
         backbone: The part of it that makes the feature maps.
@@ -65,19 +71,19 @@ class SeenModel:
     divisor: int = 1
     note: str = ''
 
-    def prepare(self, image: np.ndarray) -> Prepared:
-        """Bring an image to the network's input, as the test pipeline does.
+    def prepare(self, image: np.ndarray) -> PreparedImage:
+        """Resize, normalise and pad an image, as the test pipeline does.
 
         Args:
             image: BGR pixels, uint8 ``(H, W, 3)``.
         """
         bgr = resize(image, self.spec.steps, (0, 0, 0)).pixels
-        seen = bgr[..., ::-1] if self.spec.rgb else bgr
-        values = (seen - np.array(self.spec.mean)) / np.array(self.spec.std)
-        x = torch.from_numpy(values.transpose(2, 0, 1)).float()[None]
+        pixels = bgr[..., ::-1] if self.spec.rgb else bgr
+        values = (pixels - np.array(self.spec.mean)) / np.array(self.spec.std)
+        x = torch.from_numpy(values.transpose(2, 0, 1)).float()[None]  # (1, 3, h, w)
         below, right = (-side % self.divisor for side in bgr.shape[:2])
         device = next(self.model.parameters()).device
-        return Prepared(F.pad(x, (0, right, 0, below)).to(device), bgr[..., ::-1])
+        return PreparedImage(F.pad(x, (0, right, 0, below)).to(device), bgr[..., ::-1])
 
     def class_index(self, name: str) -> int:
         """Return the number of a class.
@@ -96,12 +102,12 @@ class SeenModel:
         )
 
 
-def see_config(
+def load_config_model(
     config: str | Path,
     checkpoint: str | Path | None,
     device: str,
     cfg_options: dict[str, Any] | None = None,
-) -> SeenModel:
+) -> VisualizedModel:
     """Return the classifier, detector or segmentor of a config.
 
     Args:
@@ -128,11 +134,11 @@ def see_config(
     name = Path(str(config)).stem
     note = loaded.note if checkpoint else ''
     return _ready(
-        SeenModel(name, whole, model.backbone, loaded.spec, divisor, note), checkpoint, device
+        VisualizedModel(name, whole, model.backbone, loaded.spec, divisor, note), checkpoint, device
     )
 
 
-def see_named(text: str, classes: tuple[str, ...], device: str) -> SeenModel:
+def load_named_model(text: str, classes: tuple[str, ...], device: str) -> VisualizedModel:
     """Return the model that ``NAME[:CKPT]`` means.
 
     Args:
@@ -147,7 +153,7 @@ def see_named(text: str, classes: tuple[str, ...], device: str) -> SeenModel:
     # The first colon that stands alone, and not after a single letter, a drive of Windows.
     name, checkpoint = re.fullmatch(r'(.{2,}?)(?:(?<!:):(?!:)(.+))?', text).groups()  # type: ignore[union-attr]
     if name.endswith('.py'):
-        return see_config(name, checkpoint, device)
+        return load_config_model(name, checkpoint, device)
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=4)
         hint = f'near: {", ".join(near)}. ' if near else ''
@@ -155,12 +161,12 @@ def see_named(text: str, classes: tuple[str, ...], device: str) -> SeenModel:
             f'--beside {text}: {name} is neither a config (.py) nor a model of timm; {hint}'
             'Write NAME, or NAME:CHECKPOINT'
         )
-    return _see_timm(name, checkpoint, classes, device)
+    return _load_timm_model(name, checkpoint, classes, device)
 
 
-def _see_timm(
+def _load_timm_model(
     name: str, checkpoint: str | None, classes: tuple[str, ...], device: str
-) -> SeenModel:
+) -> VisualizedModel:
     model: Any = timm.create_model(name, num_classes=len(classes))
     if checkpoint is not None:
         content = read_checkpoint(checkpoint)
@@ -190,14 +196,17 @@ def _see_timm(
         std=tuple(255 * value for value in data['std']),
         rgb=True,
     )
-    return _ready(SeenModel(name, model, model, spec), checkpoint, device)
+    return _ready(VisualizedModel(name, model, model, spec), checkpoint, device)
 
 
-def _ready(seen: SeenModel, checkpoint: str | Path | None, device: str) -> SeenModel:
+def _ready(loaded: VisualizedModel, checkpoint: str | Path | None, device: str) -> VisualizedModel:
     """Prepare a model for gradients, and say in its name where its weights are random."""
-    seen.model.to(device).eval().requires_grad_(True)
-    for module in seen.model.modules():
+    loaded.model.to(device).eval().requires_grad_(True)
+    for module in loaded.model.modules():
         if hasattr(module, 'inplace'):
             # It would write over the feature map that was read before it.
             module.inplace = False  # type: ignore[assignment]
-    return seen if checkpoint else replace(seen, name=f'{seen.name} (random weights)')
+    return loaded if checkpoint else replace(loaded, name=f'{loaded.name} (random weights)')
+
+
+see_config = load_config_model  # its name in version 0.1

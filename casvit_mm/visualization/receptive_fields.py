@@ -1,4 +1,4 @@
-"""Effective receptive fields (https://arxiv.org/abs/1701.04128): what reaches a unit in fact."""
+"""Effective receptive fields (https://arxiv.org/abs/1701.04128): the pixels that move a unit."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from casvit_mm.visualization.models import SeenModel
+from casvit_mm.visualization.models import VisualizedModel
 from casvit_mm.visualization.stages import Stage, capture
 
-__all__ = ['SHARES', 'Field', 'central_crops', 'effective_fields', 'smallest_square']
+__all__ = [
+    'SHARES',
+    'ReceptiveField',
+    'central_crops',
+    'effective_receptive_fields',
+    'smallest_square',
+]
 
 SHARES = (0.5, 0.9, 0.99)
 _CROP_MULTIPLE = 32
 
 
 @dataclass(frozen=True)
-class Field:
+class ReceptiveField:
     """How strongly each input pixel moves the unit in the middle of a stage's map.
 
     Attributes:
@@ -35,13 +41,13 @@ class Field:
     sides: dict[float, int]
 
 
-def effective_fields(
-    seen: SeenModel, stages: Sequence[Stage], inputs: Sequence[Tensor]
-) -> list[Field]:
+def effective_receptive_fields(
+    visualized: VisualizedModel, stages: Sequence[Stage], inputs: Sequence[Tensor]
+) -> list[ReceptiveField]:
     """Return the effective receptive field of each stage's central unit, averaged over images.
 
     Args:
-        seen: The model.
+        visualized: The model.
         stages: Of its backbone.
         inputs: One or more images of the same size, ``(1, 3, H, W)``.
     """
@@ -49,7 +55,7 @@ def effective_fields(
     for image in inputs:
         x = image.detach().requires_grad_()
         with capture(stage.end for stage in stages) as outputs:
-            seen.backbone(x)
+            visualized.backbone(x)
         for total, stage in zip(totals, stages, strict=True):
             values = stage.as_map(outputs[stage.end], x)
             height, width = values.shape[2:]
@@ -57,7 +63,7 @@ def effective_fields(
             (gradient,) = torch.autograd.grad(unit, x, retain_graph=True)
             total += gradient[0].abs().sum(0).double().cpu().numpy() / len(inputs)
     return [
-        Field(stage, total, {share: smallest_square(total, share) for share in SHARES})
+        ReceptiveField(stage, total, {share: smallest_square(total, share) for share in SHARES})
         for stage, total in zip(stages, totals, strict=True)
     ]
 
@@ -88,13 +94,18 @@ def smallest_square(gradient: np.ndarray, share: float) -> int:
     """
     # The border lets a square reach over the edge, where there is nothing.
     border = max(gradient.shape)
+    # sums[i, j] is the sum above and to the left of pixel (i, j).
     sums: np.ndarray = cv2.integral(np.pad(gradient, border))
     wanted = share * gradient.sum() * (1 - 1e-9)  # the sums are rounded
-    least, most = 1, border
-    while least < most:
-        side = (least + most) // 2
+    min_side, max_side = 1, border  # the answer lies between them, both included
+    while min_side < max_side:
+        side = (min_side + max_side) // 2
+        # The sum within each square of that side.
         inside = (
             sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
         )
-        least, most = (least, side) if inside.max() >= wanted else (side + 1, most)
-    return least
+        if inside.max() >= wanted:
+            max_side = side
+        else:
+            min_side = side + 1
+    return min_side

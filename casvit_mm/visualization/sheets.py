@@ -17,9 +17,17 @@ from matplotlib.patches import Rectangle
 
 from casvit_mm.plotting.figures import save_figure
 from casvit_mm.visualization.gates import StageGates
-from casvit_mm.visualization.receptive_fields import Field
+from casvit_mm.visualization.receptive_fields import ReceptiveField
 
-__all__ = ['Panel', 'draw_fields', 'draw_gates', 'draw_panels', 'overlay', 'scaled', 'tiled']
+__all__ = [
+    'Panel',
+    'draw_gates',
+    'draw_panels',
+    'draw_receptive_fields',
+    'overlay',
+    'scaled',
+    'tiled',
+]
 
 _COLOURS = 'turbo'
 _CELL = 2.4  # inches that a panel is wide
@@ -57,7 +65,7 @@ def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def scaled(values: np.ndarray) -> np.ndarray:
-    """Return values from 0, the least, to 1, the largest."""
+    """Return values from 0, the smallest, to 1, the largest."""
     low, high = float(values.min()), float(values.max())
     return (values - low) / (high - low + 1e-12)
 
@@ -161,7 +169,7 @@ def draw_gates(pixels: np.ndarray, gates: Sequence[StageGates], out: Path, title
                 span = f'{values.min():.2f} to {values.max():.2f}'
                 axis.set_title(f'stage {stage.number}, {side}: {span}', fontsize=9)
         _draw_channels(row[2], stage)
-    _add_scale(figure, axes, 'spatial gate, each from its least to its largest')
+    _add_scale(figure, axes, 'spatial gate, each from its smallest to its largest')
     return save_figure(figure, out)
 
 
@@ -181,7 +189,9 @@ def _draw_channels(axis: Axes, stage: StageGates) -> None:
     axis.legend(loc='upper right', fontsize=8, ncols=2)
 
 
-def draw_fields(rows: Sequence[tuple[str, Sequence[Field]]], out: Path, title: str) -> Path:
+def draw_receptive_fields(
+    rows: Sequence[tuple[str, Sequence[ReceptiveField]]], out: Path, title: str
+) -> Path:
     """Draw the effective receptive fields of models, one row each, with logarithmic colours.
 
     Args:

@@ -16,7 +16,7 @@ from casvit_mm.models.inspection import find_casvit
 __all__ = ['Stage', 'as_map', 'capture', 'find_stages']
 
 _STRIDES = (4, 8, 16, 32, 64, 14)  # 14 last: on small images it cannot be told from 16
-_MOST_PREFIX_TOKENS = 5  # a class token, one for distillation, registers
+_MAX_PREFIX_TOKENS = 5  # a class token, one for distillation, registers
 _NO_BLOCK = (nn.Linear, nn.Conv2d, nn.Identity, nn.Dropout)
 
 
@@ -66,7 +66,7 @@ def as_map(value: Tensor, x: Tensor, stride: int) -> Tensor | None:
             return value
         if value.ndim == 4 and value.shape[1:3] == (height, width):
             return value.permute(0, 3, 1, 2)
-        if value.ndim == 3 and 0 <= value.shape[1] - height * width <= _MOST_PREFIX_TOKENS:
+        if value.ndim == 3 and 0 <= value.shape[1] - height * width <= _MAX_PREFIX_TOKENS:
             patches = value[:, value.shape[1] - height * width :]
             return patches.transpose(1, 2).unflatten(2, (height, width))
     return None
@@ -152,7 +152,7 @@ def _trace(backbone: nn.Module, x: Tensor) -> list[_Call]:
     """Return the modules that give a map and run once, in the order they end."""
     names = {module: name for name, module in backbone.named_modules() if name}
     calls: list[_Call] = []
-    seen: list[nn.Module] = []
+    ran: list[nn.Module] = []
 
     def stride_of(value: object) -> tuple[int, int] | None:
         for stride in _STRIDES:
@@ -162,7 +162,7 @@ def _trace(backbone: nn.Module, x: Tensor) -> list[_Call]:
         return None
 
     def note(module: nn.Module, inputs: tuple, output: object) -> None:
-        seen.append(module)
+        ran.append(module)
         found = stride_of(output)
         if found is not None and not isinstance(module, _NO_BLOCK):
             before = stride_of(inputs[0]) if inputs else None
@@ -174,4 +174,4 @@ def _trace(backbone: nn.Module, x: Tensor) -> list[_Call]:
     finally:
         for hook in hooks:
             hook.remove()
-    return [call for call in calls if seen.count(call.module) == 1]
+    return [call for call in calls if ran.count(call.module) == 1]

@@ -21,12 +21,12 @@ from torch import nn
 pytest.importorskip('mmdet')
 pytest.importorskip('mmpretrain')
 from casvit_mm import CASViT, InputError, load_weights
-from casvit_mm.benchmark.model_specs import find_subject
+from casvit_mm.benchmark.model_specs import find_model_spec
 from casvit_mm.classification.pretraining.distillation import Teacher
 from casvit_mm.detection.prediction.predictor import Predictor
 from casvit_mm.engine import Start, TrainOptions, evaluate, train
 from casvit_mm.export import export
-from casvit_mm.visualization.models import see_config, see_named
+from casvit_mm.visualization.models import load_config_model, load_named_model
 from casvit_mm.weights.mmengine_loading import load_from_safe_reader, read_files_safely
 from casvit_mm.weights.reading import load_file
 from casvit_mm.zoo.convert import convert
@@ -173,9 +173,9 @@ ENTRY_POINTS = {
     'tools/export.py': lambda path, at: export(
         at.config, str(path), format='torch-export', out=str(at.folder / 'model.pt2')
     ),
-    'tools/benchmark.py': lambda path, at: find_subject(at.config, checkpoint=str(path)).build(),
-    'tools/visualize.py': lambda path, at: see_config(at.config, path, 'cpu'),
-    'tools/visualize.py --beside': lambda path, at: see_named(
+    'tools/benchmark.py': lambda path, at: find_model_spec(at.config, checkpoint=str(path)).build(),
+    'tools/visualize.py': lambda path, at: load_config_model(at.config, path, 'cpu'),
+    'tools/visualize.py --beside': lambda path, at: load_named_model(
         f'casvit_xs:{path}', ('a', 'b'), 'cpu'
     ),
 }

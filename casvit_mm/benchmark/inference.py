@@ -1,0 +1,94 @@
+"""One call of a model for inference, in one form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from casvit_mm.benchmark.engines import run_exported
+from casvit_mm.benchmark.forms import Form, as_input, autocast, compile_model, prepare
+from casvit_mm.benchmark.host import Host
+from casvit_mm.benchmark.inputs import normalise, pixels
+from casvit_mm.benchmark.model_specs import ModelSpec
+from casvit_mm.benchmark.peers import fold_norms
+from casvit_mm.errors import InputError
+from casvit_mm.models.wrappers import WholeModel
+
+__all__ = ['in_form', 'inference_call']
+
+
+def inference_call(
+    spec: ModelSpec, form: Form, batch: int, size: tuple[int, int], host: Host
+) -> tuple[nn.Module | None, Callable[[], object]]:
+    """Return the module that runs, None in an engine, and a call that runs it once.
+
+    Args:
+        spec: The model.
+        form: How it runs.
+        batch: Images per call.
+        size: Height and width in pixels.
+        host: Where it runs, and on what picture.
+
+    Raises:
+        InputError: If the model cannot be had in this form.
+    """
+    x = normalise(pixels(batch, size, host.image))  # (batch, 3, height, width)
+    if form.engine != 'torch':
+        return None, run_exported(
+            _to_export(spec, form), x, form.engine, host.threads, form.precision
+        )
+    model = in_form(spec, form, host.device)
+    if isinstance(model, WholeModel) and form.precision in ('bf16', 'fp16'):
+        raise InputError(
+            f'{spec.name} {form.name}: non-maximum suppression and the like need float32. Use '
+            'amp, or time an exported file by --file'
+        )
+    if form.compile:
+        model = compile_model(model)
+    x = as_input(x, form, host.device)
+
+    def call() -> object:
+        with torch.inference_mode(), autocast(form, host.device):
+            return model(x)
+
+    return model, call
+
+
+def in_form(spec: ModelSpec, form: Form, device: str) -> nn.Module:
+    """Return a model in eval mode in a form of PyTorch, not yet compiled.
+
+    Raises:
+        InputError: If it has no such form.
+    """
+    return prepare(_build(spec, form), form, device)
+
+
+def _to_export(spec: ModelSpec, form: Form) -> nn.Module:
+    model = _build(spec, form)
+    if isinstance(model, WholeModel):
+        raise InputError(
+            f'{spec.name} {form.name}: a whole detector or segmentor is exported by '
+            'tools/export.py; time the file by --file, or the backbone by --part backbone'
+        )
+    return model
+
+
+def _build(spec: ModelSpec, form: Form) -> nn.Module:
+    model = spec.build()
+    return _fuse(spec, model) if form.fused else model
+
+
+def _fuse(spec: ModelSpec, model: nn.Module) -> nn.Module:
+    if spec.official:
+        raise InputError('the published code has no form without norms')
+    if spec.peer:
+        return fold_norms(model)
+    from casvit_mm import fuse  # type: ignore[attr-defined]
+
+    wrapped = getattr(model, 'model', None)
+    if wrapped is None:
+        return fuse(model)
+    model.model = fuse(wrapped)  # the wrapper only says how it is called
+    return model
