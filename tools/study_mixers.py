@@ -2,7 +2,7 @@
 """Compare the token mixers: what they cost, or what CAS-ViT-XS reaches with each.
 
 python tools/study_mixers.py                       # parameters, multiply-adds, latency, memory
-python tools/study_mixers.py --train dataset.yaml  # top-1 on images in classes, three seeds
+python tools/study_mixers.py --train dataset.yaml  # top-1 on an image folder, three seeds
 python tools/study_mixers.py --mixers AdditiveTokenMixer PoolingTokenMixer --sides 7 14 28
 
 Tables, JSON and pictures go to --out. An interrupted --train goes on where it was.
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
         help='the GPU where there is one',
     )
     accuracy = parser.add_argument_group('accuracy')
-    accuracy.add_argument('--train', metavar='YAML', help='images in classes, docs/own_data.md')
+    accuracy.add_argument('--train', metavar='YAML', help='an image folder, docs/own_data.md')
     accuracy.add_argument('--config', default='configs/casvit_xs_short.py', help='the recipe')
     accuracy.add_argument('--seeds', type=int, nargs='+', default=(0, 1, 2), metavar='N')
     accuracy.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
@@ -17,6 +16,7 @@ from casvit_mm.benchmark.inference import inference_call
 from casvit_mm.benchmark.inputs import normalise, pixels
 from casvit_mm.benchmark.model_specs import ModelSpec
 from casvit_mm.benchmark.peers import count_norms, fold_norms
+from casvit_mm.benchmark.workload import Workload
 from casvit_mm.errors import InputError
 from casvit_mm.models.complexity import multiply_adds
 
@@ -30,9 +30,7 @@ class BenchmarkCase:
     Attributes:
         name: Name of the model.
         family: Group of models that are compared with each other.
-        form: How it runs.
-        batch: Images per call.
-        size: Height and width in pixels.
+        workload: What a call computes.
         call: Runs it once.
         parameters: Number of them; None for an exported file.
         multiply_adds: Of one image, in a two-stage detector with the proposals that it found; None
@@ -44,9 +42,7 @@ class BenchmarkCase:
 
     name: str
     family: str
-    form: Form
-    batch: int
-    size: tuple[int, int]
+    workload: Workload
     call: Callable[[], object]
     parameters: int | None = None
     multiply_adds: int | None = None
@@ -56,28 +52,20 @@ class BenchmarkCase:
 
 
 # inference_call or training_call
-BuildCall = Callable[
-    [ModelSpec, Form, int, tuple[int, int], Host], tuple[nn.Module | None, Callable[[], object]]
-]
+BuildCall = Callable[[ModelSpec, Workload], tuple[nn.Module | None, Callable[[], object]]]
 
 
 def build_cases(
     spec: ModelSpec,
-    forms: Sequence[Form],
-    batches: Sequence[int],
-    sizes: Sequence[tuple[int, int]],
-    host: Host,
+    workloads: Sequence[Workload],
     notes: list[str],
     build_call: BuildCall = inference_call,
 ) -> list[BenchmarkCase]:
-    """Return the cases of one model: every form with every batch and size.
+    """Return the cases of one model, one for each workload.
 
     Args:
         spec: The model.
-        forms: How it runs.
-        batches: Images per call.
-        sizes: Heights and widths.
-        host: Where it runs.
+        workloads: What it computes.
         notes: Takes what the reader of the table should know.
         build_call: Returns the call that is timed.
 
@@ -86,27 +74,28 @@ def build_cases(
     """
     model = spec.build()
     if spec.peer:
-        notes.append(_describe_peer(spec, model, any(form.fused for form in forms)))
+        notes.append(
+            _describe_peer(spec, model, any(workload.form.fused for workload in workloads))
+        )
     parameters = count_parameters(model)
-    counts = {size: multiply_adds(model, normalise(pixels(1, size, host.image))) for size in sizes}
+    one_image = {workload.size: replace(workload, batch=1).images() for workload in workloads}
+    counts = {size: multiply_adds(model, x) for size, x in one_image.items()}
     cases = []
-    for size, form, batch in product(sizes, forms, batches):
+    for workload in workloads:
         try:
-            module, call = build_call(spec, form, batch, size, host)
+            module, call = build_call(spec, workload)
         except InputError as error:
             if not (spec.peer or spec.official):
                 raise
-            notes.append(f'{spec.name} {form.name} left out: {error}')
+            notes.append(f'{spec.name} {workload.form.name} left out: {error}')
             continue
         case = BenchmarkCase(
             spec.name,
             spec.family,
-            form,
-            batch,
-            size,
+            workload,
             call,
             parameters,
-            counts[size],
+            counts[workload.size],
             spec.top1,
             spec.peer,
             module,
@@ -155,5 +144,5 @@ def build_file_cases(
     for batch, size in inputs:
         bgr = pixels(batch, size, host.image)
         call = opened.start(bgr if opened.integer else normalise(bgr).numpy())
-        cases.append(BenchmarkCase(path.name, family, form, batch, size, call))
+        cases.append(BenchmarkCase(path.name, family, Workload(form, batch, size, host), call))
     return cases

@@ -24,33 +24,35 @@ def compare(cases: Sequence[BenchmarkCase], seconds: np.ndarray) -> list[dict[st
         cases: What was timed.
         seconds: Of every call, (cases, rounds, calls).
     """
-    alone = len({(case.family, case.batch, case.size) for case in cases}) == len(cases)
+    alone = len({(case.family, case.workload.batch, case.workload.size) for case in cases}) == len(
+        cases
+    )
 
     def group(case: BenchmarkCase) -> tuple:
-        return ('' if alone else case.family, case.batch, case.size)
+        return ('' if alone else case.family, case.workload.batch, case.workload.size)
 
     first: dict[tuple, int] = {}
     for index, case in enumerate(cases):
         first.setdefault(group(case), index)
     rows = []
     for index, case in enumerate(cases):
-        times = seconds[index]
-        baseline = first[group(case)]
+        times, workload = seconds[index], case.workload
+        baseline = cases[first[group(case)]]
         rows.append(
             dict(
                 model=case.name,
-                form=case.form.name,
-                batch=case.batch,
-                height=case.size[0],
-                width=case.size[1],
+                form=workload.form.name,
+                batch=workload.batch,
+                height=workload.size[0],
+                width=workload.size[1],
                 parameters=case.parameters,
                 multiply_adds=case.multiply_adds,
                 top1=case.top1,
                 peer=case.peer,
                 ms=statistics(times),
-                images_per_second=case.batch / float(np.median(times)),
-                faster=speed_up(seconds[baseline], times),
-                than=f'{cases[baseline].name} {cases[baseline].form.name}',
+                images_per_second=workload.batch / float(np.median(times)),
+                faster=speed_up(seconds[first[group(case)]], times),
+                than=f'{baseline.name} {baseline.workload.form.name}',
                 rounds_ms=(1000 * np.median(times, axis=1)).round(4).tolist(),
             )
         )

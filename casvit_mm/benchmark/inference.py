@@ -9,10 +9,9 @@ from torch import nn
 
 from casvit_mm.benchmark.engines import run_exported
 from casvit_mm.benchmark.forms import Form, as_input, autocast, compile_model, prepare
-from casvit_mm.benchmark.host import Host
-from casvit_mm.benchmark.inputs import normalise, pixels
 from casvit_mm.benchmark.model_specs import ModelSpec
 from casvit_mm.benchmark.peers import fold_norms
+from casvit_mm.benchmark.workload import Workload
 from casvit_mm.errors import InputError
 from casvit_mm.models.wrappers import WholeModel
 
@@ -20,21 +19,14 @@ __all__ = ['in_form', 'inference_call']
 
 
 def inference_call(
-    spec: ModelSpec, form: Form, batch: int, size: tuple[int, int], host: Host
+    spec: ModelSpec, workload: Workload
 ) -> tuple[nn.Module | None, Callable[[], object]]:
     """Return the module that runs, None in an engine, and a call that runs it once.
-
-    Args:
-        spec: The model.
-        form: How it runs.
-        batch: Images per call.
-        size: Height and width in pixels.
-        host: Where it runs, and on what picture.
 
     Raises:
         InputError: If the model cannot be had in this form.
     """
-    x = normalise(pixels(batch, size, host.image))  # (batch, 3, height, width)
+    form, host, x = workload.form, workload.host, workload.images()
     if form.engine != 'torch':
         return None, run_exported(
             _to_export(spec, form), x, form.engine, host.threads, form.precision

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 
 from casvit_mm.benchmark.cost import count_parameters
 from casvit_mm.benchmark.forms import Form, as_input, autocast
-from casvit_mm.benchmark.host import Host
 from casvit_mm.benchmark.inference import in_form
-from casvit_mm.benchmark.inputs import normalise, pixels
 from casvit_mm.benchmark.model_specs import ModelSpec
+from casvit_mm.benchmark.workload import Workload
 from casvit_mm.errors import InputError
 from casvit_mm.models.complexity import multiply_adds
 from casvit_mm.models.inspection import find_casvit
@@ -48,61 +47,44 @@ class Piece:
 
 
 def rooflines(
-    specs: Sequence[ModelSpec],
-    forms: Sequence[Form],
-    batches: Sequence[int],
-    sizes: Sequence[tuple[int, int]],
-    host: Host,
-    schedule: Schedule,
+    specs: Sequence[ModelSpec], workloads: Sequence[Workload], schedule: Schedule
 ) -> list[dict[str, Any]]:
     """Return for each model and form how close its stages come to the machine's limits.
 
     Args:
         specs: The models.
-        forms: How they run.
-        batches: Images per call.
-        sizes: Heights and widths.
-        host: Where they run.
+        workloads: What each computes, on one host.
         schedule: How often each piece is timed.
 
     Raises:
         InputError: If a model or form has no stages that can be run one by one.
     """
-    timer = make_timer(host.device)
-    side = _SIDE[host.device.partition(':')[0]]
     rows = []
-    for spec, form, size, batch in product(specs, forms, sizes, batches):
-        cut = pieces(spec, form, batch, size, host)
-        calls = [piece.call for piece in cut] + [*_machine_calls(form, host.device)]
-        *seconds, copy, multiply = time_calls(calls, timer, schedule)
+    for spec, workload in product(specs, workloads):
+        form, device = workload.form, workload.host.device
+        cut = pieces(spec, workload)
+        calls = [piece.call for piece in cut] + [*_machine_calls(form, device)]
+        *seconds, copy, multiply = time_calls(calls, make_timer(device), schedule)
         bandwidth = 2 * _BUFFER / float(np.median(copy))  # a copy reads and writes
-        peak = side**3 / float(np.median(multiply))
-        row = dict(model=spec.name, form=form.name, batch=batch, size=size)
+        peak = _SIDE[device.partition(':')[0]] ** 3 / float(np.median(multiply))
+        row = dict(model=spec.name, form=form.name, batch=workload.batch, size=workload.size)
         row |= dict(bandwidth=bandwidth, peak=peak, pieces=shares(cut, seconds, bandwidth, peak))
         rows.append(row)
     return rows
 
 
-def pieces(
-    spec: ModelSpec, form: Form, batch: int, size: tuple[int, int], host: Host
-) -> list[Piece]:
+def pieces(spec: ModelSpec, workload: Workload) -> list[Piece]:
     """Cut a model's backbone into pieces.
-
-    Args:
-        spec: The model.
-        form: How it runs.
-        batch: Images per call.
-        size: Height and width in pixels.
-        host: Where it runs, and on what picture.
 
     Raises:
         InputError: If it has no CASViT, or the form is none of PyTorch.
     """
+    form, device = workload.form, workload.host.device
     if form.engine != 'torch':
         raise InputError(
             f'--roofline: {form.engine} cannot run a single stage; give a form of torch'
         )
-    model = in_form(spec, form, host.device)
+    model = in_form(spec, form, device)
     backbone = find_casvit(model)
     if backbone is None:
         raise InputError(f'--roofline: {spec.name} has no CASViT as its backbone')
@@ -110,17 +92,17 @@ def pieces(
     for index, stage in enumerate(backbone.stages):
         before = [backbone.downsamples[index - 1]] if index else []
         modules[f'stage {index + 1}'] = nn.Sequential(*before, *stage.children())
-    x = as_input(normalise(pixels(batch, size, host.image)), form, host.device)
+    x = as_input(workload.images(), form, device)
     cut = []
     for name, module in modules.items():
-        with torch.inference_mode(), autocast(form, host.device):
+        with torch.inference_mode(), autocast(form, device):
             y = module(x)
         plain = x.to(next(module.parameters()).dtype)  # what amp leaves is in half precision
         run = torch.compile(module, dynamic=False) if form.compile else module
         cut.append(
             Piece(
                 name,
-                partial(_run, run, x, form, host.device),
+                partial(_run, run, x, form, device),
                 bytes_moved(module, plain, form),
                 multiply_adds(module, plain),
             )

@@ -48,12 +48,11 @@ def benchmark(settings: Settings) -> dict[str, Any]:
         check_form(form, host.device)
     result: dict[str, Any] = dict(host=facts(host.device, host.threads), settings=vars(settings))
     specs = _find_models(settings)
-    grid = (settings.chosen_forms, settings.batches, settings.image_sizes)
     if settings.roofline:
-        found = rooflines(specs, *grid, host, settings.schedule)
+        found = rooflines(specs, settings.workloads, settings.schedule)
         result |= dict(kind='roofline', rooflines=found)
     elif settings.sizes:
-        result |= dict(kind='growth', curves=growth(specs, *grid, host, settings.schedule))
+        result |= dict(kind='growth', curves=growth(specs, settings.workloads, settings.schedule))
     else:
         result |= _comparison(specs, settings)
     report.present(result, Path(settings.out) if settings.out else None)
@@ -99,14 +98,15 @@ def _build_all_cases(
     specs: Sequence[ModelSpec], settings: Settings, notes: list[str]
 ) -> list[BenchmarkCase]:
     """Return the cases of the models, then those of the exported files."""
-    host, batches, sizes = settings.host, settings.batches, settings.image_sizes
     build_call = training_call if settings.train else inference_call
     cases = []
     for spec in specs:
-        cases += build_cases(spec, settings.chosen_forms, batches, sizes, host, notes, build_call)
+        cases += build_cases(spec, settings.workloads, notes, build_call)
     family = specs[0].family if len(specs) == 1 else 'files'  # a file beside the one it is from
     for text in settings.files:
-        cases += build_file_cases(text, family, batches, sizes, host)
+        cases += build_file_cases(
+            text, family, settings.batches, settings.image_sizes, settings.host
+        )
     return cases
 
 
@@ -123,5 +123,7 @@ def _by_part(cases: Sequence[BenchmarkCase], settings: Settings) -> list[dict[st
     rows = []
     for case, found in zip(cases, visits, strict=True):
         parts = {name: 1000 * float(np.median([each[name] for each in found])) for name in found[0]}
-        rows.append(dict(model=case.name, form=case.form.name, batch=case.batch, ms=parts))
+        rows.append(
+            dict(model=case.name, form=case.workload.form.name, batch=case.workload.batch, ms=parts)
+        )
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, product
 from typing import Any
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from casvit_mm.benchmark.cost import peak_of_call
 from casvit_mm.benchmark.forms import Form
-from casvit_mm.benchmark.host import Host
 from casvit_mm.benchmark.inference import inference_call
 from casvit_mm.benchmark.model_specs import ModelSpec
+from casvit_mm.benchmark.workload import Workload
 from casvit_mm.errors import InputError
 from casvit_mm.timing import Schedule, make_timer, statistics, time_calls
 
@@ -22,12 +22,7 @@ FITTED_FROM = 512  # px; in smaller images the cost of the call itself counts
 
 
 def growth(
-    specs: Sequence[ModelSpec],
-    forms: Sequence[Form],
-    batches: Sequence[int],
-    sizes: Sequence[tuple[int, int]],
-    host: Host,
-    schedule: Schedule,
+    specs: Sequence[ModelSpec], workloads: Sequence[Workload], schedule: Schedule
 ) -> list[dict[str, Any]]:
     """Return time and memory over the size of the image, for each model, form and batch.
 
@@ -35,41 +30,55 @@ def growth(
 
     Args:
         specs: The models.
-        forms: How they run.
-        batches: Images per call.
-        sizes: Heights and widths; see :func:`check_sizes`.
-        host: Where they run.
+        workloads: What each computes, on one host: every form and batch with the same sizes, for
+            which see :func:`check_sizes`.
         schedule: How often each is timed.
 
     Raises:
         InputError: If a model cannot be had in a form.
     """
-    cases = list(product(specs, forms, batches))
-    calls = [
-        [inference_call(spec, form, batch, size, host)[1] for size in sizes]
-        for spec, form, batch in cases
+    same_but_size: dict[tuple[Form, int], list[Workload]] = {}
+    for workload in workloads:
+        same_but_size.setdefault((workload.form, workload.batch), []).append(workload)
+    lines = list(product(specs, same_but_size.values()))  # each becomes a curve
+    calls = [[inference_call(spec, workload)[1] for workload in line] for spec, line in lines]
+    device = workloads[0].host.device
+    seconds = time_calls(list(chain(*calls)), make_timer(device), schedule)
+    # (lines * sizes, rounds, calls) -> (lines, sizes, rounds, calls)
+    seconds = seconds.reshape(len(lines), -1, *seconds.shape[1:])
+    return [
+        _curve(spec, line, own_calls, own_seconds)
+        for (spec, line), own_calls, own_seconds in zip(lines, calls, seconds, strict=True)
     ]
-    seconds = time_calls(list(chain(*calls)), make_timer(host.device), schedule)
-    # (cases * sizes, rounds, calls) -> (cases, sizes, rounds, calls)
-    seconds = seconds.reshape(len(cases), len(sizes), *seconds.shape[1:])
-    curves = []
-    for (spec, form, batch), own_calls, own_seconds in zip(cases, calls, seconds, strict=True):
-        ms = [statistics(times) for times in own_seconds]
-        torch_form = form.engine == 'torch'
-        memory = [peak_of_call(call, host.device) for call in own_calls] if torch_form else None
-        curves.append(
-            dict(
-                model=spec.name,
-                form=form.name,
-                batch=batch,
-                sizes=sizes,
-                ms=ms,
-                bytes=memory,
-                time_exponent=exponent(sizes, [each['p50'] for each in ms]),
-                memory_exponent=exponent(sizes, memory) if memory else None,
-            )
-        )
-    return curves
+
+
+def _curve(
+    spec: ModelSpec,
+    line: Sequence[Workload],
+    calls: Sequence[Callable[[], object]],
+    seconds: np.ndarray,
+) -> dict[str, Any]:
+    """Return time and memory of workloads that differ in their size alone.
+
+    Args:
+        spec: The model.
+        line: The workloads.
+        calls: Of each.
+        seconds: ``(sizes, rounds, calls)``.
+    """
+    form, device, sizes = line[0].form, line[0].host.device, [workload.size for workload in line]
+    ms = [statistics(times) for times in seconds]
+    memory = [peak_of_call(call, device) for call in calls] if form.engine == 'torch' else None
+    return dict(
+        model=spec.name,
+        form=form.name,
+        batch=line[0].batch,
+        sizes=sizes,
+        ms=ms,
+        bytes=memory,
+        time_exponent=exponent(sizes, [each['p50'] for each in ms]),
+        memory_exponent=exponent(sizes, memory) if memory else None,
+    )
 
 
 def check_sizes(sizes: Sequence[tuple[int, int]]) -> None:

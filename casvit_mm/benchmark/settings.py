@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 
 import torch
 
@@ -11,6 +12,7 @@ from casvit_mm.benchmark.host import Host, check_device
 from casvit_mm.benchmark.inputs import parse_size
 from casvit_mm.benchmark.peers import OURS
 from casvit_mm.benchmark.scaling import check_sizes
+from casvit_mm.benchmark.workload import Workload
 from casvit_mm.errors import InputError
 from casvit_mm.timing import Schedule
 
@@ -153,6 +155,15 @@ class Settings:
     def image_sizes(self) -> list[tuple[int, int]]:
         """Heights and widths."""
         return [parse_size(text) for text in self.sizes or self.size or [self._preset.size]]
+
+    @property
+    def workloads(self) -> list[Workload]:
+        """Every form with every batch and size."""
+        host = self.host
+        return [
+            Workload(form, batch, size, host)
+            for size, form, batch in product(self.image_sizes, self.chosen_forms, self.batches)
+        ]
 
     @property
     def _preset(self) -> Preset:

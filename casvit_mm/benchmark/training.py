@@ -7,34 +7,25 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from casvit_mm.benchmark.forms import Form, as_input, autocast
-from casvit_mm.benchmark.host import Host
-from casvit_mm.benchmark.inputs import normalise, pixels
+from casvit_mm.benchmark.forms import as_input, autocast
 from casvit_mm.benchmark.model_specs import ModelSpec
+from casvit_mm.benchmark.workload import Workload
 from casvit_mm.errors import InputError
 from casvit_mm.models.wrappers import WholeModel
 
 __all__ = ['training_call']
 
 
-def training_call(
-    spec: ModelSpec, form: Form, batch: int, size: tuple[int, int], host: Host
-) -> tuple[nn.Module, Callable[[], object]]:
+def training_call(spec: ModelSpec, workload: Workload) -> tuple[nn.Module, Callable[[], object]]:
     """Return a model and a call that does one training step: forward, backward, AdamW.
 
     The loss of a classifier is cross entropy with random labels, that of a backbone the mean of its
     features. Weights stay in float32; ``amp`` computes in bfloat16.
 
-    Args:
-        spec: The model.
-        form: How it runs.
-        batch: Images per step.
-        size: Height and width in pixels.
-        host: Where it runs, and on what picture.
-
     Raises:
         InputError: If the model or the form cannot be trained this way.
     """
+    form, device = workload.form, workload.host.device
     if form.engine != 'torch' or form.fused or form.precision not in ('fp32', 'amp'):
         raise InputError(
             f'--train: {form.name} is a form for inference; joined by + may be eager, amp, '
@@ -46,17 +37,17 @@ def training_call(
             f'--train: {spec.name} needs labelled images; its training is timed by '
             'tools/train.py CONFIG --profile-data. Its backbone: --part backbone'
         )
-    model = model.to(host.device)
+    model = model.to(device)
     if form.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     fused = form.fused_optimizer or None  # None leaves the choice to PyTorch
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=fused)
-    x = as_input(normalise(pixels(batch, size, host.image)), form, host.device)
-    labels = torch.randint(0, 1000, (batch,), device=host.device)
+    x = as_input(workload.images(), form, device)
+    labels = torch.randint(0, 1000, (workload.batch,), device=device)
     run = torch.compile(model, dynamic=False) if form.compile else model
 
     def step() -> None:
-        with autocast(form, host.device):
+        with autocast(form, device):
             out = run(x)
             if isinstance(out, torch.Tensor):
                 loss = nn.functional.cross_entropy(out, labels % out.shape[1])

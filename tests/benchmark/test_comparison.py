@@ -1,19 +1,20 @@
 """Rows of the table: the baseline of each, and the lead over the peers."""
 
-import dataclasses
-
 import numpy as np
 import pytest
+from benchmark_models import CPU
 
 from casvit_mm.benchmark.cases import BenchmarkCase
 from casvit_mm.benchmark.comparison import compare, lead_over_peers
 from casvit_mm.benchmark.forms import Form
 from casvit_mm.benchmark.peers import PEERS
+from casvit_mm.benchmark.workload import Workload
 
 
 def case(name, form='eager', **options):
     family = options.pop('family', name)
-    return BenchmarkCase(name, family, Form.parse(form), 1, (224, 224), print, **options)
+    workload = Workload(Form.parse(form), options.pop('batch', 1), (224, 224), CPU)
+    return BenchmarkCase(name, family, workload, print, **options)
 
 
 def test_the_baseline_is_the_first_form_of_the_same_model():
@@ -32,7 +33,7 @@ def test_models_in_one_form_are_compared_with_the_first():
 
 
 def test_throughput_counts_the_images_of_a_batch():
-    one = dataclasses.replace(case('casvit_xs'), batch=8)
+    one = case('casvit_xs', batch=8)
     assert compare([one], np.full((1, 2, 3), 0.5))[0]['images_per_second'] == 16
 
 

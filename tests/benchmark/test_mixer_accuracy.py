@@ -32,7 +32,7 @@ SHORT = {
 
 @pytest.fixture(scope='module')
 def accuracies(tmp_path_factory):
-    """Folder of a tiny study of one mixer with two seeds, its arguments and figures."""
+    """Folder of a tiny study of one mixer with two seeds, its arguments and results."""
     folder = tmp_path_factory.mktemp('accuracies')
     data = generate_shape_classes(folder / 'data', sizes=(16, 6, 6), side=64, seed=1)
     arguments = (['PoolingTokenMixer'], str(data), folder / 'out')

@@ -20,7 +20,7 @@ from casvit_mm.errors import InputError
 
 @pytest.fixture(scope='module')
 def costs(tmp_path_factory):
-    """Folder of a small study of two mixers, and its figures."""
+    """Folder of a small study of two mixers, and its costs."""
     out = tmp_path_factory.mktemp('costs')
     names = ['MultiHeadTokenMixer', 'PoolingTokenMixer']
     return out, compare_costs(names, out, dim=8, sides=(14, 7, 28, 20), rounds=1)
@@ -43,7 +43,7 @@ def test_peak_memory_of_pooling_is_two_maps(costs):
     assert costs[1]['PoolingTokenMixer']['bytes'][-1] == 2 * 4 * 8 * 28**2
 
 
-def test_tables_figures_and_picture_are_written(costs):
+def test_tables_json_and_picture_are_written(costs):
     written = json.loads((costs[0] / 'costs.json').read_text())
     assert written['facts']['sides'] == [7, 14, 20, 28]
     assert len(written['mixers']['PoolingTokenMixer']['seconds']) == 4
@@ -70,7 +70,7 @@ def test_the_exponent_is_that_of_the_largest_maps():
     ('value', 'text'),
     [(0.0, '0'), (0.01234, '0.0123'), (1.234, '1.23'), (123.4, '123'), (45678.9, '45,679')],
 )
-def test_figures_have_three_digits(value, text):
+def test_numbers_have_three_digits(value, text):
     assert _three_digits(value) == text
 
 

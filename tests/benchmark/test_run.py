@@ -8,7 +8,7 @@ from benchmark_models import quick
 from casvit_mm.benchmark import benchmark
 
 
-def test_a_run_writes_table_and_figures(configs, tmp_path):
+def test_a_run_writes_tables_and_json(configs, tmp_path):
     pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
     pytest.importorskip('openvino')
@@ -20,4 +20,4 @@ def test_a_run_writes_table_and_figures(configs, tmp_path):
         (name, batch) for name in names for batch in (1, 2)
     ]
     text = (tmp_path / 'benchmark.md').read_text()
-    assert text.count('\n| classifier |') == 1 + 8  # the model, and each contestant
+    assert text.count('\n| classifier |') == 1 + 8  # the model, and each case

@@ -7,13 +7,14 @@ from benchmark_models import CPU
 from casvit_mm.benchmark.forms import Form
 from casvit_mm.benchmark.model_specs import find_model_spec
 from casvit_mm.benchmark.training import training_call
+from casvit_mm.benchmark.workload import Workload
 from casvit_mm.errors import InputError
 
 
 def test_a_training_step_moves_the_weights(configs):
     spec = find_model_spec(configs['classifier'])
     form = Form.parse('eager+amp+channels_last')
-    model, step = training_call(spec, form, 2, (32, 32), CPU)
+    model, step = training_call(spec, Workload(form, 2, (32, 32), CPU))
     before = model.model.head.fc.weight.clone()
     step()
     assert not torch.equal(model.model.head.fc.weight, before)
@@ -22,4 +23,6 @@ def test_a_training_step_moves_the_weights(configs):
 @pytest.mark.parametrize('form', ['fused', 'openvino', 'eager+bf16'])
 def test_forms_for_inference_do_not_train(configs, form):
     with pytest.raises(InputError, match='form for inference'):
-        training_call(find_model_spec(configs['classifier']), Form.parse(form), 2, (32, 32), CPU)
+        training_call(
+            find_model_spec(configs['classifier']), Workload(Form.parse(form), 2, (32, 32), CPU)
+        )

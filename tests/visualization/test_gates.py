@@ -12,11 +12,11 @@ def test_the_gates_are_those_that_the_mixer_multiplies_by(written, photo):
     visualized = load_config_model(*written['classification'], 'cpu')
     image = visualized.prepare(read_image(photo))
     mixer = visualized.backbone.stages[1][-1].token_mixer
-    entered = []
-    mixer.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0]))
+    inputs_of_mixer = []
+    mixer.register_forward_pre_hook(lambda module, inputs: inputs_of_mixer.append(inputs[0]))
     gates = read_gates(visualized, image)[1]
     with torch.no_grad():
-        query, key, _ = mixer.qkv(entered[0]).chunk(3, dim=1)
+        query, key, _ = mixer.qkv(inputs_of_mixer[0]).chunk(3, dim=1)
         spatial, channel = mixer.gate_k
         after = spatial(key)
     assert gates.number == 2
