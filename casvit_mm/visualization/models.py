@@ -169,23 +169,37 @@ def _load_timm_model(
 ) -> VisualizedModel:
     model: Any = timm.create_model(name, num_classes=len(classes))
     if checkpoint is not None:
-        content = read_checkpoint(checkpoint)
-        state = content['state_dict']
-        head: Any = model.pretrained_cfg['classifier']  # several where it is distilled
-        bias = state.get(f'{head if isinstance(head, str) else head[0]}.bias')
-        if bias is not None and len(bias) != len(classes):
-            model = timm.create_model(name, num_classes=len(bias))
-            classes = tuple(f'class {index}' for index in range(len(bias)))
-        if hasattr(model, 'backbone'):  # CAS-ViT, whose files come in several forms
-            state = check_fit(model, state, checkpoint, content.get('official_names'))
-        compare(model.state_dict(), state, {}, checkpoint)
-        model.load_state_dict(state)
-        classes = class_names(content) or classes
+        model, classes = _with_weights(name, model, checkpoint, classes)
+    return _ready(
+        VisualizedModel(name, model, model, _timm_spec(model, classes)), checkpoint, device
+    )
+
+
+def _with_weights(
+    name: str, model: Any, checkpoint: str, classes: tuple[str, ...]
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return a timm model with the weights and the number of classes of a file, and their names."""
+    content = read_checkpoint(checkpoint)
+    state = content['state_dict']
+    heads = model.pretrained_cfg['classifier']  # a name; several where it is distilled
+    bias = state.get(f'{heads if isinstance(heads, str) else heads[0]}.bias')  # (num_classes,)
+    if bias is not None and len(bias) != len(classes):
+        model = timm.create_model(name, num_classes=len(bias))
+        classes = tuple(f'class {index}' for index in range(len(bias)))
+    if hasattr(model, 'backbone'):  # CAS-ViT, whose files come in several forms
+        state = check_fit(model, state, checkpoint, content.get('official_names'))
+    compare(model.state_dict(), state, {}, checkpoint)
+    model.load_state_dict(state)
+    return model, class_names(content) or classes
+
+
+def _timm_spec(model: nn.Module, classes: tuple[str, ...]) -> Spec:
+    """Return the pre-processing that timm evaluates a model with."""
     data = resolve_model_data_config(model)
     height, width = data['input_size'][1:]
     how = 'pillow-bilinear' if data['interpolation'] == 'bilinear' else 'pillow-bicubic'
     edge = int(min(height, width) / data['crop_pct'])
-    spec = Spec(
+    return Spec(
         task='classification',
         classes=classes,
         steps=(
@@ -196,7 +210,6 @@ def _load_timm_model(
         std=tuple(255 * value for value in data['std']),
         rgb=True,
     )
-    return _ready(VisualizedModel(name, model, model, spec), checkpoint, device)
 
 
 def _ready(loaded: VisualizedModel, checkpoint: str | Path | None, device: str) -> VisualizedModel:
