@@ -108,12 +108,12 @@ class Pictures:
         return path if path.suffix == '.png' else path.with_name(path.name + '.png')
 
 
+@dataclass
 class CamSheets(Pictures):
     """Class activation maps: a row for each image, a column for each model and class."""
 
-    def __post_init__(self) -> None:
-        self._rows: list[list[Panel | None]] = []
-        self._hows: dict[str, None] = {}  # in the order they occur
+    _rows: list[list[Panel | None]] = field(default_factory=list)
+    _hows: dict[str, None] = field(default_factory=dict)  # keys, in the order they occur
 
     def add(self, file: MediaFile, views: Sequence[View]) -> None:
         """Add a row, and write the sheet that it fills."""
@@ -169,12 +169,12 @@ class GatePictures(Pictures):
         self.written.append(draw_gates(view.image.pixels, gates, path, title))
 
 
+@dataclass
 class ReceptiveFieldSheet(Pictures):
     """Effective receptive fields: one sheet, the mean over the images."""
 
-    def __post_init__(self) -> None:
-        self._views: Sequence[View] = ()
-        self._inputs: list[list[Tensor]] = []  # of each image, as each model gets it
+    _views: Sequence[View] = ()
+    _inputs: list[list[Tensor]] = field(default_factory=list)  # of each image, for each model
 
     def add(self, file: MediaFile, views: Sequence[View]) -> None:
         """Keep the images, up to a limit."""
