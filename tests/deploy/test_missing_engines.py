@@ -1,10 +1,10 @@
-"""Engines that run exported files."""
+"""An engine that is not installed."""
 
 import sys
 
 import pytest
 
-from casvit_mm.benchmark.engines import require
+from casvit_mm.deploy.engines import require
 from casvit_mm.errors import InputError
 
 
