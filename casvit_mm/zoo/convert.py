@@ -17,6 +17,7 @@ from casvit_mm.weights.matching import compare
 from casvit_mm.weights.official_keys import (
     as_classifier,
     is_official,
+    output_norms,
     rename_official_keys,
     to_classifier_keys,
     whole_model_of,
@@ -164,7 +165,7 @@ def _by_shapes(
     inside = {k: v for k, v in state.items() if k.startswith(prefix)}
     rest = {key: value for key, value in state.items() if key not in inside}
 
-    held = {int(m.group(1)) for key in inside if (m := re.match(rf'{prefix}norm(\d)\.', key))}
+    held = output_norms(key.removeprefix(prefix) for key in inside)
     outputs = range(last + 1) if official and whole else sorted(held) or (last,)
     with torch.device('meta'):
         backbone = CASViT(arch, out_indices=tuple(outputs))

@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from timm.layers import DropPath
 from torch import nn
 
 from casvit_mm import ARCHS, CASViT
+from casvit_mm.export.quantize import _BOUND_BY_MEMORY
 
 ALL_SUBSETS = [subset for n in (1, 2, 3, 4) for subset in itertools.combinations(range(4), n)]
 
@@ -165,3 +167,14 @@ def test_wrong_arguments_are_refused_by_name(arguments, message):
 def test_a_misspelt_argument_is_an_error():
     with pytest.raises(TypeError, match='drop_rate'):
         MODELS.build(dict(type='CASViT', drop_rate=0.1))
+
+
+def test_int8_leaves_out_all_of_the_mixer_but_its_map_by_the_names_that_the_parts_have(tiny_arch):
+    block = CASViT(tiny_arch).stages[0][0]
+    parts = {name for name, _ in block.token_mixer.named_children()}
+    path = next(name for name, module in block.named_children() if module is block.token_mixer)
+    names = {part: f'/body/network/stages.0/stages.0.0/{path}/{part}/Conv' for part in parts}
+    left_out = {
+        part for part in parts if any(re.match(each, names[part]) for each in _BOUND_BY_MEMORY)
+    }
+    assert left_out == parts - {'qkv'}
