@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 
 from casvit_mm.datasets.description import described_task
@@ -43,6 +45,6 @@ def check_dataset(
             'annotations: (detection), images: and labels: (segmentation), or images: alone '
             '(classification); see docs/own_data.md'
         )
-    return task_named(name).check_dataset(
-        data, out, config=config, fix=fix, read_images=read_images
-    )
+    with contextlib.redirect_stdout(io.StringIO()):  # frameworks tell what they do without
+        task = task_named(name)
+    return task.check_dataset(data, out, config=config, fix=fix, read_images=read_images)
