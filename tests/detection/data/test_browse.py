@@ -3,16 +3,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, run_command
+from helpers import ROOT
 from mmengine.config import Config
 from PIL import Image
 
 pytest.importorskip('mmdet')
-from mmdet.registry import DATASETS, MODELS
+from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from casvit_mm import InputError
-from casvit_mm.datasets.views import undo_preprocessing
 from casvit_mm.detection.data.browse import ObjectsView, browse
 from casvit_mm.detection.data.trace import Trace, boxes_of
 
@@ -80,20 +79,6 @@ def test_an_input_has_the_colours_of_its_file_whatever_the_channel_order(
     file = np.asarray(Image.open(shapes.parent / 'train' / name))
     assert np.array_equal(original.image, file)
     assert np.array_equal(seen.image, file)
-
-
-def test_undoing_the_preprocessing_returns_the_image():
-    init_default_scope('mmdet')
-    image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
-    for cfg in (
-        dict(mean=[120.0, 110, 100], std=[60.0, 50, 40], bgr_to_rgb=True),
-        dict(mean=[120.0, 110, 100], std=[60.0, 50, 40]),
-        dict(),
-    ):
-        preprocessor = MODELS.build(dict(type='DetDataPreprocessor', **cfg))
-        batch = preprocessor(dict(inputs=[image], data_samples=None))
-        picture = undo_preprocessing(batch['inputs'][0], cfg)
-        assert np.array_equal(picture, image.numpy()[::-1].transpose(1, 2, 0))
 
 
 def test_boxes_and_masks_follow_the_image(shapes, tmp_path, drawn):
@@ -290,12 +275,3 @@ def test_a_split_that_the_config_lacks_is_refused(tmp_path):
     config = config_with(tmp_path, 'test_dataloader = None\ntest_evaluator = None')
     with pytest.raises(InputError, match='has no test_dataloader; choose another --split'):
         browse(config, split='test')
-
-
-def test_the_command_prints_its_report(shapes, tmp_path):
-    result = run_command(
-        'tools/browse_data.py', SHAPES, '--data', shapes, '--count', 1, '--out', tmp_path
-    )
-    assert result.returncode == 0, result.stderr
-    assert '8 used of 8 listed' in result.stdout
-    assert f'{tmp_path}/overview.png' in result.stdout

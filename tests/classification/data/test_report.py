@@ -1,0 +1,51 @@
+import json
+import shutil
+
+import pytest
+
+from casvit_mm import InputError
+from casvit_mm.datasets.shapes import CLASSES
+from casvit_mm.engine.data_check import check_dataset
+
+pytest.importorskip('mmpretrain')
+from classification_data import first
+
+
+def test_the_report_counts_and_draws_a_sound_set(folder, capsys):
+    assert check_dataset(folder / 'dataset.yaml', folder / 'out')
+    assert capsys.readouterr().out.startswith('YES: training can start')
+    report = json.loads((folder / 'out/report.json').read_text())
+    assert report['splits']['train']['images_per_class'] == dict.fromkeys(CLASSES, 2)
+    assert report['splits']['test']['images'] == 3
+    samples = [f'samples_{name}.png' for name in ('train', 'val', 'test')]
+    assert report['pictures'] == ['classes.png', *samples]
+    assert all((folder / 'out' / name).stat().st_size > 10_000 for name in report['pictures'])
+
+
+def test_the_report_lists_every_defect(folder, capsys):
+    first(folder).write_bytes(b'no image')
+    (folder / 'val/star').mkdir()
+    shutil.copy(folder / 'train/circle/0003.png', folder / 'val/star/new.png')
+    assert not check_dataset(folder / 'dataset.yaml', folder / 'out')
+    report = json.loads((folder / 'out/report.json').read_text())
+    found = {(d['split'], d['kind'], d['where'], d['fatal']) for d in report['defects']}
+    assert found == {
+        ('train', 'unreadable image', 'train/circle/0000.png', True),
+        ('train', 'image with two labels', 'train/circle/0003.png', False),
+        ('train', 'image in two splits', 'train/circle/0003.png', False),
+        ('val', 'class that train lacks', "'star'", True),
+    }
+    assert 'NO: training would refuse this data; 2 places stop it.' in capsys.readouterr().out
+
+
+def test_a_fast_check_reads_no_image(folder):
+    first(folder).write_bytes(b'no image')
+    assert check_dataset(folder / 'dataset.yaml', folder / 'out', read_images=False)
+    assert not list((folder / 'out').glob('samples_*'))
+
+
+def test_what_is_for_detection_alone_is_refused(folder):
+    with pytest.raises(InputError, match=r'--fix is for detection data, and .* image folders'):
+        check_dataset(folder / 'dataset.yaml', folder / 'out', fix=folder / 'clean')
+    with pytest.raises(InputError, match='--config is for detection data'):
+        check_dataset(folder / 'dataset.yaml', folder / 'out', config='a.py')

@@ -1,0 +1,79 @@
+"""Which task a description is for."""
+
+import pytest
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmseg')
+pytest.importorskip('mmpretrain')
+
+from casvit_mm import InputError
+from casvit_mm.classification.data import description as classification
+from casvit_mm.datasets.description import described_task
+from casvit_mm.datasets.shapes import generate_shape_classes, generate_shape_labels
+from casvit_mm.detection.data import description as detection
+from casvit_mm.engine.data_check import check_dataset
+from casvit_mm.segmentation.data import description as segmentation
+
+
+@pytest.fixture
+def masks(tmp_path):
+    """Description of generated segmentation masks."""
+    return generate_shape_labels(tmp_path / 'masks', sizes=(1, 1, 1), side=32)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Description of generated image folders."""
+    return generate_shape_classes(tmp_path / 'folders', sizes=(3, 3, 3), side=32)
+
+
+def test_the_task_follows_from_the_sources(masks, shapes, tmp_path):
+    assert described_task(masks) == 'segmentation'
+    assert described_task(shapes) == 'detection'
+    path = tmp_path / 'both.yaml'
+    path.write_text('train: [{labels: a, images: b}, {annotations: a, images: b}]')
+    with pytest.raises(InputError, match='describe the two in files of their own'):
+        described_task(path)
+
+
+def test_data_of_the_other_task_is_refused_by_name(masks, shapes):
+    with pytest.raises(InputError, match='describes segmentation data: its sources name labels:'):
+        detection.read_dataset(masks)
+    with pytest.raises(InputError, match=r'Segmentation needs labels:\. Use a detection config'):
+        segmentation.read_dataset(shapes)
+
+
+def test_images_without_annotations_and_labels_are_for_classification(folders):
+    assert described_task(folders) == 'classification'
+
+
+def test_a_detection_user_who_forgot_annotations_is_told_so(folders):
+    message = (
+        'describes classification data: its sources name images: alone. '
+        'Detection needs annotations:. Add annotations: to every source'
+    )
+    with pytest.raises(InputError, match=message):
+        detection.read_dataset(folders)
+    with pytest.raises(InputError, match=r'Segmentation needs labels:\. Add labels: to every'):
+        segmentation.read_dataset(folders)
+
+
+def test_one_source_without_annotations_does_not_change_the_task(tmp_path):
+    path = tmp_path / 'd.yaml'
+    path.write_text('train: {images: a, annotations: b}\nval: {images: a}')
+    assert described_task(path) == 'detection'
+    with pytest.raises(InputError, match="'val' needs the fields annotations and images"):
+        detection.read_dataset(path)
+
+
+def test_data_of_another_task_is_refused_by_name(shapes):
+    with pytest.raises(InputError, match=r'Classification needs images: alone\. Use a detection'):
+        classification.read_dataset(shapes)
+
+
+def test_a_description_without_a_source_is_refused_with_the_fields_of_each_task(tmp_path):
+    path = tmp_path / 'd.yaml'
+    path.write_text('classes: [cat, dog]')
+    assert described_task(path) is None
+    with pytest.raises(InputError, match=r'names no source .* \(detection\), .* \(segmentation\)'):
+        check_dataset(path, tmp_path / 'out')

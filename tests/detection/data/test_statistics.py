@@ -1,0 +1,58 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip('mmdet')
+from detection_data import RETINA, edit, inspect, load_config
+from mmengine.config import DictAction
+
+from casvit_mm.detection.data.anchors import (
+    scale_factors,
+)
+from casvit_mm.detection.data.checks import inspect_dataset
+from casvit_mm.detection.data.description import read_dataset
+from casvit_mm.detection.data.objects import read_objects
+from casvit_mm.detection.data.statistics import advise, describe_anchors, describe_split
+
+
+def test_advice_on_the_scale_can_be_given_as_options(folder):
+    def change(content):
+        for image in content['images']:
+            image.update(width=4000, height=4000)
+        for annotation in content['annotations']:
+            annotation.update(bbox=[10, 10, 60, 60], area=3600)
+
+    edit(folder, change)
+    inspection = inspect(folder, with_masks=False, read_images=False)
+    cfg = load_config(RETINA)
+    fit = describe_anchors(cfg, inspection.objects['train'])
+    (advice,) = [text for text in advise(inspection, {}, fit, cfg) if 'A tenth of' in text]
+    options = dict(o.split('=', 1) for o in advice.partition('--cfg-options ')[2].split())
+    cfg.merge_from_dict({k: DictAction._parse_iterable(v.strip('"')) for k, v in options.items()})
+    pipelines = [cfg[f'{s}_dataloader'].dataset.pipeline for s in ('train', 'val', 'test')]
+    scales = {tuple(step.scale) for p in pipelines for step in p if step.type == 'Resize'}
+    assert scales == {(1792, 1088)}
+    small = 60 * scale_factors(np.array([[4000, 4000]]), (1792, 1088))
+    assert small == pytest.approx(16.3, abs=0.1)
+
+
+def test_figures_count_what_is_learnt(folder):
+    content = json.loads((folder / 'train.json').read_text())
+    total = len(content['annotations'])
+    content['annotations'][0].update(iscrowd=1)
+    content['annotations'][1].update(bbox=[10, 10, 0.5, 9])
+    figures = describe_split(read_objects(content), 24)
+    assert figures['objects'] == sum(figures['objects_per_class'].values()) == total - 2
+    assert (figures['crowds'], figures['not_learnt']) == (1, 1)
+    assert figures['objects_per_image']['mean'] == pytest.approx((total - 2) / 24)
+    assert figures['image_width'] == dict(p0=64, p10=64, p50=64, p90=64, p100=64)
+
+
+def test_a_limit_below_the_fullest_image_is_told(folder):
+    data = dataclasses.replace(read_dataset(folder / 'dataset.yaml'), max_dets=3)
+    inspection = inspect_dataset(data, False, read_images=False)
+    splits = {n: describe_split(o, len(o.images)) for n, o in inspection.objects.items()}
+    advice = advise(inspection, splits, {}, load_config(RETINA))
+    assert any('more than max_dets: 3. Put "max_dets: 50"' in line for line in advice)

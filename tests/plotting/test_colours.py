@@ -1,0 +1,5 @@
+from casvit_mm.plotting.colours import distinct_colours
+
+
+def test_drawn_colours_are_all_different():
+    assert len(set(distinct_colours(255))) == 255

@@ -1,0 +1,116 @@
+"""What one mask and its image must be."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from casvit_mm import InputError
+
+pytest.importorskip('mmseg')
+from mmseg.datasets.transforms import LoadAnnotations
+from segmentation_data import NAMES, SOURCES, first_label, model_sees, prepare, refusal
+
+
+def test_a_label_of_another_size_is_refused(folder):
+    Image.open(first_label(folder)).resize((32, 64)).save(first_label(folder))
+    assert f'is 32 x 64 pixels, but its image {folder / "train/0001.png"} is 64 x 64' in refusal(
+        folder
+    )
+
+
+def test_sizes_are_compared_as_training_turns_the_image(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = folder / 'train/0001.png'
+    Image.open(image).resize((64, 48)).save(image, exif=exif)
+    Image.open(first_label(folder)).resize((48, 64)).save(first_label(folder))
+    item = model_sees(folder, SOURCES + NAMES)
+    assert item[0].shape == (64, 48)
+    Image.open(first_label(folder)).resize((64, 48)).save(first_label(folder))
+    assert 'is 48 x 64 once its EXIF orientation is applied' in refusal(folder)
+
+
+def test_colour_coded_labels_are_refused(folder):
+    label = Image.open(first_label(folder)).convert('RGB')
+    label.save(first_label(folder))
+    message = refusal(folder)
+    assert f'label {first_label(folder)} is colour-coded (RGB, ' in message
+    assert 'own_data.md#label-maps shows how to convert' in message
+
+
+@pytest.mark.parametrize('mode', ['LA', 'RGB', 'RGBA'])
+def test_indices_saved_in_equal_channels_are_told_from_colours(folder, mode):
+    label = Image.fromarray(np.asarray(Image.open(first_label(folder))))
+    label.convert(mode).save(first_label(folder))
+    assert f'is saved as {mode} with equal channels' in refusal(folder)
+
+
+def test_labels_of_16_bits_are_refused(folder):
+    values = np.asarray(Image.open(first_label(folder))).astype(np.uint16) + 256
+    Image.fromarray(values).save(first_label(folder))
+    message = refusal(folder)
+    assert 'has more than 8 bits per pixel (values up to 511)' in message
+    # What would have happened without the check:
+    loaded = LoadAnnotations()(
+        dict(seg_map_path=str(first_label(folder)), reduce_zero_label=False, seg_fields=[])
+    )
+    assert loaded['gt_seg_map'].max() == 255
+
+
+def test_grey_labels_of_4_bits_are_refused_since_reading_multiplies_them(folder):
+    first_label(folder).write_bytes(four_bit_png(64, 64))
+    assert 'grey PNG of 4 bits per pixel, whose values reading multiplies by 17' in refusal(folder)
+
+
+def four_bit_png(width, height):
+    def chunk(kind, body):
+        return (
+            struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
+        )
+
+    rows = (b'\x00' + b'\x12' * (width // 2)) * height
+    header = struct.pack('>IIBBBBB', width, height, 4, 0, 0, 0, 0)
+    body = chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+    return b'\x89PNG\r\n\x1a\n' + body
+
+
+def test_jpeg_labels_are_refused_whatever_their_name(folder):
+    label = Image.open(first_label(folder)).convert('L')
+    label.save(first_label(folder), format='JPEG')
+    assert 'is a JPEG file whatever its name says' in refusal(folder)
+    first_label(folder).rename(first_label(folder).with_suffix('.jpg'))
+    message = refusal(folder)
+    assert '0001.jpg is a JPEG file, whose compression changes label values (1 of 4' in message
+
+
+@pytest.mark.parametrize(
+    ('kind', 'content', 'message'),
+    [
+        ('train_labels', b'', r'label .*0001\.png cannot be read: it is empty'),
+        ('train_labels', b'no image', r'label .*0001\.png cannot be read: it is no image'),
+        ('train_labels', None, r'label .*0001\.png cannot be read: it is damaged or cut short'),
+        ('train', b'', r'image .*0001\.png is empty'),
+        ('train', b'no image', r'image .*0001\.png .* cannot be decoded'),
+        ('train', None, r'image .*0001\.png cannot be read: it is damaged or cut short'),
+    ],
+)
+def test_unreadable_and_cut_files_are_refused(folder, kind, content, message):
+    path = folder / kind / '0001.png'
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 2 // 3] if content is None else content)
+    with pytest.raises(InputError, match=message):
+        prepare(folder)
+
+
+def test_a_cut_jpeg_image_is_refused(folder):
+    path = folder / 'train/0001.png'
+    Image.open(path).save(path.with_suffix('.jpg'))
+    path.unlink()
+    whole = path.with_suffix('.jpg').read_bytes()
+    path.with_suffix('.jpg').write_bytes(whole + b'\0' * 100)  # more behind the end is no damage
+    prepare(folder)
+    path.with_suffix('.jpg').write_bytes(whole[:-200])
+    assert 'it is damaged or cut short' in refusal(folder)
