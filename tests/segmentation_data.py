@@ -38,7 +38,7 @@ def change_label(folder, value, count=7):
 
 
 def model_sees(folder, text, split='train'):
-    """The label maps of a split after mmseg has loaded them, in order."""
+    """The masks of a split after mmseg has loaded them, in order."""
     prepared = prepare(folder, text)[split]
     data = read_dataset(folder / 'mine.yaml')
     pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]

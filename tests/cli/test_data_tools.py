@@ -22,7 +22,7 @@ def run(*arguments):
 
 
 @pytest.mark.slow
-def test_the_tool_ends_with_2_where_training_would_and_fix_mends_it(folder, tmp_path):
+def test_the_tool_ends_with_2_where_training_would_and_fix_repairs_it(folder, tmp_path):
     edit(folder, lambda c: c['annotations'][1].update(category_id=9))
     out, clean = tmp_path / 'out', tmp_path / 'clean'
     arguments = (folder / 'dataset.yaml', '--config', MASK, '--out', out)

@@ -20,7 +20,7 @@ def test_generated_shapes_are_the_same_for_the_same_seed_and_differ_between_spli
     assert (a / 'train/0001.png').read_bytes() != (a / 'test/0001.png').read_bytes()
 
 
-def test_generated_label_maps_belong_to_the_generated_images(tmp_path):
+def test_generated_masks_belong_to_the_generated_images(tmp_path):
     boxes = generate_shapes(tmp_path / 'boxes', sizes=(2, 2, 2), side=64, seed=5).parent
     labels = generate_shape_labels(tmp_path / 'labels', sizes=(2, 2, 2), side=64, seed=5).parent
     image = 'train/0001.png'

@@ -73,7 +73,7 @@ def test_the_number_of_classes_is_set_wherever_it_stands(folder):
     assert cfg.test_evaluator[1].num_classes == 3
 
 
-def test_no_more_best_classes_are_counted_than_there_are(folder):
+def test_topk_is_capped_at_the_number_of_classes(folder):
     cfg, _ = applied(folder)
     assert cfg.model.head.topk == cfg.val_evaluator.topk == cfg.test_evaluator[0].topk == (1,)
 

@@ -24,14 +24,14 @@ def test_a_folder_that_is_no_listed_class_may_be_empty(folder):
     assert len(prepare(folder, SOURCES + NAMES)['train'].images) == 6
 
 
-def test_an_empty_class_folder_of_val_is_a_remark(folder):
+def test_an_empty_class_folder_of_val_is_a_note(folder):
     shutil.rmtree(folder / 'val/circle')
     (folder / 'val/circle').mkdir()
     (note,) = prepare(folder)['val'].notes
     assert "so class 'circle' cannot be measured" in note
 
 
-def test_a_class_without_images_in_val_is_a_remark(folder):
+def test_a_class_without_images_in_val_is_a_note(folder):
     shutil.rmtree(folder / 'val/circle')
     val = prepare(folder)['val']
     assert val.notes == ("class 'circle' has no image in val; its accuracy is not measured",)

@@ -22,7 +22,7 @@ def test_the_report_counts_and_draws_a_sound_set(folder, capsys):
     assert all((folder / 'out' / name).stat().st_size > 10_000 for name in report['pictures'])
 
 
-def test_the_report_lists_every_defect(folder, capsys):
+def test_the_report_lists_every_issue(folder, capsys):
     first(folder).write_bytes(b'no image')
     (folder / 'val/star').mkdir()
     shutil.copy(folder / 'train/circle/0003.png', folder / 'val/star/new.png')

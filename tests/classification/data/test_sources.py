@@ -181,7 +181,7 @@ def test_a_name_that_fits_two_images_is_refused(folder):
     assert 'square/0000.png; name the folder as well' in refusal(folder, text)
 
 
-def test_labels_counted_from_one_are_refused_with_the_cure(flat):
+def test_labels_counted_from_one_are_refused_with_what_to_do(flat):
     (flat / 'train.txt').write_text('\n'.join(f'{i}.png {i // 2 + 1}' for i in range(6)))
     message = refusal(flat, FLAT + NAMES)
     assert 'has labels from 1 to 3, but without first_label the 3 names' in message

@@ -18,7 +18,7 @@ from casvit_mm.detection.data.prepare import prepare_dataset
 from casvit_mm.detection.data.report_tables import verdict
 
 
-def test_a_clean_set_has_no_defect(clean):
+def test_a_clean_set_has_no_issue(clean):
     inspection = inspect(clean.parent)
     assert inspection.issues == dict(train=[], val=[], test=[])
     assert verdict(inspection) == 'YES: training can start; no issue was found.'
@@ -33,7 +33,7 @@ ALSO = {
 
 
 @pytest.mark.parametrize('name', PLANTS)
-def test_a_planted_defect_is_found_once_and_nothing_else(folder, name):
+def test_a_planted_issue_is_found_once_and_nothing_else(folder, name):
     kind = name.partition(':')[0]
     PLANTS[name](folder)
     inspection = inspect(folder)

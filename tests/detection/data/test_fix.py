@@ -28,7 +28,7 @@ FIXED = [name for name in PLANTS if ISSUE_KINDS[name.partition(':')[0]].fix]
 
 
 @pytest.mark.parametrize('name', FIXED)
-def test_what_can_be_mended_is_gone_from_the_copy(folder, name):
+def test_what_can_be_fixed_is_gone_from_the_copy(folder, name):
     PLANTS[name](folder)
     path, changes = fix_dataset(inspect(folder), folder / 'clean')
     again = inspect_dataset(read_dataset(path), True)

@@ -135,7 +135,7 @@ def test_voc_classes_of_a_checkpoint_keep_their_order(voc):
         (lambda f: shutil.rmtree(f / 'xml'), 'xml .* does not exist'),
     ],
 )
-def test_voc_faults_are_named_by_file_and_place(voc, change, message):
+def test_voc_issues_are_named_by_file_and_place(voc, change, message):
     change(voc)
     with pytest.raises(InputError, match=message):
         prepare(voc, VOC)

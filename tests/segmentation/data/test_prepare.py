@@ -30,7 +30,7 @@ def test_val_stands_in_for_a_test_split_that_is_not_there(folder):
     assert prepare(folder, splits=('test',))['test'].file.name == 'val.json'
 
 
-def test_a_class_without_pixels_is_a_remark(folder):
+def test_a_class_without_pixels_is_a_note(folder):
     text = SOURCES + 'classes: [ground, circle, square, triangle, star]'
     prepared = prepare(folder, text)
     assert prepared['train'].pixels[4] == 0
@@ -38,13 +38,13 @@ def test_a_class_without_pixels_is_a_remark(folder):
     assert "class 'star' has no pixel in val; its IoU is not measured" in prepared['val'].notes
 
 
-def test_a_label_map_without_a_class_is_a_remark(folder):
+def test_a_mask_without_a_class_is_a_note(folder):
     Image.fromarray(np.full((64, 64), 255, np.uint8)).save(first_label(folder))
     (note,) = prepare(folder)['train'].notes
     assert note == f'label {first_label(folder)} holds ignored values only'
 
 
-def test_an_ignored_class_is_a_remark(folder):
+def test_an_ignored_class_is_a_note(folder):
     (note,) = prepare(folder, SOURCES + NAMES + 'ignore: 3')['train'].notes
     assert note.startswith("class 'triangle' of ")
     assert 'also under ignore:' in note

@@ -27,7 +27,7 @@ def test_the_report_counts_and_draws_a_sound_set(folder, capsys):
     assert all((folder / 'out' / name).stat().st_size > 10_000 for name in report['pictures'])
 
 
-def test_the_report_lists_every_defect(folder, capsys):
+def test_the_report_lists_every_issue(folder, capsys):
     change_label(folder, 9)
     (folder / 'val_labels/0001.png').unlink()
     Image.open(folder / 'test_labels/0001.png').convert('RGB').save(folder / 'test_labels/0001.png')
