@@ -1,7 +1,8 @@
 """From a file or an array to the pixels that a network sees, with OpenCV and NumPy alone.
 
-Sizes and pixels are those of the test pipelines of mmdet, mmseg and mmpretrain: OpenCV's resizing
-where they take OpenCV's, and Pillow's, to the last bit, where they take Pillow's.
+Sizes and pixels are those of the test pipelines of mmdet, mmseg and mmpretrain. Where a pipeline
+resizes by OpenCV, so does this module; where it resizes by Pillow, the pixels equal Pillow's bit
+for bit.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from casvit_mm.errors import InputError
 __all__ = ['Resized', 'as_bgr', 'enlarge_canvas', 'quiet_opencv', 'read_image', 'resize']
 
 _OPENCV = {'bilinear': cv2.INTER_LINEAR, 'bicubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
-_PILLOW_BITS = 22  # of the fraction in Pillow's fixed-point weights for 8-bit images
+_PILLOW_BITS = 22  # fraction of Pillow's fixed-point weights for 8-bit images
+_BLOCK = 16  # output rows that are resampled at once
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class Resized:
 
     Attributes:
         pixels: BGR, uint8 ``(H, W, 3)``.
-        image_size: Height and width that the image itself takes of it; the rest is padding.
-        original_size: Height and width of the image as it came.
+        image_size: Height and width of the image itself within ``pixels``; the rest, below and on
+            the right, is padding.
+        original_size: Height and width of the image before it was resized.
     """
 
     pixels: np.ndarray
@@ -90,7 +93,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def as_bgr(image: np.ndarray) -> np.ndarray:
-    """Bring an array to the form that :func:`read_image` gives.
+    """Convert an array to the form that :func:`read_image` returns.
 
     Args:
         image: ``(H, W)`` grey, ``(H, W, 1)``, ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA, uint8 or
@@ -115,18 +118,19 @@ def as_bgr(image: np.ndarray) -> np.ndarray:
 
 
 def resize(image: np.ndarray, steps: Sequence[dict[str, Any]], fill: Sequence[int]) -> Resized:
-    """Bring an image to the size that a test pipeline gives it.
+    """Resize an image as a test pipeline does.
 
     Args:
         image: BGR, uint8 ``(H, W, 3)``.
-        steps: The pipeline, see :data:`_STEPS`.
+        steps: Steps of the pipeline in their order; ``op`` of each is a key of ``_STEPS``, whose
+            function says what else the step has.
         fill: Colour of padding, BGR.
     """
-    original = _size(image)
-    covered = None
+    original_size = _size(image)
+    image_size = None
     for step in steps:
-        image, covered = _STEPS[step['op']](image, step, fill)
-    return Resized(image, covered or _size(image), original)
+        image, image_size = _STEPS[step['op']](image, step, fill)
+    return Resized(image, image_size or _size(image), original_size)
 
 
 def _size(image: np.ndarray) -> tuple[int, int]:
@@ -135,9 +139,9 @@ def _size(image: np.ndarray) -> tuple[int, int]:
     return height, width
 
 
-def enlarge_canvas(resized: Resized, least: int, fill: Sequence[int]) -> Resized:
-    """Pad an image below and on the right until each side has ``least`` pixels."""
-    height, width = (max(side, least) for side in resized.pixels.shape[:2])
+def enlarge_canvas(resized: Resized, min_side: int, fill: Sequence[int]) -> Resized:
+    """Pad an image below and on the right until each side has ``min_side`` pixels."""
+    height, width = (max(side, min_side) for side in resized.pixels.shape[:2])
     return replace(resized, pixels=_pad(resized.pixels, height, width, fill))
 
 
@@ -147,6 +151,7 @@ def _pad(image: np.ndarray, height: int, width: int, fill: Sequence[int]) -> np.
     return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=colour)
 
 
+# The resized image, and the height and width of the image itself where the step has padded it.
 _Step = tuple[np.ndarray, tuple[int, int] | None]
 
 
@@ -231,16 +236,16 @@ def _resize_as_pillow(image: np.ndarray, height: int, width: int, method: str) -
 
 
 def _resample(image: np.ndarray, size: int, method: str) -> np.ndarray:
-    """Resample the first axis of ``(N, ...)`` to ``size``."""
-    weights, starts, ends = _pillow_weights(len(image), size, method)
+    """Resample the first axis of ``(N, M, 3)`` to ``size``: uint8 ``(size, M, 3)``."""
+    weights, starts, ends = _pillow_weights(len(image), size, method)  # (size, N), (size,), (size,)
     out = np.empty((size, *image.shape[1:]), np.uint8)
-    half = 2 ** (_PILLOW_BITS - 1)
-    # A block of neighbours reads few input rows, where the whole matrix is almost all zeros.
-    for first in range(0, size, 16):
-        block = slice(first, first + 16)
+    half = 2 ** (_PILLOW_BITS - 1)  # rounds, where the division below would cut off
+    # A block of output rows reads only a few input rows; most of the weights are zero.
+    for first in range(0, size, _BLOCK):
+        block = slice(first, first + _BLOCK)
         read = slice(starts[block].min(), ends[block].max())
-        rows = image[read].reshape(read.stop - read.start, -1).astype(np.float64)
-        total = weights[block, read] @ rows  # whole numbers below 2**53: exact
+        rows = image[read].reshape(read.stop - read.start, -1).astype(np.float64)  # (n, M * 3)
+        total = weights[block, read] @ rows  # (block, M * 3), whole numbers below 2**53: exact
         values = np.floor((total + half) / 2**_PILLOW_BITS).clip(0, 255)
         out[block] = values.reshape(-1, *image.shape[1:])
     return out
@@ -249,23 +254,28 @@ def _resample(image: np.ndarray, size: int, method: str) -> np.ndarray:
 def _pillow_weights(
     length: int, size: int, method: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return Pillow's fixed-point weights ``(size, length)``, and where each row's begin and end.
+    """Return the weight of each input pixel in each output pixel, as Pillow computes it.
 
-    The filter widens with the step where an image shrinks, which is what OpenCV leaves out.
+    Where an image shrinks, the filter widens with the step, so that every input pixel counts.
+    OpenCV's filter does not.
+
+    Returns:
+        Weights in fixed point, whole numbers ``(size, length)``; and the first input pixel of each
+        output pixel and the one after its last, ``(size,)`` each.
     """
-    step = length / size
+    step = length / size  # input pixels per output pixel
     stretch = max(step, 1.0)
     reach = {'bilinear': 1.0, 'bicubic': 2.0}[method] * stretch
-    centres = (np.arange(size) + 0.5) * step
+    centres = (np.arange(size) + 0.5) * step  # of the output pixels, in input pixels
     starts = np.maximum((centres - reach + 0.5).astype(int), 0)
     ends = np.minimum((centres + reach + 0.5).astype(int), length)
     positions = np.arange(length)
-    inside = (positions >= starts[:, None]) & (positions < ends[:, None])
+    inside = (positions >= starts[:, None]) & (positions < ends[:, None])  # (size, length)
     distances = np.abs((positions + 0.5 - centres[:, None]) / stretch)
     weights = np.where(inside, _FILTERS[method](distances), 0.0)
     weights /= weights.sum(1, keepdims=True)
     scaled = weights * 2**_PILLOW_BITS
-    return np.trunc(scaled + np.copysign(0.5, scaled)), starts, ends
+    return np.trunc(scaled + np.copysign(0.5, scaled)), starts, ends  # rounded half away from zero
 
 
 def _triangle(x: np.ndarray) -> np.ndarray:

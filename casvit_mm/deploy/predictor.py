@@ -23,8 +23,8 @@ class Predictor:
 
     Args:
         engine: The loaded file.
-        score_thr: Least score of a detection; None takes the one it was exported with, the least
-            that can be asked for.
+        score_thr: Minimum score of a detection, not below the one that the model was exported
+            with; None takes that one.
 
     Attributes:
         engine: The loaded file; ``engine.run`` gives the raw outputs.
@@ -54,15 +54,15 @@ class Predictor:
             :class:`Features`, by the task.
 
         Raises:
-            InputError: If the image cannot be read, or its size cannot be brought to the one that
-                the export is fixed to.
+            InputError: If the image cannot be read, or the pipeline of the model gives it another
+                size than the one that the export is fixed to.
         """
         resized = self.prepare(image)
         outputs = self.run(prepare_tensor(resized.pixels, self.spec))
         return read_outputs(outputs, self.spec, resized)
 
     def prepare(self, image: np.ndarray | str | Path) -> Resized:
-        """Read an image and bring it to the size of the network's input."""
+        """Read an image and resize it to the network's input."""
         pixels = as_bgr(image) if isinstance(image, np.ndarray) else read_image(image)
         colour = fill_colour(self.spec)
         resized = resize(pixels, size_steps(self.spec), colour)
@@ -102,8 +102,8 @@ def load(
 
     Args:
         path: ``.onnx``, ``.xml`` (with its ``.bin`` beside it) or ``.pt2``.
-        score_thr: Least score of a detection; None takes the one it was exported with.
-        threads: Of the engine; None leaves it to the engine.
+        score_thr: Minimum score of a detection; None takes that of the export.
+        threads: CPU threads of the engine; None leaves their number to the engine.
         trusted: Whether code in the file may run. Only ``.pt2`` can hold any: torch reads it by
             pickle and eval.
 
@@ -115,9 +115,9 @@ def load(
 
 
 def size_steps(spec: Spec) -> Sequence[dict[str, Any]]:
-    """Return what brings an image to the input's size.
+    """Return the steps that resize an image to the input.
 
-    A fixed size takes the place of a pipeline that leaves the size to the image.
+    A fixed size replaces a pipeline under which the size would follow from the image.
     """
     flexible = spec.task in ('detection', 'segmentation')
     if spec.size and flexible:
@@ -126,13 +126,13 @@ def size_steps(spec: Spec) -> Sequence[dict[str, Any]]:
 
 
 def fill_colour(spec: Spec) -> list[int]:
-    """Return the BGR colour of padding: the mean, which normalisation turns to about zero."""
+    """Return the BGR colour of padding: the mean, which is about zero once it is normalised."""
     colour = [round(value) for value in spec.mean]
     return colour[::-1] if spec.rgb else colour
 
 
 def prepare_tensor(pixels: np.ndarray, spec: Spec) -> np.ndarray:
-    """Return the input ``(1, 3, H, W)`` that a file wants for BGR pixels ``(H, W, 3)``."""
+    """Return the input ``(1, 3, H, W)`` that a file takes for BGR pixels ``(H, W, 3)``."""
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
     if spec.preprocess == 'inside':
         return planes

@@ -23,20 +23,20 @@ class Spec:
         classes: Class names in the order of the outputs; empty for a backbone.
         steps: What the test pipeline does to the size of an image; each entry is named by its
             ``op`` and read by :func:`casvit_mm.deploy.images.resize`.
-        mean: Of each channel as the network sees it, in units of 0 to 255.
-        std: Likewise.
+        mean: Mean of each channel from 0 to 255, in the network's channel order.
+        std: Standard deviation, likewise.
         rgb: Whether the network sees red first. Images come as BGR.
         preprocess: ``'inside'``: the file takes BGR pixels from 0 to 255; ``'outside'``: it takes
             normalised values in the network's channel order.
-        size: Height and width of the input, where they are fixed.
-        least: Pixels that a side of the input has at least, where sizes are open.
+        size: Height and width of the input; None where they are open.
+        least: Minimum side of the input in pixels, where sizes are open.
         precision: ``'fp32'``, ``'fp16'``, ``'bf16'`` or ``'int8'``.
         score_thr: Detections below this score are left out of the outputs.
         mask_thr: Probability from which a pixel belongs to a mask.
         label_thr: Probability above which a pixel of a segmentor with a single output is its
             class; None where the largest of several outputs wins.
         align_corners: Whether a segmentor's output is enlarged with its corners in place.
-        version: Of this description.
+        version: Version of this description.
     """
 
     task: str

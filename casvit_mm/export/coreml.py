@@ -21,7 +21,7 @@ __all__ = ['operators_file', 'write_coreml']
 
 
 class _Positional(nn.Module):
-    """A graph whose outputs are a tuple, which is what Core ML's converter reads."""
+    """A graph whose outputs are a tuple, as Core ML's converter needs them."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
@@ -51,8 +51,8 @@ def write_coreml(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
     example = example.float()
     with torch.no_grad():
         traced = torch.jit.trace(_Positional(graph).eval(), example, check_trace=False)
-    # The converter warns of any newer torch and of what Linux lacks to run the program, and counts
-    # its passes; what goes wrong it raises.
+    # On stderr the converter warns of newer versions of torch and that Linux cannot run programs,
+    # and shows its progress. Errors are raised.
     with contextlib.redirect_stderr(io.StringIO()):
         program = _convert(traced, tuple(example.shape), graph.names, spec)
     program.user_defined_metadata[KEY] = spec.to_json()

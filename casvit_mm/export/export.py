@@ -29,9 +29,9 @@ from casvit_mm.io import check_writable
 
 __all__ = ['Exported', 'export', 'move']
 
-_COMPARED = 8  # images
-_CALIBRATED = 128
-_LEAST = 32
+_NUM_COMPARED = 8  # images
+_NUM_CALIBRATED = 128  # images
+_MIN_SIDE = 32  # pixels of a fixed size
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Exported:
     """What :func:`export` wrote.
 
     Attributes:
-        path: The file; a pair has the other one beside it.
+        path: The file; OpenVINO's has its ``.bin`` beside it.
         spec: What it says of itself.
         outputs: Names of its outputs.
-        comparison: With PyTorch; None where it cannot be run here.
+        comparison: With PyTorch; None where the file cannot be run here.
         compared_on: Where the images of the comparison come from.
         example: An input that was compared, ``(1, 3, H, W)``; None where nothing was.
-        note: What the user should know; empty if nothing.
-        seconds: That it took.
+        note: What the user should know; empty if there is nothing.
+        seconds: Duration of the export.
     """
 
     path: Path
@@ -103,9 +103,9 @@ def export(
         format: One of :data:`casvit_mm.export.FORMATS`.
         out: File to write, with the suffix of the format.
         size: Fixed size of the input as ``'WIDTHxHEIGHT'``, for a batch of one. None takes the size
-            that the test pipeline gives every image, as that of a classifier does; where it gives
-            none, batch and sides stay open.
-        dynamic: Leave them open in any case.
+            that the test pipeline gives every image, as that of a classifier does; where sizes
+            differ, batch, height and width stay open.
+        dynamic: Leave batch, height and width open in any case.
         preprocess: ``'inside'``: normalisation and channel order are part of the file;
             ``'outside'``: the caller does both.
         backbone: Export the backbone alone, with its feature maps as outputs.
@@ -132,7 +132,7 @@ def export(
             _quantize(kind, path, spec, calibrate)
         comparison, source, example = None, '', None
         if kind.runs_here:
-            with sample_images(loaded.cfg, images, _COMPARED) as (files, source):
+            with sample_images(loaded.cfg, images, _NUM_COMPARED) as (files, source):
                 predictor = load(path, trusted=True)
                 comparison = compare(loaded.model, predictor, files)
                 example = prepare_tensor(predictor.prepare(files[0]).pixels, spec)
@@ -144,13 +144,13 @@ def export(
 def _tolerance(spec: Spec, trained: bool) -> Tolerance:
     tolerance = TOLERANCES[spec.precision]
     if spec.task == 'detection' and not trained:
-        # Random weights score all places alike, so which of them are kept is rounding.
+        # Random weights score all places alike, so rounding decides which of them are kept.
         return replace(tolerance, agreement=0.0)
     return tolerance
 
 
 def _check_request(format: str, out: str, precision: str, calibrate: str | None) -> Format:
-    """Refuse what cannot work before anything is built."""
+    """Refuse a request that cannot work, before anything is built."""
     kind = FORMATS[format]
     if Path(out).suffix != kind.suffix:
         raise InputError(f'--out {out}: a file of --format {format} ends in {kind.suffix}')
@@ -181,7 +181,7 @@ def _complete(
     backbone: bool,
     precision: str,
 ) -> Spec:
-    """Return the spec with what was asked for."""
+    """Return the spec with task, size, pre-processing and precision as requested."""
     spec = replace(loaded.spec, preprocess=preprocess, precision=precision)
     if backbone:
         spec = replace(spec, task='backbone', classes=())
@@ -203,16 +203,16 @@ def _complete(
 def _parse_size(size: str) -> tuple[int, int]:
     """Return height and width."""
     match = re.fullmatch(r'(\d+)x(\d+)', size)
-    if match is None or min(map(int, match.groups())) < _LEAST:
+    if match is None or min(map(int, match.groups())) < _MIN_SIDE:
         raise InputError(
-            f'--size {size}: write width and height in pixels, {_LEAST} or more, as in 640x480'
+            f'--size {size}: write width and height in pixels, {_MIN_SIDE} or more, as in 640x480'
         )
     width, height = map(int, match.groups())
     return height, width
 
 
 def _constant_size(spec: Spec) -> tuple[int, int] | None:
-    """Return height and width that the pipeline gives every image, if it does."""
+    """Return height and width that the pipeline gives every image; None where they differ."""
     last = spec.steps[-1] if spec.steps else {}
     if last.get('op') in ('stretch', 'center_crop'):
         return last['size'][0], last['size'][1]
@@ -220,7 +220,7 @@ def _constant_size(spec: Spec) -> tuple[int, int] | None:
 
 
 def _dtype(kind: Format, precision: str) -> torch.dtype:
-    """Return in which type the networks of the graph compute.
+    """Return the type in which the networks of the graph compute.
 
     OpenVINO and Core ML convert a float32 graph themselves.
     """
@@ -241,9 +241,9 @@ def _write(kind: Format, graph: Graph, spec: Spec, path: Path) -> None:
 
 def _quantize(kind: Format, path: Path, spec: Spec, folder: str | None) -> None:
     assert kind.quantize is not None  # a format without has no such precision
-    assert folder is not None  # _check_request has seen to it
+    assert folder is not None  # _check_request refuses int8 without it
     inputs = []
-    for file in images_in(folder, _CALIBRATED, '--calibrate'):
+    for file in images_in(folder, _NUM_CALIBRATED, '--calibrate'):
         resized = resize(read_image(file), size_steps(spec), fill_colour(spec))
         inputs.append(prepare_tensor(resized.pixels, spec))
     kind.quantize(path, inputs)
@@ -251,7 +251,7 @@ def _quantize(kind: Format, path: Path, spec: Spec, folder: str | None) -> None:
 
 @contextmanager
 def _unfinished(out: Path, kind: Format) -> Iterator[Path]:
-    """Give a path to write to, and move what was written to ``out`` if nothing is raised."""
+    """Yield a temporary path beside ``out``; move what is there to ``out`` if nothing is raised."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix='.export-') as folder:
         path = Path(folder, out.name)
@@ -265,7 +265,7 @@ def _unfinished(out: Path, kind: Format) -> Iterator[Path]:
 
 
 def move(sources: Sequence[Path], targets: Sequence[Path]) -> None:
-    """Put files and folders in the places of others."""
+    """Move files and folders to their targets, which are replaced."""
     for source, target in zip(sources, targets, strict=True):
         if target.is_dir():  # an older .mlpackage
             shutil.rmtree(target)

@@ -46,13 +46,13 @@ def export_fastest(
     """Export to ONNX and to OpenVINO, time both in turn on an image, and keep the faster.
 
     Args:
-        write: Exports to a format and a file.
+        write: Takes a format and a file, exports to them, and returns what was written.
         out: File to write, without a suffix.
-        precision: In which ``write`` exports.
+        precision: The one in which ``write`` exports.
 
     Raises:
         InputError: If ``out`` has the suffix of a format, or none of the engines is installed; or
-            whatever ``write`` refuses.
+            as ``write`` raises it.
     """
     suffixes = [kind.suffix for kind in FORMATS.values()]
     if Path(out).suffix in suffixes:
@@ -80,7 +80,7 @@ def export_fastest(
 
 
 def _possible(kind: Format, precision: str) -> bool:
-    """Return whether a format has the precision and all it needs is installed."""
+    """Return whether a format has the precision, and its packages are installed."""
     found = (importlib.util.find_spec(package) for package in kind.needs(precision))
     installed = all(spec is not None for spec in found)
     return installed and precision in kind.precisions

@@ -23,23 +23,24 @@ from casvit_mm.export.quantize import quantize_onnx, quantize_openvino
 __all__ = ['FORMATS', 'Format']
 
 _DYNAMIC = {0: 'batch', 2: 'height', 3: 'width'}
-_MOST = 8192  # pixels of a side of an image for torch-export
+_MAX_SIDE = 8192  # pixels of an open side in torch-export
+_MAX_BATCH = 512
 
 
 @dataclass(frozen=True)
 class Format:
-    """What can be written, and how.
+    """A format of files, and how to write it.
 
     Attributes:
-        suffix: Of the file.
-        write: Writes a graph, with an example of its input and the spec, to a path.
-        precisions: In which it can be written.
-        packages: What it needs beside torch.
+        suffix: Suffix of its files.
+        write: Writes a graph to a path, given an example of its input and the spec.
+        precisions: Those in which it can be written.
+        packages: Packages that it needs beside torch.
         quantize: Turns a float32 file into an int8 one in place, given inputs to calibrate on.
-        quantize_packages: What that needs as well.
+        quantize_packages: Packages that this needs as well.
         dynamic: Whether the sizes of the input may be left open.
         single_rows: Whether, with open sizes, a map of the network may have one row or column.
-        runs_here: Whether what is written can be run and compared.
+        runs_here: Whether its files can be run and compared on this machine.
     """
 
     suffix: str
@@ -53,11 +54,11 @@ class Format:
     runs_here: bool = True
 
     def needs(self, precision: str) -> tuple[str, ...]:
-        """Return the packages that writing in a precision takes."""
+        """Return the packages that writing in a precision needs."""
         return self.packages + (self.quantize_packages if precision == 'int8' else ())
 
     def files(self, path: Path) -> list[Path]:
-        """Return what is written for ``path``, itself last."""
+        """Return the files that are written for ``path``, itself last."""
         if self.suffix == '.xml':
             return [path.with_suffix('.bin'), path]
         if self.suffix == '.mlpackage':
@@ -65,7 +66,7 @@ class Format:
         return [path]
 
     def refuse(self, spec: Spec, two_stages: bool) -> None:
-        """Refuse what the format cannot express.
+        """Refuse a model that the format cannot express.
 
         Raises:
             InputError: With the reason and what can be done instead.
@@ -109,9 +110,11 @@ def _write_openvino(graph: Graph, example: Tensor, spec: Spec, path: Path) -> No
 
 
 def _write_torch_export(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
-    sides = (torch.export.Dim(name, min=spec.least, max=_MOST) for name in ('height', 'width'))
+    sides = (torch.export.Dim(name, min=spec.least, max=_MAX_SIDE) for name in ('height', 'width'))
     dims = dict(zip((2, 3), sides, strict=True))
-    dynamic = None if spec.size else ({0: torch.export.Dim('batch', min=1, max=512), **dims},)
+    dynamic = (
+        None if spec.size else ({0: torch.export.Dim('batch', min=1, max=_MAX_BATCH), **dims},)
+    )
     with torch.no_grad(), _quiet():
         program = torch.export.export(graph, (example,), dynamic_shapes=dynamic)
     torch.export.save(program, path, extra_files={f'{KEY}.json': spec.to_json()})
@@ -119,7 +122,7 @@ def _write_torch_export(graph: Graph, example: Tensor, spec: Spec, path: Path) -
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide remarks on constants and on the age of an exporter; the comparison finds real errors."""
+    """Hide warnings of constants and of deprecated exporters; the comparison finds real errors."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         yield

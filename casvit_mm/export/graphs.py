@@ -1,8 +1,7 @@
-"""Whole models as graphs: an image in, named outputs out, nothing that an exporter cannot follow.
+"""Whole models as graphs that every exporter can follow: an image in, named outputs out.
 
-Each graph runs the modules of the mm model itself; what the mm packages compute in Python between
-and after them (choice of candidates, non-maximum suppression) stands in
-:mod:`casvit_mm.export.detectors`.
+A graph runs the modules of the mm model itself. What mmdet computes in Python between and after
+them (choice of candidates, non-maximum suppression) is in :mod:`casvit_mm.export.detectors`.
 """
 
 from __future__ import annotations
@@ -25,10 +24,11 @@ __all__ = ['Graph', 'build_graph']
 
 
 class Preprocess(nn.Module):
-    """From what the caller gives to what the backbone takes.
+    """Normalisation and padding: from the input of the file to that of the backbone.
 
     Args:
-        spec: Mean, deviation, channel order, and whether they are applied here.
+        spec: Mean, standard deviation and channel order; with ``preprocess='outside'`` the caller
+            applies them.
         divisor: The sides are padded to a multiple of it, below and on the right, with zeros as
             mmdet pads.
 
@@ -63,13 +63,13 @@ class Graph(nn.Module):
 
     Args:
         preprocess: What comes before the backbone.
-        body: ``(B, 3, H, W)`` and the image's height and width to the outputs.
-        names: Of the outputs, in their order.
-        dtype: In which the networks compute; candidates and boxes stay float32.
-        stride: Of the coarsest map of the network, in pixels.
+        body: Takes ``(B, 3, H, W)`` and the image's height and width; returns the outputs.
+        names: Names of the outputs, in their order.
+        dtype: Type in which the networks compute; candidates and boxes stay float32.
+        stride: Input pixels per position of the coarsest map of the network.
 
     Shape:
-        ``(B, 3, h, w)`` -> dictionary of tensors that begin with ``B``.
+        ``(B, 3, h, w)`` -> tensors by name, the first axis of each ``B``.
     """
 
     def __init__(
@@ -125,8 +125,7 @@ class _Segmentor(nn.Module):
 def build_graph(cfg: Config, model: Any, spec: Spec, dtype: torch.dtype = torch.float32) -> Graph:
     """Return the graph of a model in eval mode, with a copy of its weights.
 
-    This is the place for an inference form of the model: what is done to the copy here is in every
-    export.
+    An inference form of the model belongs here: every export has what is done to the copy.
 
     Raises:
         InputError: If the model has a part whose predictions cannot be expressed as a graph.
@@ -153,7 +152,7 @@ def build_graph(cfg: Config, model: Any, spec: Spec, dtype: torch.dtype = torch.
 
 
 def _keep_sizes_open(model: Any) -> None:
-    """Replace mmseg's enlarging layers, which make a plain number of the size, by torch's own."""
+    """Replace mmseg's Upsample, which would fix the size in the file, by torch's own."""
     from mmseg.models.utils import Upsample
 
     for parent in list(model.modules()):

@@ -23,7 +23,7 @@ def images_in(folder: str | Path, number: int, option: str) -> list[Path]:
     """Return up to ``number`` images of a folder and below, spread over it.
 
     Raises:
-        InputError: If ``folder`` is none, or holds no image.
+        InputError: If ``folder`` is no folder, or holds no image.
     """
     if not Path(folder).is_dir():
         raise InputError(f'{option} {folder} is no folder; name one with images')
@@ -32,15 +32,15 @@ def images_in(folder: str | Path, number: int, option: str) -> list[Path]:
 
 @contextmanager
 def sample_images(cfg: Config, folder: str | None, number: int) -> Iterator[tuple[list[Path], str]]:
-    """Give images to compare on, and say where they come from.
+    """Yield images to compare on, and where they come from.
 
     Args:
-        cfg: Its test data are taken where they are there; else generated images.
-        folder: Taken instead, if not None.
-        number: Of images, at most.
+        cfg: The config. Its test data is used if it exists, else generated images.
+        folder: A folder to use instead; None: as above.
+        number: Maximum number of images.
 
     Raises:
-        InputError: If ``folder`` is none, or holds no image.
+        InputError: If ``folder`` is no folder, or holds no image.
     """
     if folder is not None:
         yield images_in(folder, number, '--images'), str(folder)
@@ -59,7 +59,7 @@ def _test_images(cfg: Config) -> list[Path]:
     dataset.update(pipeline=[], test_mode=True)
     try:
         built = DATASETS.build(dataset)
-    except FileNotFoundError:  # nobody needs the data to export a model
+    except FileNotFoundError:  # a model can be exported without its data
         return []
     return [Path(built.get_data_info(i)['img_path']) for i in range(len(built))]
 

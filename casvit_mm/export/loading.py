@@ -21,6 +21,7 @@ from casvit_mm.weights.reading import class_names
 
 __all__ = ['Loaded', 'load_model']
 
+# Steps of a pipeline that do not change the image.
 _WITHOUT_EFFECT = ('LoadAnnotations', 'PackDetInputs', 'PackSegInputs', 'PackInputs')
 
 

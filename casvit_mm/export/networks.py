@@ -11,22 +11,22 @@ from torch import Tensor, nn
 __all__ = ['features_of', 'network_of']
 
 
-class _Halving(nn.Module):
-    """An FPN whose coarser levels are every other place of the last one.
+class _HalvingFPN(nn.Module):
+    """An FPN whose extra levels are every other position of the level before.
 
-    mmdet takes them by a pooling of one place, whose size torch.export takes to be always even or
-    always odd.
+    mmdet computes them by max pooling with a window of one position and stride 2, of which
+    torch.export would conclude that sides are always even, or always odd.
     """
 
     def __init__(self, neck: FPN) -> None:
         super().__init__()
-        self.more = neck.num_outs - (neck.backbone_end_level - neck.start_level)
-        neck.num_outs -= self.more
+        self.num_extra = neck.num_outs - (neck.backbone_end_level - neck.start_level)
+        neck.num_outs -= self.num_extra
         self.neck = neck
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         levels = list(self.neck(features))
-        for _ in range(self.more):
+        for _ in range(self.num_extra):
             levels.append(levels[-1][..., ::2, ::2])
         return tuple(levels)
 
@@ -37,7 +37,7 @@ def network_of(model: Any) -> dict[str, nn.Module]:
         return dict(backbone=model.backbone)
     neck = model.neck
     if isinstance(neck, FPN) and not neck.add_extra_convs:
-        neck = _Halving(neck)
+        neck = _HalvingFPN(neck)
     return dict(backbone=model.backbone, neck=neck)
 
 

@@ -15,15 +15,15 @@ from casvit_mm.deploy.spec import KEY
 
 __all__ = ['quantize_onnx', 'quantize_openvino']
 
-# What stays in floating point, by the modules of casvit_mm.export.graphs: boxes and scores would
-# not survive 256 values.
+# Modules of casvit_mm.export.graphs that stay in floating point: 256 values are too few for boxes
+# and scores.
 _EXACT = (
     r'^/preprocess/.*',
     r'^/body/(candidates|propose|suppress|decoder|box_features|mask_features)/.*',
     r'^/body/[^/]*$',
 )
-# And what only gets slower: the parts of CAS-ViT's token mixer that read and write more than they
-# compute, as depthwise convolutions do everywhere.
+# Parts of CAS-ViT's token mixer that eight bits make slower: they read and write more than they
+# compute. So do all depthwise convolutions.
 _BOUND_BY_MEMORY = (
     r'.*/token_mixer/(gate_q|gate_k|dwconv|proj)/.*',
     r'.*/token_mixer/(Add|Mul)[^/]*$',

@@ -1,4 +1,4 @@
-"""What the pictures of several tasks share: a font, a matrix of shares."""
+"""What the pictures of every task share: a font, PNG files, the figure of a matrix."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def matrix_figure(
     Args:
         share: (N, N) shares of the row, 0 to 1, which decide the colours.
         texts: (N, N) strings to write into the cells.
-        names: Of the N rows and columns.
+        names: Names of the N rows and columns.
         title: Line above the matrix.
     """
     few = len(names) <= 20

@@ -1,4 +1,4 @@
-"""Pictures of a training run."""
+"""Loss and metrics of a training run over its iterations."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from casvit_mm.plotting.figures import save_figure
 
 __all__ = ['draw_loss_curve', 'read_scalars']
 
-# What is drawn, and the axis that it belongs to.
-_SCORES = {
+# Name in the picture: name in the log, and label of the axis.
+_METRICS = {
     'box AP': ('coco/bbox_mAP', 'AP'),
     'mask AP': ('coco/segm_mAP', 'AP'),
     'mIoU': ('mIoU', 'mIoU'),
@@ -34,7 +34,7 @@ def read_scalars(work_dir: str | Path) -> list[dict[str, float]]:
 
 
 def draw_loss_curve(work_dir: str | Path, out: str | Path) -> Path:
-    """Draw total loss over iterations, and what was measured on the validation set.
+    """Draw the total loss over iterations, and the metrics on the validation set.
 
     Args:
         work_dir: Folder of the run.
@@ -49,11 +49,11 @@ def draw_loss_curve(work_dir: str | Path, out: str | Path) -> Path:
     entries = read_scalars(work_dir)
     losses = [(e['iter'], e['loss']) for e in entries if 'loss' in e]
     # A validation entry carries its epoch as step; it follows the training entry it belongs to.
-    scores: dict[str, list[tuple[float, float]]] = {name: [] for name in _SCORES}
+    scores: dict[str, list[tuple[float, float]]] = {name: [] for name in _METRICS}
     iteration = 0.0
     for entry in entries:
         iteration = entry.get('iter', iteration) if 'loss' in entry else iteration
-        for name, (key, _) in _SCORES.items():
+        for name, (key, _) in _METRICS.items():
             if key in entry:
                 scores[name].append((iteration, entry[key]))
 
@@ -70,7 +70,7 @@ def draw_loss_curve(work_dir: str | Path, out: str | Path) -> Path:
                 right.plot(
                     *zip(*points, strict=True), marker=marker, label=name, color='tab:orange'
                 )
-        measured = next(_SCORES[name][1] for name, points in scores.items() if points)
+        measured = next(_METRICS[name][1] for name, points in scores.items() if points)
         right.set(ylabel=f'validation {measured}', ylim=(0, 1))
         right.yaxis.label.set_color('tab:orange')
         right.legend(loc='center right')
