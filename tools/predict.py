@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('inputs', nargs='+', metavar='IMAGE|FOLDER|VIDEO')
     parser.add_argument('--out-dir', metavar='DIR', help='results (work_dirs/predictions/<config>)')
     parser.add_argument(
-        '--score-thr', type=float, default=0.3, metavar='S', help='least score (0.3)'
+        '--score-thr', type=float, default=0.3, metavar='S', help='minimum score (0.3)'
     )
     parser.add_argument(
         '--max-dets', type=int, metavar='N', help='objects per image, where the config keeps fewer'
@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--every', type=int, default=1, metavar='N', help='every n-th frame of a video'
     )
-    parser.add_argument('--max-frames', type=int, metavar='N', help='of a video, at most so many')
+    parser.add_argument('--max-frames', type=int, metavar='N', help='of a video, no more than N')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
     return parser.parse_args()
 

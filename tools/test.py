@@ -2,7 +2,7 @@
 """Evaluate a checkpoint, or an exported file, of any task.
 
 python tools/test.py configs/maskrcnn_casvit_s_coco.py checkpoints/maskrcnn_casvit_s_coco.pth
-python tools/test.py CONFIG CKPT --data dataset.yaml --out figures.json --show-dir pictures
+python tools/test.py CONFIG CKPT --data dataset.yaml --out metrics.json --show-dir pictures
 python tools/test.py CONFIG CKPT --out-pred predictions.json --analysis errors
 python tools/test.py CONFIG model.onnx --data dataset.yaml
 python tools/test.py configs/semfpn_casvit_s_ade20k.py CKPT --out-pred labels --slide 512
@@ -27,8 +27,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', metavar='DIR', help="logs; default: test/ in the config's work dir"
     )
-    parser.add_argument('--data', metavar='YAML', help='own data, see docs/own_data.md')
-    parser.add_argument('--out', metavar='JSON', help='write the figures')
+    parser.add_argument('--data', metavar='YAML', help='custom dataset, see docs/own_data.md')
+    parser.add_argument('--out', metavar='JSON', help='write the metrics')
     parser.add_argument(
         '--out-pred',
         metavar='PATH',

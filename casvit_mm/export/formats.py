@@ -110,11 +110,12 @@ def _write_openvino(graph: Graph, example: Tensor, spec: Spec, path: Path) -> No
 
 
 def _write_torch_export(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
-    sides = (torch.export.Dim(name, min=spec.least, max=_MAX_SIDE) for name in ('height', 'width'))
-    dims = dict(zip((2, 3), sides, strict=True))
-    dynamic = (
-        None if spec.size else ({0: torch.export.Dim('batch', min=1, max=_MAX_BATCH), **dims},)
-    )
+    axes = {
+        0: torch.export.Dim('batch', min=1, max=_MAX_BATCH),
+        2: torch.export.Dim('height', min=spec.least, max=_MAX_SIDE),
+        3: torch.export.Dim('width', min=spec.least, max=_MAX_SIDE),
+    }
+    dynamic = None if spec.size else (axes,)
     with torch.no_grad(), _quiet():
         program = torch.export.export(graph, (example,), dynamic_shapes=dynamic)
     torch.export.save(program, path, extra_files={f'{KEY}.json': spec.to_json()})

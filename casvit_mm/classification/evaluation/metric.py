@@ -22,10 +22,10 @@ class ClassifiedImage:
     """What a classifier made of one image.
 
     Attributes:
-        path: The image; empty where the data set has no files.
+        path: The image; empty where the dataset has no files.
         truth: Number of its class.
         truth_score: Probability of that class.
-        best: Numbers of the most probable classes, the first of them first.
+        best: Numbers of the most probable classes, by falling probability.
         scores: Their probabilities.
     """
 
@@ -60,19 +60,19 @@ class ClassificationAccuracy(BaseMetric):
     probability that is rounded to 0 for no prediction.
 
     Args:
-        topk: The k of the accuracies; those above the number of classes are left out.
+        topk: The k of the accuracies; k above the number of classes is left out.
         collect_device: ``'cpu'`` or ``'gpu'``, through which ranks exchange results.
-        prefix: Put before each figure's name, with a slash.
+        prefix: Put before each metric's name, with a slash.
 
     Attributes:
-        classes: After an evaluation, on rank 0, the class names; numbers where the data set has
+        classes: After an evaluation, on rank 0, the class names; numbers where the dataset has
             none.
-        details: After an evaluation, on rank 0, the figures that would drown a log:
+        details: After an evaluation, on rank 0, the metrics that a log has no room for:
             ``recall/<class>``, ``precision/<class>``, ``f1/<class>``, and ``images/<class>`` in the
             truth; NaN where there is nothing to divide by.
         confusion_matrix: After an evaluation, on rank 0, images as int64 ``(C, C)``, row truth,
             column prediction.
-        images: After an evaluation, on rank 0, each image in the order of the data set, with as
+        images: After an evaluation, on rank 0, each image in the order of the dataset, with as
             many classes as the largest k.
 
     Raises:
@@ -108,7 +108,7 @@ class ClassificationAccuracy(BaseMetric):
         scores = torch.stack([sample['pred_score'] for sample in data_samples]).float()  # (B, C)
         truths = torch.cat([sample['gt_label'] for sample in data_samples]).to(scores.device)
         self._num_outputs = scores.shape[1]
-        # An impossible class is refused later, by the rank that speaks.
+        # A class that does not exist is refused by compute_metrics, on rank 0.
         known = truths.clamp(0, self._num_outputs - 1)
         truth_scores = scores.gather(1, known[:, None]).squeeze(1)
         kept = max([1, *self._possible_topk(self._num_outputs)])
@@ -145,16 +145,16 @@ class ClassificationAccuracy(BaseMetric):
         for key, values in named:
             pairs = zip(self.classes, values.tolist(), strict=True)
             self.details |= {f'{key}/{name}': value for name, value in pairs}
-        figures = {}
+        metrics = {}
         for k in self._possible_topk(len(self.classes)):
-            figures[f'accuracy/top{k}'] = _mean(
+            metrics[f'accuracy/top{k}'] = _mean(
                 [image.truth in image.best[:k] for image in results]
             )
         there = images > 0
-        figures['precision'] = _mean(np.nan_to_num(precision[there]))
-        figures['recall'] = _mean(recall[there])
-        figures['f1'] = _mean(f1[there])
-        return figures
+        metrics['precision'] = _mean(np.nan_to_num(precision[there]))
+        metrics['recall'] = _mean(recall[there])
+        metrics['f1'] = _mean(f1[there])
+        return metrics
 
     def taken_for(self) -> dict[str, tuple[str, float]]:
         """Return what each class is most often taken for, and for which share of its images.
@@ -176,7 +176,7 @@ class ClassificationAccuracy(BaseMetric):
         number = len(self.classes)
         if results and self._num_outputs != number:
             raise InputError(
-                f'the model tells {self._num_outputs} classes apart and the data has {number}: '
+                f'the model has {self._num_outputs} classes and the data has {number}: '
                 f'{first_names(self.classes, 5)}. Evaluate it on '
                 'data of the classes that it was trained on.'
             )
@@ -196,7 +196,7 @@ class ClassificationAccuracy(BaseMetric):
 
 
 def class_rates(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return recall, precision and F1 of each class, ``(C,)``, NaN where nothing is to divide by.
+    """Return recall, precision and F1 of each class, ``(C,)``; NaN for 0 / 0.
 
     Args:
         matrix: Images, int64 ``(C, C)``, row truth, column prediction.

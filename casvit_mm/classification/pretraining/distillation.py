@@ -88,10 +88,10 @@ def soft_loss(student: Tensor, teacher: Tensor, tau: float) -> Tensor:
 
 
 class Teacher:
-    """A trained classifier that is asked and never trained.
+    """A trained classifier that only predicts.
 
-    No nn.Module, and one for all copies: state dicts, optimizers, DDP and averaged copies of the
-    model that asks it pass it by. Its file is read at the first need.
+    It is not an nn.Module, and copies of the student share it, so that state dicts, optimizers, DDP
+    and averaged copies of the student leave it out. Its file is read when it is first needed.
 
     Args:
         model: What to build: ``dict(type='timm', name=...)`` with further arguments of
@@ -100,7 +100,7 @@ class Teacher:
             mmpretrain model itself.
         checkpoint: File of its weights.
         mean: Of its normalisation of the pixels, from 0 to 255, in the student's order of channels.
-            None: it is given what the student is given.
+            None: it gets the student's input.
         std: The same.
 
     Raises:
@@ -153,7 +153,7 @@ class Teacher:
 
         Args:
             images: As the student gets them, ``(B, 3, H, W)``.
-            preprocessor: The student's, whose normalisation the teacher's takes the place of.
+            preprocessor: The student's, whose normalisation is undone for a teacher with its own.
         """
         model = self.load()
         if next(model.parameters()).device != images.device:
@@ -187,7 +187,7 @@ def _build(config: dict[str, Any]) -> nn.Module:
         if set(config) != {'config'}:
             raise ValueError(f'model.teacher: config goes alone, got {sorted(config)}')
         path = config['config']
-        # The named ones lie inside the package.
+        # Configs named so lie inside mmpretrain.
         found = get_config(path) if path.startswith('mmpretrain::') else read_config(path)
         return MODELS.build(found.model)
     return MODELS.build(config)
@@ -284,7 +284,7 @@ class DistilledClassifier(ImageClassifier):
         super().init_weights()
 
     def check_teacher(self) -> None:
-        """Read the teacher's file, and compare its number of classes where it tells it.
+        """Read the teacher's file, and compare its number of classes where the model has one.
 
         Raises:
             InputError: If the file is missing, runs code, does not fit, or has other classes.
@@ -319,7 +319,7 @@ class DistilledClassifier(ImageClassifier):
     def _check_classes(self, taught: int, own: int) -> None:
         if taught != own:
             raise InputError(
-                f'the teacher {self.teacher.checkpoint!r} tells {taught} classes apart and the '
-                f'student {own}; a teacher must have been trained on the same classes in the same '
+                f'the teacher {self.teacher.checkpoint!r} has {taught} classes and the student '
+                f'{own}; a teacher must have been trained on the same classes in the same '
                 'order'
             )

@@ -17,7 +17,7 @@ class OptimizerStepEMAHook(EMAHook):
 
     MMEngine's hook averages after every iteration, and so twice per step where gradients of two
     batches are added up. The average is validated first, and decides which checkpoint is the best;
-    then the weights as they are, whose figures end in ``_origin``.
+    then the weights as they are, whose metrics end in ``_origin``.
 
     Args:
         momentum: Share of the new weights; 1 minus the decay that timm names.

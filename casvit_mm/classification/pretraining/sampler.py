@@ -18,9 +18,9 @@ from torch.utils.data import Sampler
 
 __all__ = ['MultiScaleBatchSampler', 'SizedIndex']
 
-# Keeps the order of the sizes apart from other numbers drawn from the same seed and epoch.
+# Makes the order of the sizes independent of what else is drawn from the same seed and epoch.
 _STREAM = 0x51CE
-# They work out an index of their own, and the size that hangs on the given one would be lost.
+# These datasets replace the index that they are given, and the size with it.
 _WRAPPERS = (ClassBalancedDataset, ConcatDataset, RepeatDataset)
 
 
@@ -71,7 +71,7 @@ class MultiScaleBatchSampler(Sampler):
         batch_size: Samples in a batch of the base size.
         sizes: Sides of the images in pixels.
         base_size: Size that ``batch_size`` is meant for.
-        cap_memory: Smaller batches, of one sample at least, at sizes above ``base_size``.
+        cap_memory: Take smaller batches, down to one sample, at sizes above ``base_size``.
 
     Attributes:
         batch_sizes: Samples in a full batch, by size.
@@ -99,9 +99,9 @@ class MultiScaleBatchSampler(Sampler):
         self.sampler = sampler
         self.batch_size = batch_size
         self.base_size = base_size
-        least = 1 if cap_memory else batch_size
+        smallest = 1 if cap_memory else batch_size
         self.batch_sizes = {
-            size: max(least, batch_size * base_size**2 // size**2) for size in sizes
+            size: max(smallest, batch_size * base_size**2 // size**2) for size in sizes
         }
         self._sizes, self._last = self._partition(len(sampler))
 

@@ -84,7 +84,7 @@ class TimmRandAugment(BaseTransform):
 
 
 def _posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
-    """Keep the highest ``bits`` of each colour; timm hands its operations more than they need.
+    """Keep the highest ``bits`` of each colour; timm passes further arguments.
 
     The strongest magnitude asks for 0 bits: a black image, which Pillow 13 refuses to make.
     """

@@ -35,7 +35,8 @@ ERRORS = {
     'poor box': 'the right class, but IoU only 0.1 to 0.5',
     'duplicate': 'a further detection of an object found',
 }
-FOUND_IOU, _NEAR = 0.5, 0.1  # IoU from which a detection finds an object, or at least means it
+FOUND_IOU = 0.5  # IoU from which a detection finds an object
+_NEAR_IOU = 0.1  # IoU from which it is meant for the object, but badly placed
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,13 @@ def compare_image(
     objects = [a for a in annotations if not a.get('iscrowd', 0)]
     crowds = [a for a in annotations if a.get('iscrowd', 0)]
     ranked = sorted(detections, key=lambda d: -d['score'])
-    iou, same = _iou(ranked, objects), _same_class(ranked, objects)
+    iou, same = _iou(ranked, objects), _same_class(ranked, objects)  # (detections, objects)
     partners = np.full(len(ranked), -1)
     outcomes = np.full(len(ranked), 'background', dtype=object)
     free = np.ones(len(objects), dtype=bool)
 
     def pair(allowed: np.ndarray, outcome: str) -> None:
+        """Give each detection that has no outcome yet the nearest free object of those allowed."""
         for d in np.flatnonzero(allowed.any(axis=1) & (outcomes == 'background')):
             if (allowed[d] & free).any():
                 partners[d] = np.where(allowed[d] & free, iou[d], -1).argmax()
@@ -122,14 +124,15 @@ def compare_image(
                 free[partners[d]] = False
 
     def mark(found: np.ndarray, outcome: str) -> None:
+        """Set the outcome of detections that have none yet and meet any object of ``found``."""
         outcomes[found.any(axis=1) & (outcomes == 'background')] = outcome
 
     pair(same & (iou >= FOUND_IOU), 'correct')
     mark(_same_class(ranked, crowds) & (_iou(ranked, crowds) >= FOUND_IOU), 'ignored')
     mark(same & (iou >= FOUND_IOU), 'duplicate')
     pair(~same & (iou >= FOUND_IOU), 'wrong class')
-    pair(same & (iou >= _NEAR), 'poor box')
-    mark(same & (iou >= _NEAR), 'duplicate')
+    pair(same & (iou >= _NEAR_IOU), 'poor box')
+    mark(same & (iou >= _NEAR_IOU), 'duplicate')
 
     kept = np.flatnonzero(outcomes != 'ignored')
     return ImageComparison(
@@ -143,7 +146,7 @@ def compare_image(
 
 
 def _iou(detections: Sequence[dict], annotations: Sequence[dict]) -> np.ndarray:
-    """Box IoU as COCO has it, (detections, annotations); with a crowd, the share inside it."""
+    """Return box IoUs ``(detections, annotations)``; with a crowd, the share inside it."""
     boxes, others = (
         np.array([e['bbox'] for e in part], float) for part in (detections, annotations)
     )
@@ -151,7 +154,7 @@ def _iou(detections: Sequence[dict], annotations: Sequence[dict]) -> np.ndarray:
 
 
 def _same_class(detections: Sequence[dict], annotations: Sequence[dict]) -> np.ndarray:
-    """Whether the classes agree, (detections, annotations)."""
+    """Return whether the classes agree, bool ``(detections, annotations)``."""
     left, right = ([e['category_id'] for e in part] for part in (detections, annotations))
     return np.array(left, dtype=int)[:, None] == np.array(right, dtype=int)[None]
 
@@ -240,13 +243,13 @@ def confusion_matrix(analysis: Analysis) -> np.ndarray:
 
 
 def worst_images(analysis: Analysis, number: int) -> list[ImageComparison]:
-    """Return the images with the most errors, of equals the one with the lower F1 first."""
+    """Return the images with the most errors; of two with equally many, the lower F1 first."""
     wrong = [image for image in analysis.images if image.errors]
     return sorted(wrong, key=lambda image: (-image.errors.total(), image.f1))[:number]
 
 
 def summarise(analysis: Analysis) -> dict[str, Any]:
-    """Return the figures of an analysis as plain values, over all classes and for each.
+    """Return the numbers of an analysis as plain values, over all classes and for each.
 
     Keys: ``threshold``, ``iou``, ``precision``, ``recall``, ``f1``, ``errors`` (number by kind),
     ``meaning`` (of each kind), ``remarks`` (sentences), ``classes`` (name: objects, correct,
@@ -283,7 +286,7 @@ def _rates(correct: int, found: int, objects: int) -> dict[str, float]:
 
 
 def _remarks(names: list[str], matrix: np.ndarray, errors: Counter[str]) -> list[str]:
-    """Say in words which error prevails and which classes it hits most."""
+    """Return sentences on the most frequent error and the classes with the most errors."""
     if not errors.total():
         return ['No error at this threshold.']
     kind, count = errors.most_common(1)[0]

@@ -1,4 +1,4 @@
-"""Pictures of predictions, also when several processes share the images."""
+"""Pictures of every test image, drawn by the process that evaluates it."""
 
 from __future__ import annotations
 

@@ -27,12 +27,12 @@ _AREAS = ('', '_s', '_m', '_l')  # order of the area axis in COCO's evaluation a
 class CocoAP(CocoMetric):
     """COCO's box and mask AP, also per class, and beyond 100 detections per image if asked.
 
-    The figures are pycocotools' (https://cocodataset.org/#detection-eval): ``{bbox,segm}_mAP``,
+    The metrics are pycocotools' (https://cocodataset.org/#detection-eval): ``{bbox,segm}_mAP``,
     ``_mAP_50``, ``_mAP_75``, ``_mAP_{s,m,l}`` with at most 100 detections per image and class,
     ``_AR@100``, and ``_AP/<class>``. With ``max_dets`` other than 100 the same follow once more
     with the suffix ``_maxDets<n>``. A class or size without ground truth gives NaN and is left out
     of the means. mmdet's CocoMetric differs in three ways: it counts up to 1000 detections in every
-    figure but the first, rounds to three digits, and loses an object whose annotation id is 0.
+    metric but the first, rounds to three digits, and loses an object whose annotation id is 0.
 
     Args:
         ann_file: COCO annotation file, the ground truth.
@@ -45,7 +45,7 @@ class CocoAP(CocoMetric):
         keep_predictions: Keep what was evaluated in ``predictions``.
 
     Attributes:
-        details: After an evaluation, on rank 0, the figures that would drown a log:
+        details: After an evaluation, on rank 0, the metrics that a log has no room for:
             ``{bbox,segm}_AP{_50,_75,_s,_m,_l}/<class>``, ``_AR@100/<class>``, the same with
             ``_maxDets<n>``, and ``objects/<class>``, the number of objects that are no crowd.
         curves: After an evaluation, on rank 0, precision at ``max_dets`` by ``'bbox'`` and
@@ -93,7 +93,7 @@ class CocoAP(CocoMetric):
         self.categories: dict[int, str] = {}
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Return the figures named above for the predictions of all ranks."""
+        """Return the metrics named above for the predictions of all ranks."""
         predictions = [prediction for _, prediction in results]
         self.cat_ids = self._coco_api.get_cat_ids(cat_names=self.dataset_meta['classes'])
         self.img_ids = self._coco_api.get_img_ids()
@@ -112,13 +112,13 @@ class CocoAP(CocoMetric):
             if not annotation.get('iscrowd', 0)
         )
         self.details = {f'objects/{name}': objects[i] for i, name in self.categories.items()}
-        figures: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for iou_type in self.metrics:
             precision, recall = self._evaluate(iou_type, detections[iou_type])
             self.curves[iou_type] = precision[:, :, :, 0, self._limits.index(self.max_dets)]
-            figures.update(self._means(iou_type, precision, recall))
-            self.details.update(self._class_figures(iou_type, precision, recall))
-        return figures
+            metrics.update(self._means(iou_type, precision, recall))
+            self.details.update(self._class_metrics(iou_type, precision, recall))
+        return metrics
 
     @property
     def _limits(self) -> list[int]:
@@ -152,34 +152,34 @@ class CocoAP(CocoMetric):
         return evaluator.eval['precision'][:, :, order], evaluator.eval['recall'][:, order]
 
     def _means(self, iou_type: str, precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
-        """Return the figures over all classes, and AP of each."""
-        figures = {}
+        """Return the metrics over all classes, and AP of each."""
+        metrics = {}
         for limit in dict.fromkeys((100, self.max_dets)):
             at, suffix = self._limits.index(limit), _suffix(limit)
             for area, size in enumerate(_AREAS):
-                figures[f'{iou_type}_mAP{size}{suffix}'] = _mean(precision[:, :, :, area, at])
-            figures[f'{iou_type}_mAP_50{suffix}'] = _mean(precision[0, :, :, 0, at])
-            figures[f'{iou_type}_mAP_75{suffix}'] = _mean(precision[5, :, :, 0, at])
-            figures[f'{iou_type}_AR@{limit}'] = _mean(recall[:, :, 0, at])
+                metrics[f'{iou_type}_mAP{size}{suffix}'] = _mean(precision[:, :, :, area, at])
+            metrics[f'{iou_type}_mAP_50{suffix}'] = _mean(precision[0, :, :, 0, at])
+            metrics[f'{iou_type}_mAP_75{suffix}'] = _mean(precision[5, :, :, 0, at])
+            metrics[f'{iou_type}_AR@{limit}'] = _mean(recall[:, :, 0, at])
             for k, name in enumerate(self.categories.values()):
-                figures[f'{iou_type}_AP{suffix}/{name}'] = _mean(precision[:, :, k, 0, at])
-        return figures
+                metrics[f'{iou_type}_AP{suffix}/{name}'] = _mean(precision[:, :, k, 0, at])
+        return metrics
 
-    def _class_figures(
+    def _class_metrics(
         self, iou_type: str, precision: np.ndarray, recall: np.ndarray
     ) -> dict[str, float]:
-        """Return the figures of each class at single IoUs and for single sizes."""
-        figures = {}
+        """Return the metrics of each class at single IoUs and for single sizes."""
+        metrics = {}
         for limit in dict.fromkeys((100, self.max_dets)):
             at, suffix = self._limits.index(limit), _suffix(limit)
             for k, name in enumerate(self.categories.values()):
-                figures[f'{iou_type}_AP_50{suffix}/{name}'] = _mean(precision[0, :, k, 0, at])
-                figures[f'{iou_type}_AP_75{suffix}/{name}'] = _mean(precision[5, :, k, 0, at])
+                metrics[f'{iou_type}_AP_50{suffix}/{name}'] = _mean(precision[0, :, k, 0, at])
+                metrics[f'{iou_type}_AP_75{suffix}/{name}'] = _mean(precision[5, :, k, 0, at])
                 for area, size in list(enumerate(_AREAS))[1:]:
                     ap = _mean(precision[:, :, k, area, at])
-                    figures[f'{iou_type}_AP{size}{suffix}/{name}'] = ap
-                figures[f'{iou_type}_AR@{limit}/{name}'] = _mean(recall[:, k, 0, at])
-        return figures
+                    metrics[f'{iou_type}_AP{size}{suffix}/{name}'] = ap
+                metrics[f'{iou_type}_AR@{limit}/{name}'] = _mean(recall[:, k, 0, at])
+        return metrics
 
 
 def _suffix(limit: int) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of a detector's errors: curves, confusion matrix, single images."""
+"""Pictures of a detector's errors: curves, confusion matrix, the worst images."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ _COLOURS = {
 _TRUTH, _CROWD = 'white', '#999999'
 _MAX_LINES = 8  # classes drawn one by one; of more, the best and the worst
 _MAX_LABELS = 40  # boxes per image whose class is written
+_PANEL = 6.0  # inches, width of an image
 
 
 def draw_curves(precision: np.ndarray, classes: list[str], out: Path, title: str) -> None:
@@ -113,9 +114,8 @@ def draw_comparison(
         InputError: If the file cannot be written.
     """
     height, width = pixels.shape[:2]
-    panel = 6.0
     figure = Figure(
-        figsize=(2 * panel, min(max(panel * height / width, 2.5), 12) + 1.3),
+        figsize=(2 * _PANEL, min(max(_PANEL * height / width, 2.5), 12) + 1.3),
         dpi=100,
         layout='constrained',
     )
@@ -128,7 +128,24 @@ def draw_comparison(
             _box(axis, crowd, _CROWD, style=':')
     left.set_title(f'truth: {len(image.objects)} objects', fontsize=11)
     right.set_title(f'detections: {len(image.detections)}', fontsize=11)
+    _draw_boxes(left, right, image, categories)
+    counts = {'correct': image.outcomes.count('correct'), **image.errors}
+    figure.legend(
+        handles=[
+            Patch(facecolor=colour, edgecolor='0.3', label=f'{kind} {counts.get(kind, 0)}')
+            for kind, colour in _COLOURS.items()
+        ],
+        loc='outside lower center',
+        ncols=len(_COLOURS),
+        frameon=False,
+    )
+    save_figure(figure, out)
 
+
+def _draw_boxes(
+    left: Axes, right: Axes, image: ImageComparison, categories: dict[int, str]
+) -> None:
+    """Draw the objects on the left; detections, and the objects that are missed, on the right."""
     names = [categories[item['category_id']] for item in image.objects]
     few = max(len(image.objects), len(image.detections)) <= _MAX_LABELS
     line = 1.8 if few else 0.8
@@ -144,17 +161,6 @@ def draw_comparison(
         _box(right, entry, _COLOURS[outcome], label if few else '', thickness)
     for k in image.missed:
         _box(right, image.objects[k], _COLOURS['missed'], names[k] if few else '', style='--')
-    counts = {'correct': image.outcomes.count('correct'), **image.errors}
-    figure.legend(
-        handles=[
-            Patch(facecolor=colour, edgecolor='0.3', label=f'{kind} {counts.get(kind, 0)}')
-            for kind, colour in _COLOURS.items()
-        ],
-        loc='outside lower center',
-        ncols=len(_COLOURS),
-        frameon=False,
-    )
-    save_figure(figure, out)
 
 
 def _box(
@@ -209,20 +215,20 @@ def write_analysis(
         curves: Precision by ``'bbox'`` and ``'segm'``, of shape (10 IoU thresholds, 101 recalls,
             classes), as :class:`casvit_mm.detection.CocoAP` keeps it.
         image_folder: Where ``file_name`` of the images counts from.
-        num_worst: How many images to draw at most.
+        num_worst: Maximum number of images to draw.
 
     Raises:
-        InputError: If a file cannot be written, or an image not be read.
+        InputError: If a file cannot be written, or an image cannot be read.
     """
     folder = Path(folder)
     for old in folder.glob('worst_[0-9][0-9].png'):
         old.unlink()
-    summary = summarise(analysis)
     file_names = {image['id']: image['file_name'] for image in ground_truth['images']}
     worst = {
         f'worst_{rank:02d}.png': image
         for rank, image in enumerate(worst_images(analysis, num_worst), 1)
     }
+    summary = summarise(analysis)
     summary['worst_images'] = [
         dict(
             picture=picture,

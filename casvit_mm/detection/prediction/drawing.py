@@ -16,8 +16,8 @@ from casvit_mm.plotting.figures import load_font
 
 __all__ = ['draw_detections']
 
-_LEAST_SIDE = 640  # smaller images are enlarged, or a label would hide what it names
-_MOST_COVERED = 0.3  # part of a box that a label may cover
+_MIN_SIDE = 640  # pixels; smaller images are enlarged, or labels would hide the objects
+_MAX_COVERED = 0.3  # share of a box that a label may cover
 
 
 def draw_detections(
@@ -27,7 +27,7 @@ def draw_detections(
 
     An image whose longer side is below 640 px is enlarged by a whole factor. Every class has a
     colour of its own. A label is left out where it would cover another one or much of a box; the
-    line below tells the class then.
+    colour then names the class, by the line below.
 
     Args:
         image: BGR pixels, uint8 ``(H, W, 3)``.
@@ -38,7 +38,7 @@ def draw_detections(
         BGR pixels, uint8 ``(factor * H + line, factor * W, 3)``; the size follows from the image's.
     """
     height, width = image.shape[:2]
-    factor = -(-_LEAST_SIDE // max(height, width))
+    factor = -(-_MIN_SIDE // max(height, width))
     canvas = cv2.resize(image, (width * factor, height * factor), interpolation=cv2.INTER_CUBIC)
     colours = dict(zip(classes, distinct_colours(len(classes)), strict=True))
     objects = sorted(objects, key=lambda found: found['score'])
@@ -90,7 +90,7 @@ def _draw_labels(
     colours: dict[str, tuple[int, int, int]],
     font: ImageFont.FreeTypeFont,
 ) -> None:
-    """Write class and score beside each box, ``(N, 4)`` corners, the surest first."""
+    """Write class and score beside each box, ``(N, 4)`` corners, the highest score first."""
     placed = np.zeros((0, 4))
     height = font.size * 1.35
     pad = font.size * 0.25
@@ -105,7 +105,7 @@ def _draw_labels(
             if (
                 inside
                 and not _covered(placed, label).any()
-                and (_covered(boxes, label) <= _MOST_COVERED).all()
+                and (_covered(boxes, label) <= _MAX_COVERED).all()
             ):
                 colour = colours[found['class']]
                 pen.rectangle(label.tolist(), fill=colour)
@@ -116,7 +116,7 @@ def _draw_labels(
 
 
 def _covered(boxes: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Return the part of each box, ``(N, 4)``, that lies under a label, 0 to 1."""
+    """Return the share of each box, ``(N, 4)``, that a label covers, 0 to 1."""
     sides = np.minimum(boxes[:, 2:], label[2:]) - np.maximum(boxes[:, :2], label[:2])
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     return sides.clip(0).prod(1) / areas.clip(1e-6)

@@ -58,13 +58,13 @@ def predict(
         checkpoint: File of weights of a whole detector.
         inputs: Images, folders (with all below them) and videos.
         out_dir: Folder of results; ``work_dirs/predictions/<config>`` if None.
-        score_thr: Least score of an object.
-        max_dets: Objects per image that the model may keep at least; None leaves it to the config.
+        score_thr: Minimum score of an object.
+        max_dets: Raises the maximum of objects per image, where the config has a lower one.
         device: Such as ``'cpu'`` or ``'cuda:1'``; None takes a GPU where there is one.
         batch_size: Images that go through the model at once.
         pictures: Whether to draw, not only to write JSON.
         every: Take every n-th frame of a video.
-        max_frames: Take at most so many frames of a video.
+        max_frames: Maximum number of frames of a video.
         cfg_options: Config entries to set, by dotted name.
 
     Returns:
@@ -74,10 +74,7 @@ def predict(
         InputError: If anything the user gave cannot work, or a result cannot be written; a
             ``predictions.json`` that was there is left as it was.
     """
-    counts = dict(max_dets=max_dets, batch_size=batch_size, every=every, max_frames=max_frames)
-    for name, value in counts.items():
-        if value is not None and value < 1:
-            raise InputError(f'--{name.replace("_", "-")} must be at least 1, got {value}')
+    _check_positive(max_dets=max_dets, batch_size=batch_size, every=every, max_frames=max_frames)
     folder = Path(out_dir or f'work_dirs/predictions/{Path(config).stem}')
     media, skipped = find_media(inputs, [folder / 'pictures', folder / 'videos'])
     predictor = Predictor(
@@ -96,25 +93,26 @@ def predict(
             for file in media:
                 if file.is_video:
                     run.predict_video(file, every, max_frames)
-        result = dict(
-            config=str(config),
-            checkpoint=str(checkpoint),
-            score_thr=score_thr,
-            classes=list(predictor.classes),
-            images=run.images,
-            videos=run.videos,
-            unreadable=run.unreadable,
-            skipped_files=skipped,
-        )
+        result = run.result(config, checkpoint, skipped)
         write_json(folder / 'predictions.json', result)
-    except OSError as error:  # what cannot be read is an InputError by now
-        reason = f'{error.filename}: {error.strerror}' if error.filename else str(error)
-        raise InputError(
-            f'results cannot be written to {folder}: {reason}\n'
-            'Make room or name another --out-dir. A predictions.json from before is left as it was.'
-        ) from error
+    except OSError as error:  # an input that cannot be read raises InputError
+        raise _not_written(folder, error) from error
     _print_summary(result, folder, run.seconds(), predictor)
     return result
+
+
+def _check_positive(**options: int | None) -> None:
+    for name, value in options.items():
+        if value is not None and value < 1:
+            raise InputError(f'--{name.replace("_", "-")} must be at least 1, got {value}')
+
+
+def _not_written(folder: Path, error: OSError) -> InputError:
+    reason = f'{error.filename}: {error.strerror}' if error.filename else str(error)
+    return InputError(
+        f'results cannot be written to {folder}: {reason}\n'
+        'Make room or name another --out-dir. A predictions.json from before is left as it was.'
+    )
 
 
 class _Run:
@@ -140,6 +138,19 @@ class _Run:
     def seconds(self) -> float:
         """Return the time since the start."""
         return time.perf_counter() - self._start
+
+    def result(self, config: str, checkpoint: str, skipped_files: int) -> dict[str, Any]:
+        """Return the content of ``predictions.json``."""
+        return dict(
+            config=str(config),
+            checkpoint=str(checkpoint),
+            score_thr=self._predictor.score_thr,
+            classes=list(self._predictor.classes),
+            images=self.images,
+            videos=self.videos,
+            unreadable=self.unreadable,
+            skipped_files=skipped_files,
+        )
 
     def predict_images(self, files: list[MediaFile]) -> None:
         """Detect objects in images and draw them."""
@@ -247,7 +258,7 @@ def _print_summary(
         f'{_count(objects.total(), "object")} scored {predictor.score_thr:g} or more in '
         f'{" and ".join(counts)}: {seconds:.1f} s, {len(found) / seconds:.1f} img/s on '
         f'{predictor.device}',
-        f'figures: {folder / "predictions.json"}',
+        f'results: {folder / "predictions.json"}',
     ]
     for kind, entries in (('picture', result['images']), ('video', result['videos'])):
         if any(kind in entry for entry in entries):

@@ -36,21 +36,21 @@ Tag = TypeVar('Tag')
 class Predictor:
     """A detector with its classes and its config's test pipeline.
 
-    Neither the data set nor the pretrained weights that the config names need to be there. The
-    number of classes in the heads follows from the names in the checkpoint.
+    The dataset and the pretrained weights that the config names need not exist. The number of
+    classes in the heads follows from the names in the checkpoint.
 
     Args:
         config: Config file, also the copy in a work dir.
         checkpoint: File of weights of a whole detector; read without executing anything in it.
-        score_thr: Least score of an object; replaces ``score_thr`` of the config's ``test_cfg``.
-        max_dets: Objects per image that the model may keep at least; None leaves it to the config.
+        score_thr: Minimum score of an object; replaces ``score_thr`` of the config's ``test_cfg``.
+        max_dets: Raises the maximum of objects per image, where the config has a lower one.
         device: Such as ``'cpu'`` or ``'cuda:1'``; None takes a GPU where there is one.
         cfg_options: Config entries to set, by dotted name.
 
     Attributes:
         classes: Class names in the order of the model's outputs.
         device: Where the model is.
-        max_dets: Objects per image that the model keeps at most; None if there is no limit.
+        max_dets: Maximum of objects per image; None if there is none.
         note: What the user should know about the checkpoint; empty if there is nothing.
 
     Raises:
@@ -147,8 +147,8 @@ class Predictor:
         height, width = image.shape[:2]
         if self._long_side is not None:
             # The pipeline would round the short side of a very thin image to 0 pixels.
-            least = int(0.5 * max(height, width) / self._long_side) + 1
-            below, right = max(0, least - height), max(0, least - width)
+            min_side = int(0.5 * max(height, width) / self._long_side) + 1
+            below, right = max(0, min_side - height), max(0, min_side - width)
             if below or right:
                 image = np.pad(image, ((0, below), (0, right), (0, 0)), mode='edge')
         return self._pipeline(dict(img=image, img_id=0))

@@ -20,14 +20,14 @@ class ImageCounts:
         path: The image.
         cells: Positions in the flattened confusion matrix that are not zero, int64 ``(n,)``.
         counts: Pixels at each of these positions, int64 ``(n,)``.
-        problem: Why the image could not be evaluated; empty if it could.
-        unwritten: Why a label map of this or an earlier image could not be written.
+        error: Why the image could not be evaluated; empty if it could.
+        unwritten: Why the mask of this or an earlier image could not be written; empty if it could.
     """
 
     path: str
     cells: np.ndarray
     counts: np.ndarray
-    problem: str = ''
+    error: str = ''
     unwritten: str = ''
 
     def matrix(self, num_classes: int) -> np.ndarray:
@@ -46,7 +46,7 @@ def count_pixels(
         truth: Class numbers, int64 ``(H, W)``.
         prediction: The same.
         num_classes: C.
-        ignore_index: Number in the truth of pixels that count for nothing.
+        ignore_index: Label of the pixels that are not evaluated.
 
     Raises:
         InputError: If the two differ in size or hold a number that is no class.
@@ -67,7 +67,7 @@ def count_pixels(
 
 
 def class_rates(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return IoU and accuracy of each class, ``(C,)``, NaN where there is nothing to divide by.
+    """Return IoU and accuracy of each class, ``(C,)``; NaN for 0 / 0.
 
     Args:
         matrix: Pixels, int64 ``(C, C)``, row truth, column prediction.

@@ -1,4 +1,4 @@
-"""Pictures of every test image, also when several processes share the images."""
+"""Pictures of every test image, drawn by the process that evaluates it."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class SegmentationPicturesHook(Hook):
             self._files.write(sample.img_path, draw)
 
     def after_test(self, runner: Runner) -> None:
-        """Tell every rank what any of them could not draw."""
+        """Share with every rank why any of them could not draw."""
         failures = all_gather_object(self._files.failure)
         self._failures = dict.fromkeys(failure for failure in failures if failure)
 
     def check_written(self) -> None:
-        """Tell, after a test, whether every rank has written its pictures.
+        """Check, after a test, that every rank has written its pictures.
 
         Raises:
             InputError: If some could not be drawn or written.

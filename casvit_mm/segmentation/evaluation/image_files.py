@@ -1,4 +1,4 @@
-"""One PNG per image of a data set, named like the image."""
+"""One PNG per image of a dataset, named like the image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ['ImageFiles']
 class ImageFiles:
     """A folder of PNGs, each at the path that its image has below ``root``.
 
-    The first file that cannot be written ends the writing and not the evaluation, whose figures
+    After a first file that cannot be written no more are. The evaluation goes on, since its metrics
     need no file.
 
     Args:

@@ -22,36 +22,36 @@ from casvit_mm.segmentation.evaluation.image_files import ImageFiles
 
 __all__ = ['SegmentationIoU']
 
-_MAX_PROBLEMS = 5  # label maps named one by one
+_MAX_ERRORS = 5  # masks that a message names one by one
 
 
 @METRICS.register_module()
 class SegmentationIoU(BaseMetric):
     """IoU and accuracy by class and on average, as fractions.
 
-    ``mIoU`` is the mean over classes of intersection by union, ``mAcc`` the mean of the part of a
-    class's pixels that were found, ``aAcc`` the part of all pixels that are right; each over the
-    pixels of all images together. A class that occurs neither in truth nor in prediction is left
-    out of the means. The definitions are those of mmseg's IoUMetric, which counts in single
+    ``mIoU`` is the mean over classes of intersection by union, ``mAcc`` the mean over classes of
+    the share of their pixels that are found, ``aAcc`` the share of all pixels that are right; each
+    over the pixels of all images together. A class that occurs neither in truth nor in prediction
+    is left out of the means. The definitions are those of mmseg's IoUMetric, which counts in single
     precision and rounds to two decimals of a percent.
 
     Args:
-        ignore_index: Label of pixels that count for nothing.
-        out_dir: Folder for the predictions: an 8-bit grey PNG per image with the values that the
-            label files have, i.e. one more than the class number where the data set has
+        ignore_index: Label of the pixels that are not evaluated.
+        out_dir: Folder for the predictions: an 8-bit grey PNG per image with the values of the
+            label files, i.e. one more than the class number where the dataset has
             ``reduce_zero_label``, and the old numbers where it has a ``label_map``.
         root: Folder of the images; a PNG has the path below ``out_dir`` that its image has below
             ``root``. None: its file name alone.
         collect_device: ``'cpu'`` or ``'gpu'``, through which ranks exchange results.
 
     Attributes:
-        details: After an evaluation, on rank 0, the figures that would drown a log:
+        details: After an evaluation, on rank 0, the metrics that a log has no room for:
             ``IoU/<class>``, ``Acc/<class>``, and ``pixels/<class>`` in the truth; NaN where there
             is nothing to divide by.
         confusion_matrix: After an evaluation, on rank 0, pixels as int64 ``(C, C)``, row truth,
             column prediction.
-        images: After an evaluation, on rank 0, the counts of each image in the order of the data
-            set.
+        images: After an evaluation, on rank 0, the counts of each image in the order of the
+            dataset.
     """
 
     default_prefix = ''  # None would make MMEngine warn
@@ -71,24 +71,24 @@ class SegmentationIoU(BaseMetric):
         self._files = None if out_dir is None else ImageFiles(out_dir, root)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Count the pixels of a batch, and write its label maps."""
+        """Count the pixels of a batch, and write its masks."""
         number = len(self.dataset_meta['classes'])
         for sample in data_samples:
-            path, problem = sample['img_path'], ''
+            path, reason = sample['img_path'], ''
             prediction = sample['pred_sem_seg']['data'].squeeze(0).long()
             truth = sample['gt_sem_seg']['data'].squeeze(0).to(prediction)
             try:
                 counts = count_pixels(truth, prediction, number, self.ignore_index).flatten().cpu()
-            except InputError as error:  # rank 0 tells what any rank has met
+            except InputError as error:  # rank 0 raises it for all ranks
                 counts = torch.zeros(0, dtype=torch.int64)
-                problem = f'{sample.get("seg_map_path", path)}: {error}'
-            if self._files is not None and not problem:
+                reason = f'{sample.get("seg_map_path", path)}: {error}'
+            if self._files is not None and not reason:
                 values = self._file_values(bool(sample.get('reduce_zero_label')))
                 self._files.write(path, partial(np.take, values, prediction.cpu().numpy()))
             cells = counts.nonzero().squeeze(1)
             unwritten = '' if self._files is None else self._files.failure
             self.results.append(
-                ImageCounts(path, cells.numpy(), counts[cells].numpy(), problem, unwritten)
+                ImageCounts(path, cells.numpy(), counts[cells].numpy(), reason, unwritten)
             )
 
     def compute_metrics(self, results: list[ImageCounts]) -> dict[str, float]:
@@ -97,11 +97,11 @@ class SegmentationIoU(BaseMetric):
         Raises:
             InputError: If truth or predictions do not fit the image or the classes.
         """
-        problems = [image.problem for image in results if image.problem]
-        if problems:
-            more = len(problems) - _MAX_PROBLEMS
+        errors = [image.error for image in results if image.error]
+        if errors:
+            more = len(errors) - _MAX_ERRORS
             tail = [f'and {more} more'] if more > 0 else []
-            raise InputError('\n'.join([*problems[:_MAX_PROBLEMS], *tail]))
+            raise InputError('\n'.join([*errors[:_MAX_ERRORS], *tail]))
         classes = self.dataset_meta['classes']
         self.images = results
         self.confusion_matrix = np.zeros((len(classes), len(classes)), np.int64)
@@ -120,7 +120,7 @@ class SegmentationIoU(BaseMetric):
         )
 
     def check_written(self) -> None:
-        """Tell, on rank 0 after an evaluation, whether every rank has written its label maps.
+        """Check, on rank 0 after an evaluation, that every rank has written its masks.
 
         Raises:
             InputError: If some could not be written, or images share a name.
@@ -144,8 +144,8 @@ class SegmentationIoU(BaseMetric):
         values += reduce_zero_label
         if values.max() >= 255:
             raise InputError(
-                f'label maps of 8 bits hold the values 0 to 254 and 255 for what is ignored; the '
-                f'data set has {len(values)} classes with values up to {values.max()}. Evaluate '
+                f'masks of 8 bits hold the values 0 to 254, and 255 for what is ignored; the '
+                f'dataset has {len(values)} classes with values up to {values.max()}. Evaluate '
                 'without --out-pred.'
             )
         return values.astype(np.uint8)

@@ -15,8 +15,8 @@ from casvit_mm.segmentation.evaluation.counts import class_rates, count_pixels, 
 
 __all__ = ['draw_segmentation']
 
-_LEAST_SIDE, _MOST_SIDE = 400, 1600  # of a panel's longer side, in pixels
-_SWATCH = 64  # at least the sides of a colour patch in the legend
+_MIN_SIDE, _MAX_SIDE = 400, 1600  # of a panel's longer side, in pixels
+_SWATCH = 64  # pixels; patches of the legend are cut from squares of this side
 _GROUND = (32, 32, 32)
 _CLASS_SHARE = 0.75  # part of a class's colour in a painted pixel; the rest is the image in grey
 
@@ -33,8 +33,8 @@ def draw_segmentation(
     """Draw an image, its truth and its prediction side by side, above a legend.
 
     Panels have the image's size; one whose longer side is below 400 px is enlarged by a whole
-    factor, one above 1600 px is reduced to that. The legend tells the classes that occur, those
-    with the most pixels first, and the IoU of each in this image. Ignored pixels are striped.
+    factor, one above 1600 px is reduced to that. The legend names the classes that occur, by
+    falling number of pixels, and the IoU of each in this image. Ignored pixels are striped.
 
     Args:
         image: BGR pixels, uint8 ``(H, W, 3)``.
@@ -43,7 +43,7 @@ def draw_segmentation(
         classes: All class names.
         title: Line above the panels, e.g. the image's name.
         palette: RGB colour of each class, 0 to 255; colours of our own if None.
-        ignore_index: Number in ``truth`` of the pixels that count for nothing.
+        ignore_index: Label of the pixels that are not evaluated.
 
     Returns:
         BGR pixels, uint8 ``(h, w, 3)``.
@@ -78,18 +78,18 @@ def _scaled(image: np.ndarray) -> np.ndarray:
     """Return the image in the size of its panel."""
     height, width = image.shape[:2]
     longer = max(height, width)
-    if longer > _MOST_SIDE:
-        factor = _MOST_SIDE / longer
+    if longer > _MAX_SIDE:
+        factor = _MAX_SIDE / longer
         size = max(round(width * factor), 1), max(round(height * factor), 1)
         return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    whole = -(-_LEAST_SIDE // longer)
+    whole = -(-_MIN_SIDE // longer)
     return cv2.resize(image, (width * whole, height * whole), interpolation=cv2.INTER_CUBIC)
 
 
 def _painted(
     pixels: np.ndarray, labels: np.ndarray, colours: np.ndarray, ignore_index: int
 ) -> np.ndarray:
-    """Return the panel of a label map ``(H, W)``: class colours over the image in grey."""
+    """Return the panel of a segmentation mask ``(H, W)``: class colours over the image in grey."""
     height, width = pixels.shape[:2]
     rows = np.arange(height) * labels.shape[0] // height
     columns = np.arange(width) * labels.shape[1] // width
@@ -122,7 +122,7 @@ def _stripes(height: int, width: int) -> np.ndarray:
 def _occurring(
     truth: np.ndarray, prediction: np.ndarray, num_classes: int, ignore_index: int
 ) -> np.ndarray:
-    """Return the numbers of the classes in either label map, the largest first."""
+    """Return the numbers of the classes in either mask, the largest first."""
     sizes = np.bincount(prediction.ravel(), minlength=num_classes)
     sizes += np.bincount(truth[truth != ignore_index], minlength=num_classes)
     return np.argsort(-sizes, kind='stable')[: np.count_nonzero(sizes)]

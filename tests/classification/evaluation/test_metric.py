@@ -134,7 +134,7 @@ def test_images_that_pad_the_last_batch_are_counted_once():
 
 
 def test_a_model_with_other_classes_than_the_data_is_refused():
-    with pytest.raises(InputError, match='the model tells 3 classes apart and the data has 7'):
+    with pytest.raises(InputError, match='the model has 3 classes and the data has 7'):
         evaluated([sample([0, 0, 1], 0)])
 
 

@@ -241,9 +241,9 @@ def test_a_teachers_file_that_does_not_fit_is_refused_with_counts(tmp_path):
 
 def test_a_teacher_of_other_classes_is_refused_before_and_at_the_first_loss(teacher_file):
     model = student(teacher_file, num_classes=3)
-    with pytest.raises(InputError, match='tells 5 classes apart and the student 3'):
+    with pytest.raises(InputError, match='has 5 classes and the student 3'):
         model.init_weights()
-    with pytest.raises(InputError, match='tells 5 classes apart and the student 3'):
+    with pytest.raises(InputError, match='has 5 classes and the student 3'):
         model.loss(*batch(3))
 
 
