@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from casvit_mm.errors import InputError
 
 __all__ = [
+    'CheckOptions',
     'EvaluationOutputs',
     'Task',
     'describe_dataset',
@@ -61,6 +62,22 @@ class EvaluationOutputs:
     slide: int | None = None
 
 
+@dataclass(frozen=True)
+class CheckOptions:
+    """What the check of a custom dataset goes by, and what it writes beside its report.
+
+    Attributes:
+        config: Config to judge by; only detection has a use for it. None takes a published one that
+            fits the data, and lets objects be without masks.
+        fix: Folder for a clean copy of the annotations, likewise; None writes none.
+        read_images: Whether image files are read as a whole, which finds damage and duplicates.
+    """
+
+    config: str | None = None
+    fix: str | Path | None = None
+    read_images: bool = True
+
+
 class Task(Protocol):
     """What the module ``task`` of each task package holds.
 
@@ -81,26 +98,21 @@ class Task(Protocol):
         self,
         data: str | Path,
         out: str | Path,
-        *,
-        config: str | None = None,
-        fix: str | Path | None = None,
-        read_images: bool = True,
+        options: CheckOptions,
     ) -> bool:
         """Check a custom dataset, print a report, and write pictures and ``report.json``.
 
         Args:
             data: ``dataset.yaml``.
             out: Folder for what is written.
-            config: Config to judge by; only detection has a use for one.
-            fix: Folder for a clean copy of the annotations, likewise; None writes none.
-            read_images: Whether image files are read, which finds damage and duplicates.
+            options: What to go by, and what to write beside.
 
         Returns:
             Whether training would start.
 
         Raises:
             InputError: If the description or the config cannot be read, the copy not be made, or
-                the task has no use for ``config`` or ``fix``.
+                the task has no use for one of ``options``.
         """
 
     def apply_dataset(

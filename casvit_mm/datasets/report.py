@@ -14,6 +14,7 @@ from rich.table import Table
 from casvit_mm.datasets.issues import STOPS, Issue, IssueKind, is_trainable
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import write_json
+from casvit_mm.task import CheckOptions
 
 __all__ = [
     'class_table',
@@ -111,21 +112,18 @@ def write_report(
     console().print(text, soft_wrap=True)
 
 
-def refuse_options(
-    data: str | Path, content: str, config: str | None, fix: str | Path | None
-) -> None:
+def refuse_options(data: str | Path, content: str, options: CheckOptions) -> None:
     """Refuse the options of the check that only detection has a use for.
 
     Args:
         data: The description.
         content: What it describes, e.g. ``'image folders'``.
-        config: Config to judge by.
-        fix: Folder for a clean copy.
+        options: Of the check.
 
     Raises:
         InputError: If one is given.
     """
-    for option, value in (('--fix', fix), ('--config', config)):
+    for option, value in (('--fix', options.fix), ('--config', options.config)):
         if value is not None:
             raise InputError(
                 f'{option} is for detection data, and {data} describes {content}; leave it out. '

@@ -9,6 +9,7 @@ from pathlib import Path
 from casvit_mm.datasets.description import described_task
 from casvit_mm.engine.tasks import task_named
 from casvit_mm.errors import InputError
+from casvit_mm.task import CheckOptions
 
 __all__ = ['check_dataset']
 
@@ -47,4 +48,4 @@ def check_dataset(
         )
     with contextlib.redirect_stdout(io.StringIO()):  # frameworks tell what they do without
         task = task_named(name)
-    return task.check_dataset(data, out, config=config, fix=fix, read_images=read_images)
+    return task.check_dataset(data, out, CheckOptions(config, fix, read_images))

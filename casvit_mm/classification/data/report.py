@@ -24,6 +24,7 @@ from casvit_mm.datasets.report import (
     write_report,
 )
 from casvit_mm.datasets.sheets import draw_counts
+from casvit_mm.task import CheckOptions
 
 __all__ = ['check_dataset']
 
@@ -35,22 +36,13 @@ _SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def check_dataset(
-    data: str | Path,
-    out: str | Path,
-    *,
-    config: str | None = None,
-    fix: str | Path | None = None,
-    read_images: bool = True,
-) -> bool:
+def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> bool:
     """Check a classification dataset, print a report, and write pictures and ``report.json``.
 
     Args:
         data: ``dataset.yaml``; see :mod:`casvit_mm.classification.data.description`.
         out: Folder for what is written.
-        config: Must be None, as must ``fix``: only detection has a use for them.
-        fix: See ``config``.
-        read_images: Whether image files are read, which finds damage and duplicates, and drawn.
+        options: What to go by; its ``config`` and ``fix`` must be None.
 
     Returns:
         Whether training would start.
@@ -59,9 +51,9 @@ def check_dataset(
         InputError: If the description cannot be read, its set not be taken apart, or ``config`` or
             ``fix`` is given.
     """
-    refuse_options(data, 'image folders', config=config, fix=fix)
+    refuse_options(data, 'image folders', options)
     described = read_dataset(data)
-    inspection = inspect_dataset(described, tuple(described.splits), read_images)
+    inspection = inspect_dataset(described, tuple(described.splits), options.read_images)
     _add_duplicates(inspection)
     statistics = {name: _describe(inspection, name) for name in inspection.scans}
     screen = print_verdict(inspection.issues, ISSUE_KINDS)
@@ -73,11 +65,11 @@ def check_dataset(
         counts = {name: inspection.counts(name) for name in inspection.scans}
         path = out / 'classes.png'
         pictures.append(draw_counts(counts, list(inspection.classes), 'images', path))
-    if read_images:
+    if options.read_images:
         pictures += [
             draw_samples(inspection, name, out / f'samples_{name}.png') for name in inspection.scans
         ]
-    write_report(out, data, read_images, statistics, inspection.issues, pictures)
+    write_report(out, data, options.read_images, statistics, inspection.issues, pictures)
     return inspection.trainable()
 
 

@@ -30,27 +30,18 @@ from casvit_mm.detection.data.statistics import (
     scaled_boxes,
 )
 from casvit_mm.errors import InputError
+from casvit_mm.task import CheckOptions
 
 __all__ = ['check_dataset']
 
 
-def check_dataset(
-    data: str | Path,
-    out: str | Path,
-    *,
-    config: str | None = None,
-    fix: str | Path | None = None,
-    read_images: bool = True,
-) -> bool:
+def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> bool:
     """Check a detection dataset, print a report, and write pictures and ``report.json``.
 
     Args:
         data: ``dataset.yaml``; see :mod:`casvit_mm.detection.data.description`.
         out: Folder for what is written.
-        config: Detection config to judge by. None takes a published one that fits the data, and
-            lets objects be without masks.
-        fix: Folder for a clean copy of the annotations; None writes none.
-        read_images: Whether image files are read.
+        options: What to go by.
 
     Returns:
         Whether training would start.
@@ -58,11 +49,12 @@ def check_dataset(
     Raises:
         InputError: If the description or the config cannot be read, or the copy not be made.
     """
-    if fix is not None and not read_images:
+    if options.fix is not None and not options.read_images:
         raise InputError('--fix must know which images can be read; leave --fast out')
+    config = options.config
     cfg = None if config is None else _load_config(config)
     inspection = inspect_dataset(
-        read_dataset(data), None if cfg is None else needs_masks(cfg), read_images
+        read_dataset(data), None if cfg is None else needs_masks(cfg), options.read_images
     )
     if config is None:
         method = 'maskrcnn' if inspection.masks_complete() else 'retinanet'
@@ -86,9 +78,9 @@ def check_dataset(
         advice=advice,
         defects=issue_entries(inspection),
     )
-    write_report(out, data, read_images, splits, inspection.issues, pictures, more)
-    if fix is not None:
-        _print_changes(inspection, *fix_dataset(inspection, fix))
+    write_report(out, data, options.read_images, splits, inspection.issues, pictures, more)
+    if options.fix is not None:
+        _print_changes(inspection, *fix_dataset(inspection, options.fix))
     return inspection.trainable()
 
 

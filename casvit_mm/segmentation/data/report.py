@@ -25,6 +25,7 @@ from casvit_mm.segmentation.data.checks import Inspection, inspect_dataset
 from casvit_mm.segmentation.data.description import SegmentationDescription, read_dataset
 from casvit_mm.segmentation.data.issues import ISSUE_KINDS
 from casvit_mm.segmentation.data.pictures import draw_samples
+from casvit_mm.task import CheckOptions
 
 __all__ = ['check_dataset']
 
@@ -37,23 +38,13 @@ _SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def check_dataset(
-    data: str | Path,
-    out: str | Path,
-    *,
-    config: str | None = None,
-    fix: str | Path | None = None,
-    read_images: bool = True,
-) -> bool:
+def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> bool:
     """Check a segmentation dataset, print a report, and write pictures and ``report.json``.
 
     Args:
         data: ``dataset.yaml``; see :mod:`casvit_mm.segmentation.data.description`.
         out: Folder for what is written.
-        config: Must be None, as must ``fix``: only detection has a use for them.
-        fix: See ``config``.
-        read_images: Whether image files are read as a whole, which finds damage and duplicates,
-            and drawn.
+        options: What to go by; its ``config`` and ``fix`` must be None.
 
     Returns:
         Whether training would start.
@@ -61,10 +52,10 @@ def check_dataset(
     Raises:
         InputError: If the description cannot be read, or ``config`` or ``fix`` is given.
     """
-    refuse_options(data, 'segmentation masks', config=config, fix=fix)
+    refuse_options(data, 'segmentation masks', options)
     described = read_dataset(data)
     inspection = inspect_dataset(described, tuple(described.splits))
-    if read_images:
+    if options.read_images:
         _add_image_issues(inspection)
     statistics = {name: _describe(inspection, name) for name in inspection.pairs}
     screen = print_verdict(inspection.issues, ISSUE_KINDS)
@@ -72,11 +63,11 @@ def check_dataset(
     screen.print(_class_table(described, statistics))
     out = Path(out)
     pictures: list[Path | None] = []
-    if read_images:
+    if options.read_images:
         pictures = [
             draw_samples(inspection, name, out / f'samples_{name}.png') for name in inspection.pairs
         ]
-    write_report(out, data, read_images, statistics, inspection.issues, pictures)
+    write_report(out, data, options.read_images, statistics, inspection.issues, pictures)
     return inspection.trainable()
 
 

@@ -14,7 +14,6 @@ from helpers import ROOT, TINY_ARCH, randomize_norms, run_command
 from PIL import Image
 
 pytest.importorskip('mmdet')
-import mmcv
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -22,9 +21,9 @@ from pycocotools import mask as rle
 
 from casvit_mm import InputError
 from casvit_mm.config.editing import set_num_classes
-from casvit_mm.datasets.images import find_media, leaves_high_bits_unused, read_image
+from casvit_mm.datasets.images import read_image
 from casvit_mm.datasets.shapes import CLASSES
-from casvit_mm.datasets.videos import VideoReader, VideoWriter
+from casvit_mm.datasets.videos import VideoReader
 from casvit_mm.detection.prediction.drawing import draw_detections
 from casvit_mm.detection.prediction.files import predict
 from casvit_mm.detection.prediction.predictor import Predictor
@@ -220,71 +219,9 @@ def save(image, path, **options):
     return path
 
 
-def grey(pixels):
-    return pixels[..., 0]
-
-
-def opaque(pixels, alpha=255):
-    return np.dstack([pixels, np.full(pixels.shape[:2], alpha, np.uint8)])
-
-
-def deep(pixels):
-    """16 bits per channel, BGR, for OpenCV."""
-    return pixels[..., ::-1].astype(np.uint16) * 257
-
-
-FORMATS = {
-    'grey': lambda p, d: (save(grey(p), d / 'a.png'), grey(p)),
-    'grey + alpha': lambda p, d: (save(opaque(grey(p), 9), d / 'a.png'), grey(p)),
-    'RGBA': lambda p, d: (save(opaque(p, 9), d / 'a.png'), p),
-    'RGB TIFF': lambda p, d: (save(p, d / 'a.tif', compression='tiff_lzw'), p),
-    'BMP': lambda p, d: (save(p, d / 'a.bmp'), p),
-    '16 bit grey PNG': lambda p, d: (cv2.imwrite(str(d / 'a.png'), deep(p)[..., 2]), grey(p)),
-    '16 bit grey TIFF': lambda p, d: (cv2.imwrite(str(d / 'a.tif'), deep(p)[..., 2]), grey(p)),
-    '16 bit RGB PNG': lambda p, d: (cv2.imwrite(str(d / 'a.png'), deep(p)), p),
-    '16 bit RGB TIFF': lambda p, d: (cv2.imwrite(str(d / 'a.tif'), deep(p)), p),
-}
-
-
-@pytest.mark.parametrize('name', FORMATS)
-def test_channels_and_depths_give_the_pixels_of_plain_rgb(pixels, tmp_path, name):
-    _, expected = FORMATS[name](pixels, tmp_path)
-    (path,) = tmp_path.iterdir()
-    rgb = np.broadcast_to(expected.reshape(*expected.shape[:2], -1), pixels.shape)
-    np.testing.assert_array_equal(read_image(path)[..., ::-1], rgb)
-
-
-def test_a_palette_and_cmyk_are_converted(pixels, tmp_path):
-    palette = Image.fromarray(pixels).quantize(64)
-    palette.save(tmp_path / 'a.png', transparency=3)
-    expected = np.asarray(palette.convert('RGB'))
-    np.testing.assert_array_equal(read_image(tmp_path / 'a.png')[..., ::-1], expected)
-    Image.fromarray(pixels).convert('CMYK').save(tmp_path / 'a.jpg', quality=98)
-    difference = read_image(tmp_path / 'a.jpg')[..., ::-1].astype(int) - pixels
-    assert np.abs(difference).mean() < 3
-
-
-def test_a_turned_photo_is_upright(pixels, tmp_path):
-    exif = Image.Exif()
-    exif[0x112] = 6  # the camera was held so that the picture must turn clockwise
-    save(pixels, tmp_path / 'a.png', exif=exif)
-    np.testing.assert_array_equal(read_image(tmp_path / 'a.png')[..., ::-1], np.rot90(pixels, k=3))
-
-
-def test_pixels_are_those_of_the_training_pipeline(pixels, tmp_path):
-    for name, form in FORMATS.items():
-        folder = tmp_path / name
-        folder.mkdir()
-        form(pixels, folder)
-        (path,) = folder.iterdir()
-        np.testing.assert_array_equal(read_image(path), mmcv.imread(path))
-
-
 def test_unused_high_bits_are_noticed(model, pixels, tmp_path, capsys):
-    cv2.imwrite(str(tmp_path / 'dim.tif'), grey(pixels).astype(np.uint16) * 16)
-    cv2.imwrite(str(tmp_path / 'full.tif'), deep(pixels))
-    assert leaves_high_bits_unused(tmp_path / 'dim.tif')
-    assert not leaves_high_bits_unused(tmp_path / 'full.tif')
+    cv2.imwrite(str(tmp_path / 'dim.tif'), pixels.astype(np.uint16) * 16)
+    cv2.imwrite(str(tmp_path / 'full.tif'), pixels.astype(np.uint16) * 257)
     save(pixels // 8, tmp_path / 'night.png')
     result = run(model, [tmp_path], tmp_path / 'out')
     marked = [Path(e['file']).name for e in result['images'] if e.get('upper_bits_unused')]
@@ -315,12 +252,6 @@ def test_inputs_of_one_name_get_a_picture_each(model, pixels, tmp_path):
     assert pictures[0] == 'pictures/x/a.png'
     assert len(set(pictures)) == 4
     assert all((tmp_path / 'out' / picture).is_file() for picture in pictures)
-
-
-def test_a_file_named_twice_is_done_once(pixels, tmp_path):
-    path = save(pixels, tmp_path / 'a.png')
-    media, _ = find_media([tmp_path, path], [])
-    assert [file.name for file in media] == ['a.png']
 
 
 def test_earlier_results_inside_the_input_folder_are_no_input(model, pixels, tmp_path):
@@ -375,18 +306,6 @@ def test_frames_can_be_left_out(model, tmp_path):
     assert [f['frame'] for f in entry['frames']] == [0, 2, 4]
     annotated = VideoReader(tmp_path / 'out' / entry['video'])
     assert (annotated.num_frames, annotated.fps) == (3, 5)
-
-
-def test_a_missing_codec_falls_back_to_motion_jpeg(tmp_path, monkeypatch):
-    fourcc = cv2.VideoWriter.fourcc
-    monkeypatch.setattr(
-        cv2.VideoWriter, 'fourcc', lambda *c: fourcc(*('none' if c == tuple('mp4v') else c))
-    )
-    writer = VideoWriter(tmp_path / 'clip.mp4', 10)
-    writer.write(np.zeros((48, 64, 3), np.uint8))
-    writer.close()
-    assert writer.path == tmp_path / 'clip.mp4.avi'
-    assert VideoReader(writer.path).num_frames == 1
 
 
 def damage(kind, pixels, folder):

@@ -17,7 +17,7 @@ def test_a_list_takes_names_with_and_without_suffix(folder):
 
 
 def test_suffixes_pair_names_that_differ_in_their_ends_in_folders_below(folder):
-    # As Cityscapes has it: other files of the same image beside the label map.
+    # As Cityscapes has it: other files of the same image beside the mask.
     for i in range(1, 5):
         city = f'city{i % 2}'
         for kind, end in (('train', '_leftImg8bit'), ('train_labels', '_gtFine_labelTrainIds')):
