@@ -13,9 +13,7 @@ from typing import Any
 
 import torch
 
-from casvit_mm.errors import InputError
-
-__all__ = ['Host', 'check_device', 'facts', 'load']
+__all__ = ['Host', 'facts', 'load']
 
 _PACKAGES = ('torch', 'timm', 'onnxruntime', 'openvino', 'casvit_mm')
 
@@ -33,25 +31,6 @@ class Host:
     device: str = 'cpu'
     threads: int = 1
     image: str | None = None
-
-
-def check_device(device: str | None) -> str:
-    """Return the device to run on: a GPU where there is one and nothing is said.
-
-    Raises:
-        InputError: If there is no such device.
-    """
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device is None:
-        return 'cuda' if gpus else 'cpu'
-    kind, _, number = device.partition(':')
-    if kind not in ('cpu', 'cuda') or (number and not number.isdigit()):
-        raise InputError(f'--device {device}: known are cpu, cuda, cuda:1 and so on')
-    if kind == 'cuda' and int(number or 0) >= gpus:
-        raise InputError(
-            f'--device {device}: torch finds {gpus or "no"} GPU(s) here; leave it out for the CPU'
-        )
-    return device
 
 
 def facts(device: str, threads: int) -> dict[str, Any]:

@@ -8,18 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import timm
-from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from casvit_mm.benchmark.official import load_official
 from casvit_mm.benchmark.peers import OURS, PEERS, reparameterise
-from casvit_mm.config.checks import check_backbone
-from casvit_mm.config.reading import read_config
+from casvit_mm.config.building import build_model, read_model_config
 from casvit_mm.errors import InputError
 from casvit_mm.models import ARCHS, CASViT
 from casvit_mm.models.wrappers import Logits, as_function
-from casvit_mm.weights.matching import check_fit, read_checkpoint
 
 __all__ = ['ModelSpec', 'find_model_spec', 'official_model_spec']
 
@@ -137,18 +134,8 @@ def _from_config(path: str, part: str, checkpoint: str | None) -> nn.Module:
     Raises:
         InputError: If it cannot be built, or the checkpoint does not fit.
     """
-    cfg = read_config(path)
-    if 'model' not in cfg:
-        raise InputError(f'{path} has no model')
-    check_backbone(cfg)
-    scope = cfg.get('default_scope', 'mmengine')
-    init_default_scope(scope)
-    if 'backbone' in cfg.model:
-        cfg.model.backbone.init_cfg = None
-    model = revert_sync_batchnorm(MODELS.build(cfg.model))
-    if checkpoint:
-        content = read_checkpoint(checkpoint)
-        model.load_state_dict(check_fit(model, content['state_dict'], checkpoint))
+    cfg = read_model_config(path)
+    model = build_model(cfg, checkpoint, need_classes=False).model
     if part == 'backbone':
-        return model.backbone.eval()
-    return as_function(model, scope).eval()
+        return model.backbone
+    return as_function(model, cfg.get('default_scope', 'mmengine')).eval()

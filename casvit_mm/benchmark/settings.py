@@ -8,11 +8,12 @@ from itertools import product
 import torch
 
 from casvit_mm.benchmark.forms import Form
-from casvit_mm.benchmark.host import Host, check_device
+from casvit_mm.benchmark.host import Host
 from casvit_mm.benchmark.inputs import parse_size
 from casvit_mm.benchmark.peers import OURS
 from casvit_mm.benchmark.scaling import check_sizes
 from casvit_mm.benchmark.workload import Workload
+from casvit_mm.config.building import check_device
 from casvit_mm.errors import InputError
 from casvit_mm.timing import Schedule
 
@@ -137,7 +138,10 @@ class Settings:
     def host(self) -> Host:
         """Where the run takes place."""
         threads = self.threads or torch.get_num_threads()
-        return Host(check_device(self.device), threads, self.image)
+        device = check_device(self.device)
+        if not device.startswith(('cpu', 'cuda')):
+            raise InputError(f'--device {device}: only cpu and cuda can be timed')
+        return Host(device, threads, self.image)
 
     @property
     def chosen_forms(self) -> list[Form]:

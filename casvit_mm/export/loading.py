@@ -7,17 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.model.utils import revert_sync_batchnorm
-from mmengine.registry import MODELS, init_default_scope
 
-from casvit_mm.config.checks import check_backbone
-from casvit_mm.config.editing import config_classes, innermost_dataset, set_num_classes
-from casvit_mm.config.reading import read_config
+from casvit_mm.config.building import build_model, read_model_config
+from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
 from casvit_mm.task import task_name
-from casvit_mm.weights.matching import check_fit, read_checkpoint
-from casvit_mm.weights.reading import class_names
 
 __all__ = ['Loaded', 'load_model']
 
@@ -53,31 +48,16 @@ def load_model(
         InputError: If the config or checkpoint is missing, they do not fit each other, or the test
             pipeline holds a step that an exported file cannot describe.
     """
-    cfg = read_config(config)
-    cfg.merge_from_dict(cfg_options or {})
+    cfg = read_model_config(config, cfg_options)
     task = task_name(cfg)
-    if 'model' not in cfg or 'test_dataloader' not in cfg:
+    if 'test_dataloader' not in cfg:
         raise InputError(
-            f'{config} is no config of mmdet, mmseg or mmpretrain with a model and a test '
-            'dataloader, which is what can be exported'
+            f'{config} has no test_dataloader, whose pipeline an exported file follows'
         )
-    check_backbone(cfg)
-    init_default_scope(cfg.default_scope)
-    if 'backbone' in cfg.model:
-        cfg.model.backbone.init_cfg = None
-    content = read_checkpoint(checkpoint) if checkpoint else {}
-    names = class_names(content)
-    note = '' if checkpoint else 'no checkpoint: the exported weights are random, good for timing'
-    if names is None:
-        names = config_classes(cfg, checkpoint or 'the checkpoint')
-        if checkpoint:
-            note = f'{checkpoint} holds no class names; the {len(names)} of {config} are used'
-    set_num_classes(cfg, len(names))
-    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-    model = revert_sync_batchnorm(MODELS.build(cfg.model))
-    if checkpoint:
-        model.load_state_dict(check_fit(model, content['state_dict'], checkpoint))
-    return Loaded(cfg, model.eval(), _describe(cfg, model, task, names), note)
+    built = build_model(cfg, checkpoint)
+    spec = _describe(cfg, built.model, task, built.classes)
+    random = 'no checkpoint: the exported weights are random, good for timing'
+    return Loaded(cfg, built.model, spec, built.note if checkpoint else random)
 
 
 def _describe(cfg: Config, model: Any, task: str, names: tuple[str, ...]) -> Spec:

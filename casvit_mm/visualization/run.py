@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from casvit_mm.benchmark.host import check_device
+from casvit_mm.config.building import check_device
 from casvit_mm.datasets.images import MediaFile, find_media, read_image
 from casvit_mm.errors import InputError
 from casvit_mm.io import check_writable

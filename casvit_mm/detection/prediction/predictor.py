@@ -9,24 +9,14 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from mmcv.transforms import Compose
-from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import encode_mask_results
 from mmengine.config import Config
-from mmengine.model.utils import revert_sync_batchnorm
-from mmengine.registry import init_default_scope
 
-from casvit_mm.config.checks import check_backbone, check_is_detector
-from casvit_mm.config.editing import (
-    config_classes,
-    innermost_dataset,
-    raise_max_dets,
-    set_num_classes,
-)
-from casvit_mm.config.reading import read_config
-from casvit_mm.errors import InputError, first_names
-from casvit_mm.weights.matching import check_fit, read_checkpoint
-from casvit_mm.weights.reading import class_names
+from casvit_mm.config.building import build_model, check_device, read_model_config
+from casvit_mm.config.checks import check_is_detector
+from casvit_mm.config.editing import innermost_dataset, raise_max_dets
+from casvit_mm.errors import InputError
 
 __all__ = ['Predictor']
 
@@ -70,39 +60,18 @@ class Predictor:
     ) -> None:
         if not 0 <= score_thr <= 1:
             raise InputError(f'--score-thr must be from 0 to 1, got {score_thr}')
-        self.device = _device(device)
+        self.device = torch.device(check_device(device))
         self.score_thr = score_thr
         cfg = _load_config(config, cfg_options)
-        content = read_checkpoint(checkpoint)
-        self.note = ''
-        classes = class_names(content)
-        if classes is None:
-            classes = config_classes(cfg, checkpoint)
-            self.note = (
-                f'{checkpoint} holds no class names; the {len(classes)} of {config} are used '
-                f'({first_names(classes, 3)})'
-            )
-        self.classes = classes
-        set_num_classes(cfg, len(classes))
         if max_dets is not None:
             raise_max_dets(cfg, max_dets)
         test_cfg = cfg.model.get('test_cfg') or {}
         _set_score_thr(test_cfg, score_thr)
         self.max_dets = test_cfg.get('rcnn', test_cfg).get('max_per_img')
-        init_default_scope(cfg.get('default_scope', 'mmdet'))
+        built = build_model(cfg, checkpoint)
+        self.classes, self.note = built.classes, built.note
+        self._model = built.model.to(self.device)
         self._pipeline, self._long_side = _build_pipeline(cfg)
-        self._model: Any = self._build_model(cfg, content, checkpoint)
-
-    def _build_model(
-        self, cfg: Config, content: dict[str, Any], checkpoint: str | Path
-    ) -> torch.nn.Module:
-        model = revert_sync_batchnorm(MODELS.build(cfg.model))
-        try:
-            names = content.get('official_names')
-            model.load_state_dict(check_fit(model, content['state_dict'], checkpoint, names))
-        except InputError as error:
-            raise InputError(f'{error}\n{self.note}' if self.note else str(error)) from error
-        return model.to(self.device).eval()
 
     def __call__(self, image: np.ndarray) -> list[dict[str, Any]]:
         """Return the objects in one image.
@@ -189,30 +158,11 @@ class Predictor:
         return objects
 
 
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f'--device {name!r} is unknown; take cpu, cuda or cuda:1') from error
-    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f'--device {name}: torch finds {torch.cuda.device_count()} GPU(s) here. '
-            'Take --device cpu, or leave it out.'
-        )
-    return device
-
-
 def _load_config(path: str | Path, cfg_options: dict[str, Any] | None) -> Config:
-    cfg = read_config(path)
-    cfg.merge_from_dict(cfg_options or {})
-    if 'model' not in cfg or 'test_dataloader' not in cfg:
-        raise InputError(f'{path} has no model or no test_dataloader; is it a detection config?')
+    cfg = read_model_config(path, cfg_options)
     check_is_detector(cfg)
-    check_backbone(cfg)
-    if 'backbone' in cfg.model:
-        cfg.model.backbone.init_cfg = None
+    if 'test_dataloader' not in cfg:
+        raise InputError(f'{path} has no test_dataloader, whose pipeline prediction follows')
     return cfg
 
 
