@@ -85,6 +85,16 @@ def run_command(*command: object, **env: str) -> subprocess.CompletedProcess:
     )
 
 
+class IndexAndSize:
+    """A dataset whose samples are their index and size; here, where spawned workers find it."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, index):
+        return int(index), index.size
+
+
 class Malicious:
     """Unpickling this creates a file."""
 

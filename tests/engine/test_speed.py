@@ -5,14 +5,11 @@ import os
 import re
 import sys
 from types import SimpleNamespace
-from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from helpers import ROOT, TINY_ARCH, free_port, run_command
-from mmengine.dataset import Compose
-from mmengine.registry import DATASETS
 from torch import nn
 
 from casvit_mm.engine import Randomness, Speed, Start, TrainOptions, profiling, speed, train
@@ -24,7 +21,7 @@ from casvit_mm.weights.reading import load_file
 # Two epochs of two iterations, without anything drawn by chance but the order of the images.
 CONFIG = f"""
 default_scope = 'mmpretrain'
-custom_imports = dict(imports=['casvit_mm.classification', 'test_speed'])
+custom_imports = dict(imports=['casvit_mm.classification', 'noisy_images'])
 model = dict(
     type='ImageClassifier',
     data_preprocessor=dict(mean=[124, 116, 104], std=[58, 57, 57], to_rgb=True),
@@ -45,22 +42,6 @@ custom_hooks = [dict(type='EMAHook', momentum=0.1, update_buffers=True)]
 """
 EAGER = dict(custom_hooks=[dict(type='EMAHook', momentum=0.1, update_buffers=True)])
 EAGER['custom_hooks'].append(dict(type='CompileHook', backend='aot_eager'))
-
-
-@DATASETS.register_module()
-class NoisyImages:
-    metainfo: ClassVar = dict(classes=('dark', 'bright'))
-
-    def __init__(self, pipeline):
-        self.pipeline = Compose(pipeline)
-
-    def __len__(self):
-        return 8
-
-    def __getitem__(self, index):
-        low = 100 * (index % 2)
-        image = np.random.RandomState(index).randint(low, low + 150, (64, 96, 3)).astype(np.uint8)
-        return self.pipeline(dict(img=image, gt_label=index % 2, ori_shape=(640, 960)))
 
 
 @pytest.fixture(scope='module')

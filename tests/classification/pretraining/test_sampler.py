@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from helpers import TINY_ARCH, free_port, run_command
+from helpers import TINY_ARCH, IndexAndSize, free_port, run_command
 from mmengine.dataset import DefaultSampler, InfiniteSampler, RepeatDataset
 from mmpretrain.datasets.transforms import RandomResizedCrop
 from PIL import Image, ImageOps
@@ -121,16 +121,6 @@ def test_an_index_keeps_its_size_on_the_way_to_a_worker():
     assert [10, 11, 12, 13, 14, 15][index] == 15
 
 
-class Sizes:
-    """A dataset whose samples are their index and size."""
-
-    def __len__(self):
-        return 40
-
-    def __getitem__(self, index):
-        return int(index), index.size
-
-
 def read(skip: int, num_workers: int = 0, endless: bool = False) -> list:
     batches = SeededBatchSampler(
         sampler_of(40),
@@ -141,7 +131,7 @@ def read(skip: int, num_workers: int = 0, endless: bool = False) -> list:
     )
     batches.start_at(iteration=skip, skip=skip)
     loader = DataLoader(
-        Sizes(),
+        IndexAndSize(),
         batch_sampler=batches,
         collate_fn=list,
         num_workers=num_workers,
