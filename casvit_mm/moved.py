@@ -15,13 +15,15 @@ from types import ModuleType
 
 __all__ = ['MOVED', 'keep_old_paths']
 
-# Old path -> new path, both below casvit_mm. A package stands for its modules as well.
+# Old path -> new path, both below casvit_mm; the first that matches counts. A package stands for
+# its modules as well.
 MOVED = {
     'config_files': 'config.paths',
     'detection.analysis': 'detection.evaluation.analysis',
     'detection.drawing': 'detection.prediction.drawing',
     'detection.predictor': 'detection.prediction.predictor',
     'safe_loading': 'weights.mmengine_loading',
+    'seeing.fields': 'visualization.receptive_fields',
     'seeing': 'visualization',
 }
 

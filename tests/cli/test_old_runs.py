@@ -17,8 +17,9 @@ for path in sys.argv[1:]:
     cfg = Config.fromfile(path)
     assert all(name in sys.modules for name in cfg.custom_imports.imports)
     assert LOOPS.get(cfg.train_cfg.type) is not None
-    for hook in cfg.custom_hooks:
-        assert HOOKS.get(hook['type']) is not None, hook
+    with HOOKS.switch_scope_and_registry(cfg.default_scope) as hooks:
+        for hook in cfg.custom_hooks:
+            assert hooks.get(hook['type']) is not None, hook
 """
 
 
