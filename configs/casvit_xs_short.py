@@ -1,7 +1,7 @@
 """CAS-ViT-XS on a few thousand photographs, short: eight epochs at 96 px, to compare variants.
 
 What tools/study_mixers.py --train runs. Four minutes on two cores for 1800 images; only differences
-between its figures mean anything, since a longer training goes much further.
+between its metrics mean anything, since a longer training goes much further.
 """
 
 _base_ = './casvit_xs_light.py'

@@ -4,7 +4,7 @@
 python tools/quickstart.py
 python tools/quickstart.py --task segmentation
 
-Generates labelled images, trains, evaluates on held-out images, and leaves figures and pictures
+Generates labelled images, trains, evaluates on held-out images, and leaves metrics and pictures
 in work_dirs/quickstart or work_dirs/quickstart_segmentation. What is there is not done again.
 """
 
@@ -97,25 +97,25 @@ def main() -> None:
     args = parser.parse_args()
     task = TASKS[args.task]
     work_dir = ROOT / (args.work_dir or task.work_dir)
-    figures = work_dir / 'metrics.json'
+    file = work_dir / 'metrics.json'
     shown = work_dir.relative_to(ROOT) if work_dir.is_relative_to(ROOT) else work_dir
-    if not figures.is_file():
+    if not file.is_file():
         start = time.perf_counter()
         task.generate(work_dir / 'data')
         train_and_test(task.config, work_dir, shlex.quote(str(shown)))
         metrics = json.loads((work_dir / 'test.json').read_text())
-        write_json(figures, {**metrics, 'seconds': time.perf_counter() - start})
+        write_json(file, {**metrics, 'seconds': time.perf_counter() - start})
 
-    metrics = json.loads(figures.read_text())
+    metrics = json.loads(file.read_text())
     seconds = metrics.pop('seconds')
     task.show(
         {k: math.nan if v is None else v for k, v in metrics.items() if not isinstance(v, str)},
         '\nquickstart, on images it did not train on',
     )
-    print(f'{seconds:.0f} seconds. Figures: {shown}/metrics.json')
+    print(f'{seconds:.0f} seconds. Metrics: {shown}/metrics.json')
     print(f'Pictures, {task.pictures}: {shown}/pictures/')
     print(f'Loss and score over time: {shown}/loss_curve.png')
-    print(f'Your own data goes in as {shown}/data/dataset.yaml shows. To run anew: rm -r {shown}')
+    print(f'A custom dataset goes in as {shown}/data/dataset.yaml shows. To run anew: rm -r {shown}')
 
 
 def train_and_test(config: str, work_dir: Path, shown: str) -> None:

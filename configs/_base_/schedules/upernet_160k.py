@@ -2,7 +2,7 @@
 
 The recipe of Swin Transformer with UPerNet (https://arxiv.org/abs/2103.14030, appendix A2.3), which
 UniFormer and most later backbones took over. The authors of CAS-ViT published a data config for
-UPerNet and neither a schedule nor figures.
+UPerNet and neither a schedule nor metrics.
 """
 
 optim_wrapper = dict(
