@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config')
-    parser.add_argument('--data', metavar='YAML', help='custom dataset, see docs/own_data.md')
+    parser.add_argument('--data', metavar='YAML', help='custom dataset, see docs/custom_dataset.md')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument('--count', type=int, default=16, help='images')
     parser.add_argument('--copies', type=int, default=2, help='augmented versions of each')

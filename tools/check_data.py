@@ -26,7 +26,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        'data', nargs='?', metavar='YAML', help='custom dataset, see docs/own_data.md'
+        'data', nargs='?', metavar='YAML', help='custom dataset, see docs/custom_dataset.md'
     )
     parser.add_argument(
         '--config',

@@ -4,7 +4,8 @@
 python tools/cross_validate.py configs/maskrcnn_casvit_xs_light.py --data dataset.yaml --folds 6
 python tools/cross_validate.py CONFIG --data dataset.yaml --folds 6 --finetune detector.pth
 
-dataset.yaml names one set under data: (docs/own_data.md). An interrupted run goes on where it was.
+dataset.yaml names one set under data: (docs/custom_dataset.md). An interrupted run goes on where it
+was.
 """
 
 import argparse

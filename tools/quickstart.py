@@ -115,7 +115,9 @@ def main() -> None:
     print(f'{seconds:.0f} seconds. Metrics: {shown}/metrics.json')
     print(f'Pictures, {task.pictures}: {shown}/pictures/')
     print(f'Loss and score over time: {shown}/loss_curve.png')
-    print(f'A custom dataset goes in as {shown}/data/dataset.yaml shows. To run anew: rm -r {shown}')
+    print(
+        f'A custom dataset goes in as {shown}/data/dataset.yaml shows. To run anew: rm -r {shown}'
+    )
 
 
 def train_and_test(config: str, work_dir: Path, shown: str) -> None:

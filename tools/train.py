@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--finetune', metavar='CKPT', help='start from a trained model, whatever its classes'
     )
-    parser.add_argument('--data', metavar='YAML', help='custom dataset, see docs/own_data.md')
+    parser.add_argument('--data', metavar='YAML', help='custom dataset, see docs/custom_dataset.md')
     parser.add_argument('--seed', type=int)
     parser.add_argument('--deterministic', action='store_true')
     parser.add_argument('--tensorboard', action='store_true', help='write an event file as well')

@@ -176,7 +176,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise InputError(f'{path} (--data) is not YAML: {error}') from error
     if not isinstance(content, dict):
-        raise InputError(f'{path} (--data) must hold fields like "train:"; see docs/own_data.md')
+        raise InputError(
+            f'{path} (--data) must hold fields like "train:"; see docs/custom_dataset.md'
+        )
     return content
 
 

@@ -44,7 +44,7 @@ def check_dataset(
         raise InputError(
             f'{data} (--data) names no source under train: or data:. A source has images: and '
             'annotations: (detection), images: and labels: (segmentation), or images: alone '
-            '(classification); see docs/own_data.md'
+            '(classification); see docs/custom_dataset.md'
         )
     with contextlib.redirect_stdout(io.StringIO()):  # frameworks tell what they do without
         task = task_named(name)

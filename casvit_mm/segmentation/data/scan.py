@@ -19,7 +19,7 @@ from casvit_mm.segmentation.data.sources import ImagePair
 __all__ = ['PairScan', 'scan_pair']
 
 _PNG = b'\x89PNG\r\n\x1a\n'
-_ADVICE = 'docs/own_data.md#label-maps shows how to convert.'
+_ADVICE = 'docs/custom_dataset.md#segmentation-masks shows how to convert.'
 
 
 @dataclass(frozen=True)

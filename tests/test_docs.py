@@ -1,0 +1,85 @@
+"""The pages: links and anchors lead somewhere, and what they name in the code is there."""
+
+import importlib
+import re
+
+import pytest
+from helpers import ROOT
+
+PAGES = {
+    str(path.relative_to(ROOT)): path
+    for path in (
+        ROOT / 'README.md',
+        ROOT / 'CHANGELOG.md',
+        ROOT / 'configs/README.md',
+        *sorted((ROOT / 'docs').glob('*.md')),
+    )
+}
+# Old paths and names stand in the log of changes because they are gone.
+TODAY = [name for name in PAGES if name != 'CHANGELOG.md']
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a page."""
+    titles = re.findall(r'^#{1,6} (.+)$', without_code(text), re.MULTILINE)
+    plain = [re.sub(r'\[(.+?)\]\(.+?\)', r'\1', title) for title in titles]
+    return {re.sub(r'[^\w -]', '', title).lower().replace(' ', '-') for title in plain}
+
+
+def without_code(text: str) -> str:
+    return re.sub(r'^```.*?^```$', '', text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize('name', PAGES)
+def test_every_link_leads_to_a_file_and_a_heading(name):
+    page = PAGES[name]
+    for link in re.findall(r'\]\(([^)\s]+)\)', without_code(page.read_text())):
+        if '://' in link:
+            continue
+        path, _, anchor = link.partition('#')
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f'{name}: {link}'
+        if anchor:
+            assert anchor in anchors(target.read_text()), f'{name}: {link}'
+
+
+@pytest.mark.parametrize('name', TODAY)
+def test_every_module_and_object_that_a_page_names_is_there(name):
+    for found in set(re.findall(r'\bcasvit_mm(?:\.\w+)+', PAGES[name].read_text())):
+        if found.endswith(('.egg', '.py', '.git')):
+            continue
+        module, attributes = found, []
+        while True:
+            try:
+                value = importlib.import_module(module)
+                break
+            except ModuleNotFoundError as error:
+                assert error.name and found.startswith(error.name), f'{name}: {found}: {error}'
+                module, _, last = module.rpartition('.')
+                attributes.insert(0, last)
+        for attribute in attributes:
+            assert hasattr(value, attribute), f'{name}: {found}'
+            value = getattr(value, attribute)
+
+
+@pytest.mark.parametrize('name', TODAY)
+def test_every_path_that_a_page_names_is_there(name):
+    text = PAGES[name].read_text()
+    folders = 'casvit_mm|configs|tools|tests|docs'
+    endings = r'/|\.(?:py|sh|md|yml|jpg|png)\b'
+    for path in set(re.findall(rf'(?<![\w./-])((?:{folders})/[\w./-]*\w(?:{endings}))', text)):
+        assert (ROOT / path).exists(), f'{name}: {path}'
+
+
+def test_every_page_is_in_the_list_of_the_readme():
+    readme = PAGES['README.md'].read_text()
+    assert [path for path in PAGES if path.startswith('docs/') and f']({path})' not in readme] == []
+
+
+def test_every_message_that_names_a_page_names_one_that_is_there():
+    text = '\n'.join(
+        p.read_text() for p in [*ROOT.glob('casvit_mm/**/*.py'), *ROOT.glob('tools/*')]
+    )
+    for page, anchor in set(re.findall(r'docs/(\w+\.md)(?:#([\w-]+))?', text)):
+        assert (ROOT / 'docs' / page).is_file(), page
+        assert not anchor or anchor in anchors((ROOT / 'docs' / page).read_text()), anchor
