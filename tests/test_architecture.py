@@ -126,6 +126,16 @@ def test_every_import_is_one_that_the_page_allows(edges):
     assert find_errors(edges, read_order()) == []
 
 
+def test_every_module_that_the_page_names_is_there():
+    tops, known = '|'.join(read_order()), list_modules()
+    found = re.findall(
+        rf'`((?:{tops}|<task>)(?:\.\w+)+)`', (ROOT / 'docs/architecture.md').read_text()
+    )
+    names = {name.replace('<task>', task) for name in found for task in TASKS}
+    assert len(names) > 20
+    assert names <= set(known)
+
+
 def test_few_modules_lie_at_the_top():
     assert len(list(PACKAGE.glob('*.py'))) <= MAX_MODULES_AT_THE_TOP
 

@@ -13,6 +13,7 @@ from casvit_mm.benchmark.model_specs import ModelSpec
 from casvit_mm.benchmark.peers import fold_norms
 from casvit_mm.benchmark.workload import Workload
 from casvit_mm.errors import InputError
+from casvit_mm.models.fusion import fuse
 from casvit_mm.models.wrappers import WholeModel
 
 __all__ = ['in_form', 'inference_call']
@@ -77,8 +78,6 @@ def _fuse(spec: ModelSpec, model: nn.Module) -> nn.Module:
         raise InputError('the published code has no form without norms')
     if spec.peer:
         return fold_norms(model)
-    from casvit_mm import fuse  # type: ignore[attr-defined]
-
     wrapped = getattr(model, 'model', None)
     if wrapped is None:
         return fuse(model)
