@@ -154,6 +154,8 @@ class TimmCASViT(nn.Module):
         """Put a new classifier in the place of the old one; 0 classes leave it out."""
         self.num_classes = num_classes
         self.head.reset(num_classes, global_pool)
+        # A head without classes has no weights that would tell where and how new ones lie.
+        self.head.to(next(self.backbone.parameters())).train(self.training)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return the last stage's normed output, ``(B, num_features, H / 32, W / 32)``."""
@@ -219,6 +221,7 @@ class TimmCASViT(nn.Module):
             backbone.add_module(f'norm{last}', nn.Identity())
         backbone.out_indices = (last,)
         self.num_features = self.head_hidden_size = self.feature_info[last]['num_chs']
+        self.head.in_features = self.num_features
         return taken
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:

@@ -105,6 +105,22 @@ def test_the_classifier_is_replaced():
     assert model(torch.rand(1, 3, 64, 64)).shape == (1, 7)
 
 
+def test_a_new_classifier_lies_where_the_model_does():
+    model = create().to('meta', torch.float64)
+    model.reset_classifier(0)
+    model.reset_classifier(7)
+    weight = model.get_classifier().weight
+    assert (weight.device.type, weight.dtype) == ('meta', torch.float64)
+    assert not any(module.training for module in model.modules())
+
+
+def test_a_pruned_model_takes_a_new_classifier():
+    model = create()
+    model.prune_intermediate_layers([1])
+    model.reset_classifier(7, 'avg')
+    assert model(torch.rand(1, 3, 64, 64)).shape == (1, 7)
+
+
 def test_drop_path_rate_reaches_the_last_block():
     model = create(drop_path_rate=0.2)
     assert model.backbone.stages[3][-1].drop_path.drop_prob == pytest.approx(0.2)
