@@ -1,8 +1,8 @@
-"""Look at the environment: versions, operators, devices, and the cure for every fault.
+"""Look at the environment: versions, operators, devices, and the fix for every error.
 
 python -m casvit_mm.doctor
 
-Exit status 1 if a fault keeps our models from training.
+Exit status 1 if an error keeps our models from training.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def _distributions(names: tuple[str, ...]) -> list[str]:
     return found
 
 
-def _cure(module: str, error: str) -> str:
-    """Return the command that mends a failed import."""
+def _fix(module: str, error: str) -> str:
+    """Return the command that fixes a failed import."""
     if 'libGL' in error or 'libgthread' in error or 'libglib' in error:
         return 'pip install --force-reinstall --no-deps opencv-python-headless'
     if module == 'torchvision':
@@ -66,36 +66,36 @@ def check_environment() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Look at Python, packages, operators and devices.
 
     Returns:
-        Rows of (what, finding), and faults as (what is wrong, command that cures it).
+        Rows of (what, what was found), and errors as (what is wrong, command that fixes it).
     """
     rows = [('Python', f'{platform.python_version()} on {platform.platform()}')]
-    faults = []
+    errors = []
     for module, names in _PACKAGES.items():
         found = _distributions(names)
         error = '' if find_spec(module) else 'not installed'
         if not error:
             try:
                 importlib.import_module(module)
-            except Exception as failure:  # any failure of a foreign package is a finding
+            except Exception as failure:  # whatever a foreign package raises is reported
                 error = str(failure).strip().splitlines()[-1] if str(failure) else repr(failure)
         rows.append((module, f'{", ".join(found)} {error}'.strip()))
         if error:
-            faults.append((f'{module}: {error}', _cure(module, error)))
+            errors.append((f'{module}: {error}', _fix(module, error)))
         if len(found) > 1 and module != 'cv2':
             other = ' '.join(name.split()[0] for name in found[1:])
-            faults.append(
+            errors.append(
                 (
                     f'{module} is provided twice: {", ".join(found)}',
                     f'pip uninstall {other}, then pip install --force-reinstall '
                     f'--no-deps {found[0].split()[0]}',
                 )
             )
-    _look_at_operators(rows, faults)
+    _look_at_operators(rows, errors)
     _look_at_devices(rows)
-    return rows, faults
+    return rows, errors
 
 
-def _look_at_operators(rows: list[tuple[str, str]], faults: list[tuple[str, str]]) -> None:
+def _look_at_operators(rows: list[tuple[str, str]], errors: list[tuple[str, str]]) -> None:
     source = operator_source()
     if source == 'absent':
         return
@@ -103,7 +103,7 @@ def _look_at_operators(rows: list[tuple[str, str]], faults: list[tuple[str, str]
         try:
             importlib.import_module('mmcv._ext')
         except ImportError as error:
-            faults.append(
+            errors.append(
                 (
                     f'compiled operators of mmcv do not load: {error}',
                     'pip install --force-reinstall --no-deps -c constraints.txt onedl-mmcv',
@@ -139,17 +139,17 @@ def _look_at_devices(rows: list[tuple[str, str]]) -> None:
 
 
 def main() -> None:
-    """Print what was found; exit with status 1 if there are faults."""
-    rows, faults = check_environment()
+    """Print what was found; exit with status 1 if there are errors."""
+    rows, errors = check_environment()
     console = Console()
     table = Table(show_header=False, box=None)
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    for fault, cure in faults:
-        console.print(f'[red]fault[/red] {escape(fault)}', soft_wrap=True)
-        console.print(f'[green]cure[/green]  {escape(cure)}', soft_wrap=True)
-    if faults:
+    for error, fix in errors:
+        console.print(f'[red]error[/red] {escape(error)}', soft_wrap=True)
+        console.print(f'[green]fix[/green]   {escape(fix)}', soft_wrap=True)
+    if errors:
         sys.exit(1)
     console.print('everything our models need is here')
 

@@ -1,4 +1,4 @@
-"""The errors that are the user's to mend, and how their messages list names."""
+"""The errors that the user can fix, and how their messages list names."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ __all__ = ['DivergedError', 'InputError', 'first_names']
 
 
 class InputError(ValueError):
-    """Something the user gave cannot work; the message names what, where and the cure.
+    """Something the user gave cannot work; the message says what, where and how to fix it.
 
     The command lines print the message without a traceback and exit with status 2.
     """

@@ -17,7 +17,7 @@ __all__ = ['check_writable', 'replacing', 'run_all', 'write_json']
 
 
 def check_writable(files: dict[str, str | None], folders: dict[str, str | None]) -> None:
-    """Refuse places where results could not be written, before the work that makes them.
+    """Refuse places where results cannot be written, before the results are computed.
 
     Args:
         files: File to write by option name; its folder is made.
@@ -26,9 +26,9 @@ def check_writable(files: dict[str, str | None], folders: dict[str, str | None])
     Raises:
         InputError: Naming the option, the place and the reason.
     """
-    wanted = {option: (Path(path).parent, path) for option, path in files.items() if path}
-    wanted |= {option: (Path(path), path) for option, path in folders.items() if path}
-    for option, (folder, path) in wanted.items():
+    places = {option: (Path(path).parent, path) for option, path in files.items() if path}
+    places |= {option: (Path(path), path) for option, path in folders.items() if path}
+    for option, (folder, path) in places.items():
         if option in files and Path(path).is_dir():
             raise InputError(f'{option} {path} is a folder; name a file in it')
         try:
@@ -44,7 +44,7 @@ def check_writable(files: dict[str, str | None], folders: dict[str, str | None])
 def replacing(
     path: str | Path,
     mode: str = 'w',
-    cure: str = 'Make room or name another place.',
+    fix: str = 'Make room or name another place.',
     part: str = '.part',
 ) -> Iterator[IO]:
     """Open a file that takes the place of ``path`` once it is whole, and not before.
@@ -55,7 +55,7 @@ def replacing(
     Args:
         path: The file to write.
         mode: ``'w'`` or ``'wb'``.
-        cure: What to do where it cannot be written.
+        fix: What to do where it cannot be written.
         part: Ending of its name until it is whole. Processes that may write the same file at the
             same time need different ones.
 
@@ -77,7 +77,7 @@ def replacing(
             unfinished.unlink(missing_ok=True)
     except OSError as error:
         kept = 'The file of that name is as it was before. ' if path.exists() else ''
-        raise InputError(f'cannot write {path}: {error.strerror}. {kept}{cure}') from error
+        raise InputError(f'cannot write {path}: {error.strerror}. {kept}{fix}') from error
 
 
 def run_all(jobs: Sequence[Callable[[], object]]) -> None:

@@ -5,7 +5,7 @@ python tools/test.py configs/maskrcnn_casvit_s_coco.py checkpoints/maskrcnn_casv
 python tools/test.py CONFIG CKPT --data dataset.yaml --out metrics.json --show-dir pictures
 python tools/test.py CONFIG CKPT --out-pred predictions.json --analysis errors
 python tools/test.py CONFIG model.onnx --data dataset.yaml
-python tools/test.py configs/semfpn_casvit_s_ade20k.py CKPT --out-pred labels --slide 512
+python tools/test.py configs/semfpn_casvit_s_ade20k.py CKPT --out-pred masks --slide 512
 tools/dist_test.sh CONFIG CKPT 8
 """
 
@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out-pred',
         metavar='PATH',
-        help='COCO results to this file, masks to <stem>.segm.json; label PNGs to this folder',
+        help='COCO results to this file, masks to <stem>.segm.json; mask PNGs to this folder',
     )
     parser.add_argument(
         '--analysis', metavar='DIR', help='a closer look: curves, confusion matrix, worst images'

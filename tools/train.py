@@ -24,13 +24,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config')
     parser.add_argument('--work-dir', metavar='DIR', help='logs and checkpoints')
     parser.add_argument(
-        '--resume', nargs='?', const='auto', metavar='CKPT', help='go on; the last one if not named'
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CKPT',
+        help='go on from a checkpoint; the last one if not named',
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision, on a GPU')
     parser.add_argument('--bf16', action='store_true', help='mixed precision, GPU or CPU')
-    parser.add_argument('--channels-last', action='store_true', help='weights as convolutions read')
+    parser.add_argument(
+        '--channels-last', action='store_true', help='memory order that is fast for convolutions'
+    )
     parser.add_argument('--compile', action='store_true', help='torch.compile the backbone')
-    parser.add_argument('--auto-scale-lr', action='store_true', help='LR in step with total batch')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale LR by the total batch size'
+    )
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
     parser.add_argument(
         '--pretrained', metavar='CKPT', help='weights of the backbone, e.g. of our own pretraining'

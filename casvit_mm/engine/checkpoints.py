@@ -30,8 +30,8 @@ class AtomicBackend(LocalBackend):
         Raises:
             InputError: If it cannot be written, e.g. on a full disk; the old file is left as it is.
         """
-        cure = 'Make room, then run the same command with --resume.'
-        with replacing(filepath, 'wb', cure) as file:
+        fix = 'Make room, then run the same command with --resume.'
+        with replacing(filepath, 'wb', fix) as file:
             file.write(obj)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:

@@ -109,7 +109,7 @@ class HostStatsHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Add the two figures to the log."""
+        """Add both numbers to the log."""
         hub = runner.message_hub
         seconds = hub.get_scalar('train/time').current()
         images = len(data_batch['inputs']) * runner.world_size

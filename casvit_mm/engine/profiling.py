@@ -156,11 +156,11 @@ def _print(reading: Throughput, training: Throughput, workers: int, kept: list[A
     table = Table(title='throughput', title_justify='left')
     for column in ('', 'images/s', 'ms per batch'):
         table.add_column(column, justify='right' if column else 'left')
-    for name, figures in (
+    for name, measured in (
         (f'data loader, {workers} worker{"s" * (workers != 1)}', reading),
         ('model, training step', training),
     ):
-        table.add_row(name, f'{figures.images_per_second:.1f}', f'{figures.milliseconds:.1f}')
+        table.add_row(name, f'{measured.images_per_second:.1f}', f'{measured.milliseconds:.1f}')
     console = Console()
     console.print(table)
     console.print(
@@ -226,29 +226,31 @@ def advise(
             f'The model is the limit: the data loader could give {read / train:.1f} times as many.'
         )
     reads_too_slowly = read < train or (workers == 0 and read < 10 * train)
-    cures = _reading_cures(workers, cpus, sides) if reads_too_slowly else _training_cures()
-    return '\n'.join([limit, *cures])
+    advice = (
+        _ways_to_read_faster(workers, cpus, sides) if reads_too_slowly else _ways_to_train_faster()
+    )
+    return '\n'.join([limit, *advice])
 
 
-def _reading_cures(workers: int, cpus: int, sides: tuple[float, float] | None) -> list[str]:
-    cures = []
+def _ways_to_read_faster(workers: int, cpus: int, sides: tuple[float, float] | None) -> list[str]:
+    advice = []
     setting = '--cfg-options train_dataloader.num_workers='
     if workers < cpus:
-        cures.append(
+        advice.append(
             f'- There are {cpus} CPU cores per process: {setting}{cpus} '
             'train_dataloader.persistent_workers=True'
         )
     else:
-        cures.append(f'- {workers} workers keep the {cpus} CPU cores busy; more would not help.')
+        advice.append(f'- {workers} workers keep the {cpus} CPU cores busy; more would not help.')
     if sides is not None and sides[0] > 1.5 * sides[1]:
-        cures.append(
+        advice.append(
             f'- The files hold images of about {sides[0]:.0f} px a side and the model gets '
             f'{sides[1]:.0f}: smaller copies are read faster.'
         )
-    return cures
+    return advice
 
 
-def _training_cures() -> list[str]:
+def _ways_to_train_faster() -> list[str]:
     return [
         '- Reading faster would gain little. For the model: --bf16 (or --amp, on a GPU), '
         '--channels-last, --compile, smaller images or a smaller model.'

@@ -31,7 +31,7 @@ def stretch_schedule(cfg: Config, options: TrainOptions) -> list[str]:
             if scheduler.get(key):
                 # A ramp of one step would stay at its start for good.
                 scheduler[key] = max(2, round(scheduler[key] * total / planned))
-    return [f'learning rate: the schedule of {planned} iterations is brought to {total}']
+    return [f'learning rate: the schedule of {planned} iterations is rescaled to {total}']
 
 
 def shorten_warm_up(cfg: Config, num_images: int) -> list[str]:

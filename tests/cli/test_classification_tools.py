@@ -107,7 +107,7 @@ def evaluated(trained, folders, tmp_path_factory):
         str(trained[0] / 'epoch_2.pth'),
         work_dir=str(out / 'log'),
         data=str(folders),
-        out=str(out / 'figures.json'),
+        out=str(out / 'metrics.json'),
         out_pred=str(out / 'predictions.json'),
         analysis=str(out / 'analysis'),
     )
@@ -126,9 +126,9 @@ def test_a_third_party_recomputes_the_accuracy_from_the_written_predictions(eval
 
 def test_every_option_of_the_evaluation_leaves_its_files(evaluated):
     metrics, out = evaluated
-    figures = json.loads((out / 'figures.json').read_text())
-    assert figures['accuracy/top1'] == metrics['accuracy/top1']
-    assert {'recall/circle', 'precision/square', 'images/triangle'} <= set(figures)
+    written = json.loads((out / 'metrics.json').read_text())
+    assert written['accuracy/top1'] == metrics['accuracy/top1']
+    assert {'recall/circle', 'precision/square', 'images/triangle'} <= set(written)
     assert {'analysis.json', 'confusion_matrix.png'} <= {
         path.name for path in (out / 'analysis').iterdir()
     }

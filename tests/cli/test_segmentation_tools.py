@@ -1,4 +1,4 @@
-"""The command lines on label maps, end to end, on a few generated images."""
+"""The command lines on segmentation masks, end to end, on a few generated images."""
 
 import json
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_the_schedule_follows_the_number_of_iterations(trained):
     # Two images in each of two processes, where the config reckons with 8; two warm-up steps.
     assert rates[0] == pytest.approx(1.5e-3 * 4 / 8 * 1e-3)
     assert rates[1] > 1e-4
-    assert 'the schedule of 200 iterations is brought to 4' in printed
+    assert 'the schedule of 200 iterations is rescaled to 4' in printed
 
 
 def test_the_loss_curve_shows_miou(trained, tmp_path):
@@ -92,7 +92,7 @@ def evaluated(trained, labels, tmp_path_factory):
         str(trained[0] / 'iter_4.pth'),
         work_dir=str(out / 'log'),
         data=str(labels),
-        out=str(out / 'figures.json'),
+        out=str(out / 'metrics.json'),
         out_pred=str(out / 'labels'),
         show_dir=str(out / 'pictures'),
         analysis=str(out / 'analysis'),
@@ -100,7 +100,7 @@ def evaluated(trained, labels, tmp_path_factory):
     return metrics, out
 
 
-def test_a_third_party_recomputes_miou_from_the_written_label_maps(evaluated, labels):
+def test_a_third_party_recomputes_miou_from_the_written_masks(evaluated, labels):
     metrics, out = evaluated
     intersection, union = np.zeros(4), np.zeros(4)
     truths = sorted((labels.parent / 'test_labels').glob('*.png'))
@@ -123,9 +123,9 @@ def test_a_third_party_recomputes_miou_from_the_written_label_maps(evaluated, la
 
 def test_every_option_of_the_evaluation_leaves_its_files(evaluated):
     metrics, out = evaluated
-    figures = json.loads((out / 'figures.json').read_text())
-    assert figures['mIoU'] == metrics['mIoU']
-    assert {'mAcc', 'aAcc', 'IoU/ground', 'Acc/circle', 'pixels/triangle'} <= set(figures)
+    written = json.loads((out / 'metrics.json').read_text())
+    assert written['mIoU'] == metrics['mIoU']
+    assert {'mAcc', 'aAcc', 'IoU/ground', 'Acc/circle', 'pixels/triangle'} <= set(written)
     assert sorted(p.name for p in (out / 'pictures').iterdir()) == [
         f'000{i}.png' for i in range(1, 6)
     ]
@@ -134,7 +134,7 @@ def test_every_option_of_the_evaluation_leaves_its_files(evaluated):
     }
 
 
-def test_a_window_as_large_as_the_image_gives_the_same_figures(
+def test_a_window_as_large_as_the_image_gives_the_same_metrics(
     trained, labels, evaluated, tmp_path
 ):
     options = dict(work_dir=str(tmp_path), data=str(labels), slide=64)
@@ -208,7 +208,7 @@ def test_ade20k_that_is_not_there_is_told_with_the_cure(tmp_path):
         task.check_datasets(cfg, ('train',))
 
 
-def test_an_image_without_label_map_in_a_configs_own_data_is_counted_and_named(tmp_path):
+def test_an_image_without_mask_in_the_data_of_a_config_is_counted_and_named(tmp_path):
     cfg = read_config(ROOT / ADE)
     cfg.train_dataloader.dataset.data_root = str(tmp_path)
     for folder, suffix, names in (('images', 'jpg', 'ab'), ('annotations', 'png', 'a')):

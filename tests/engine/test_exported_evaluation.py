@@ -1,4 +1,4 @@
-"""``tools/test.py`` with an exported file: the same figures as with its checkpoint."""
+"""``tools/test.py`` with an exported file: the same metrics as with its checkpoint."""
 
 import json
 
@@ -50,25 +50,25 @@ def evaluated(request, tmp_path_factory):
     found = []
     for name, weights in (('torch', checkpoint), ('onnx', exported)):
         where = folder / name
-        figures = evaluate(
+        metrics = evaluate(
             config,
             weights,
             data=str(data),
             work_dir=str(where / 'log'),
-            out=str(where / 'figures.json'),
+            out=str(where / 'metrics.json'),
             out_pred=str(where / ('labels' if kind == 'segmentation' else 'pred.json')),
             analysis=str(where / 'analysis'),
         )
-        found.append((figures, where))
+        found.append((metrics, where))
     return kind, found
 
 
 def test_the_figures_are_those_of_the_checkpoint(evaluated):
-    (expected, _), (figures, where) = evaluated[1]
-    assert figures.keys() == expected.keys()
+    (expected, _), (metrics, where) = evaluated[1]
+    assert metrics.keys() == expected.keys()
     for name, value in expected.items():
-        assert figures[name] == pytest.approx(value, abs=2e-3, nan_ok=True), name
-    assert json.loads((where / 'figures.json').read_text())['checkpoint'].endswith('.onnx')
+        assert metrics[name] == pytest.approx(value, abs=2e-3, nan_ok=True), name
+    assert json.loads((where / 'metrics.json').read_text())['checkpoint'].endswith('.onnx')
 
 
 def test_the_predictions_are_those_of_the_checkpoint(evaluated):
@@ -115,7 +115,7 @@ def test_the_config_in_the_work_dir_of_the_training_stays(evaluated, named):
 @pytest.mark.slow
 @pytest.mark.parametrize('evaluated', ['segmentation'], indirect=True)
 def test_two_processes_give_the_figures_of_one(evaluated, tmp_path):
-    _, (_, (figures, where)) = evaluated
+    _, (_, (metrics, where)) = evaluated
     folder = where.parent
     result = run_command(
         'tools/dist_test.sh',
@@ -127,13 +127,13 @@ def test_two_processes_give_the_figures_of_one(evaluated, tmp_path):
         '--work-dir',
         tmp_path / 'log',
         '--out',
-        tmp_path / 'figures.json',
+        tmp_path / 'metrics.json',
         OMP_NUM_THREADS='1',
         PORT=free_port(),
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    together = json.loads((tmp_path / 'figures.json').read_text())
-    for name, value in figures.items():
+    together = json.loads((tmp_path / 'metrics.json').read_text())
+    for name, value in metrics.items():
         assert together[name] == pytest.approx(value, abs=1e-6), name
 
 

@@ -1,7 +1,6 @@
 """Runs of earlier code go on, and give the numbers that the earlier code gave."""
 
 import json
-import lzma
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from old_runs import unpack_run
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -24,7 +24,6 @@ from casvit_mm.detection.prediction.predictor import Predictor
 from casvit_mm.engine import Start, TrainOptions, evaluate, train
 from casvit_mm.export import export
 
-RUNS = Path(__file__).parents[1] / 'fixtures/run_20bf7df'
 GENERATORS = dict(
     detection=generate_shapes,
     segmentation=generate_shape_labels,
@@ -38,15 +37,12 @@ def run(request, tmp_path_factory) -> SimpleNamespace:
     task = request.param
     folder = tmp_path_factory.mktemp(task)
     work_dir = folder / 'run'
-    shutil.copytree(RUNS / task, work_dir)
-    (packed,) = work_dir.glob('*.xz')
-    checkpoint = packed.with_suffix('')
-    checkpoint.write_bytes(lzma.decompress(packed.read_bytes()))
+    files = unpack_run(task, work_dir)
     return SimpleNamespace(
         task=task,
         work_dir=work_dir,
-        config=str(next(work_dir.glob('*.py'))),
-        checkpoint=str(checkpoint),
+        config=files.config,
+        checkpoint=files.checkpoint,
         data=str(GENERATORS[task](folder / 'data', sizes=(8, 4, 4), side=64, seed=1)),
         expected=json.loads((work_dir / 'expected.json').read_text()),
     )

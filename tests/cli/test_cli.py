@@ -9,7 +9,7 @@ SCRIPT = """
 import atexit
 import weakref
 import torch.distributed as dist
-from casvit_mm.distributed import cli
+from casvit_mm.cli import cli
 from casvit_mm.errors import InputError
 
 def work():

@@ -1,0 +1,84 @@
+"""The launchers of several processes."""
+
+import socket
+import subprocess
+
+import pytest
+import torch
+from helpers import ROOT, free_port, run_command
+
+from casvit_mm import InputError
+from casvit_mm.launch import check_launch
+
+COCO = 'configs/maskrcnn_casvit_xs_coco.py'
+
+
+def test_bad_input_on_two_processes_prints_one_message_and_no_traceback(tmp_path):
+    result = run_command(
+        'tools/dist_train.sh',
+        COCO,
+        2,
+        '--from-scratch',
+        '--data',
+        tmp_path / 'a b.yaml',
+        PORT=free_port(),
+    )
+    assert result.returncode == 2
+    assert result.stderr.count('error: ') == 1
+    assert 'a b.yaml (--data) does not exist' in result.stderr
+    assert 'Traceback' not in result.stderr
+
+
+def test_a_port_in_use_is_named(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=rf'port {port} .*PORT={port + 1}'):
+            check_launch(2, 0, '127.0.0.1', port)
+        check_launch(2, 1, '127.0.0.1', port)  # only host 0 opens it
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    with pytest.raises(InputError, match=r'2 processes asked for, but this host has 1 GPU'):
+        check_launch(2, 0, '127.0.0.1', int(free_port()))
+
+
+def test_launchers_pass_their_environment_and_arguments_on(tmp_path):
+    (tmp_path / 'python').write_text('#!/bin/sh\nfor a in "$@"; do echo "<$a>"; done\n')
+    (tmp_path / 'srun').write_text('#!/bin/sh\nfor a in "$@"; do echo "<$a>"; done\n')
+    for name in ('python', 'srun'):
+        (tmp_path / name).chmod(0o755)
+    path = f'{tmp_path}:/usr/bin:/bin'
+    cluster = dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='node0', PORT='1234')
+
+    def run(*command, **env):
+        result = subprocess.run(
+            command, cwd=ROOT, env=dict(PATH=path, **env), capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    printed = run('tools/dist_train.sh', 'c.py', '8', '--work-dir', 'a b', **cluster)
+    for argument in (
+        '--nnodes=2',
+        '--node-rank=1',
+        '--nproc-per-node=8',
+        '--master-addr=node0',
+        '--master-port=1234',
+        'tools/train.py',
+        'c.py',
+        'a b',
+    ):
+        assert f'<{argument}>' in printed
+    printed = run('tools/dist_test.sh', 'c.py', 'w.pth', '8', '--out', 'a b.json', **cluster)
+    for argument in ('--nproc-per-node=8', 'tools/test.py', 'c.py', 'w.pth', 'a b.json'):
+        assert f'<{argument}>' in printed
+    printed = run('tools/slurm_train.sh', 'part', 'job', 'c.py', '--work-dir', 'a b', GPUS='16')
+    for argument in ('--partition=part', '--ntasks=16', 'c.py', '--launcher', 'slurm', 'a b'):
+        assert f'<{argument}>' in printed
+    printed = run('tools/slurm_test.sh', 'part', 'job', 'c.py', 'w.pth', SRUN_ARGS='-x n1')
+    for argument in ('tools/test.py', 'w.pth', '-x', 'n1'):
+        assert f'<{argument}>' in printed
