@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from helpers import ROOT, TINY_ARCH, randomize_norms
 from mmengine.config import Config
@@ -32,6 +33,11 @@ CHANGES = {
         'model.test_cfg.rcnn': dict(max_per_img=60, score_thr=0.3),
     },
 }
+# OpenVINO is tested in lower precisions and as the fastest as well; all of it by make test-all.
+FORMS = [
+    'onnx',
+    *(pytest.param(form, marks=pytest.mark.slow) for form in ('openvino', 'torch-export')),
+]
 CONFIGS = {
     'classification': 'casvit_xs_light',
     'segmentation': 'semfpn_casvit_xs_light',
@@ -89,3 +95,13 @@ def write_model(folder: Path, kind: str, classes: Sequence[str] = CLASSES) -> tu
     meta = dict(dataset_meta=dict(classes=list(classes)))
     torch.save(dict(state_dict=model.state_dict(), meta=meta), checkpoint)
     return config, checkpoint
+
+
+def export_onnx(kind: str, folder: Path, photos: Path) -> Path:
+    """Export a model of random weights to ONNX."""
+    from casvit_mm.export import export
+
+    config, checkpoint = write_model(folder, kind)
+    path = folder / 'model.onnx'
+    export(config, checkpoint, format='onnx', out=str(path), images=str(photos))
+    return path

@@ -1,0 +1,56 @@
+"""Pre-processing inside and outside of the graph, and models that have no graph."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmseg')
+pytest.importorskip('mmpretrain')
+pytest.importorskip('onnxruntime')
+pytest.importorskip('onnx')
+from casvit_mm import InputError, deploy
+from casvit_mm.export import export
+
+load = partial(deploy.load, trusted=True)
+
+
+@pytest.mark.parametrize('kind', ['classification', 'segmentation', 'retinanet'])
+def test_preprocessing_outside_gives_the_same_results(written, kind, photos):
+    inside, _ = written(kind, 'onnx')
+    found = load(inside)(photos / '0.png')
+    outside, _ = written(kind, 'onnx', preprocess='outside')
+    same = load(outside)(photos / '0.png')
+    for name in vars(found):
+        value = getattr(found, name)
+        if isinstance(value, np.ndarray):
+            np.testing.assert_allclose(getattr(same, name), value, atol=1e-3)
+
+
+CHANGES = {
+    'windows': (
+        'segmentation',
+        {'model.test_cfg': dict(mode='slide', crop_size=(64, 64), stride=(32, 32))},
+        'reads images by windows',
+    ),
+    'soft nms': (
+        'retinanet',
+        {'model.test_cfg.nms': dict(type='soft_nms', iou_threshold=0.5)},
+        'plain nms',
+    ),
+    'softmax': (
+        'retinanet',
+        {'model.bbox_head.loss_cls': dict(_delete_=True, type='CrossEntropyLoss')},
+        'a head RetinaHead cannot be exported',
+    ),
+}
+
+
+@pytest.mark.parametrize('case', CHANGES)
+def test_a_model_that_cannot_be_expressed_is_refused(models, tmp_path, case):
+    kind, changes, message = CHANGES[case]
+    config, _ = models[kind]
+    out = str(tmp_path / 'model.onnx')
+    with pytest.raises(InputError, match=message):
+        export(config, format='onnx', out=out, cfg_options=changes)

@@ -1,0 +1,33 @@
+"""Test pipelines that an exported file can describe, and those that it cannot."""
+
+import pytest
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmseg')
+pytest.importorskip('mmpretrain')
+pytest.importorskip('onnxruntime')
+pytest.importorskip('onnx')
+from casvit_mm import InputError
+from casvit_mm.export import export
+
+PIPELINES = {
+    'pipeline': (
+        'classification',
+        {'test_dataloader.dataset.pipeline.1': dict(type='ResizeEdge', scale=9, edge='long')},
+        'cannot describe the step',
+    ),
+    'grey': (
+        'classification',
+        {'test_dataloader.dataset.pipeline.0': dict(color_type='grayscale')},
+        'reads images itself',
+    ),
+}
+
+
+@pytest.mark.parametrize('case', PIPELINES)
+def test_a_pipeline_that_cannot_be_described_is_refused(models, tmp_path, case):
+    kind, changes, message = PIPELINES[case]
+    config, _ = models[kind]
+    out = str(tmp_path / 'model.onnx')
+    with pytest.raises(InputError, match=message):
+        export(config, format='onnx', out=out, cfg_options=changes)
