@@ -56,6 +56,27 @@ def random_classified(number=61):
     ]
 
 
+def evaluated_labelled(samples, classes=LABELS, meta=None, **options):
+    """A segmentation metric after an evaluation, and its values."""
+    from casvit_mm.segmentation import SegmentationIoU
+
+    metric = SegmentationIoU(**options)
+    metric.dataset_meta = dict(classes=classes, **(meta or {}))
+    metric.process(None, samples)
+    return metric, metric.evaluate(len(samples))
+
+
+def evaluated_classified(samples, classes=MATERIALS, **options):
+    """A classification metric after an evaluation in batches of eight, and its values."""
+    from casvit_mm.classification import ClassificationAccuracy
+
+    metric = ClassificationAccuracy(**options)
+    metric.dataset_meta = dict(classes=classes)
+    for start in range(0, len(samples), 8):
+        metric.process(None, samples[start : start + 8])
+    return metric, metric.evaluate(len(samples))
+
+
 def evaluate_in_two_processes(evaluate, samples, folder):
     """Evaluate in two processes that end as those of our tools do.
 

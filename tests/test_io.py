@@ -1,4 +1,4 @@
-"""Tables, and files that are whole or not there."""
+"""Files that are whole or not there."""
 
 import json
 import math
@@ -6,56 +6,7 @@ import math
 import pytest
 
 from casvit_mm import InputError
-from casvit_mm.detection.evaluation.tables import print_metrics
 from casvit_mm.io import check_writable, replacing, run_all, write_json
-
-
-def metrics(classes, suffixes=('',)):
-    """Figures as an evaluation gives them, box and mask."""
-    figures = {}
-    for kind in ('bbox', 'segm'):
-        for suffix in suffixes:
-            limit = suffix.removeprefix('_maxDets') or '100'
-            for part in ('', '_50', '_75', '_s', '_m', '_l'):
-                figures[f'coco/{kind}_mAP{part}{suffix}'] = 0.5
-                for name in classes:
-                    figures[f'coco/{kind}_AP{part}{suffix}/{name}'] = 0.25
-            for name in classes:
-                figures[f'coco/{kind}_AR@{limit}/{name}'] = math.nan
-    return {**figures, **{f'coco/objects/{name}': 12 for name in classes}}
-
-
-def rows(text, name):
-    return [line.split() for line in text.splitlines() if line.startswith(f'{name} ')]
-
-
-def test_every_class_has_a_row_of_figures_for_box_and_mask(capsys):
-    print_metrics(metrics(['cat', 'dog']))
-    printed = capsys.readouterr().out
-    assert rows(printed, 'dog') == 2 * [['dog', '12', *6 * ['0.250'], '-']]
-
-
-def test_eighty_classes_with_long_names_keep_to_one_line_each(capsys, monkeypatch):
-    monkeypatch.setenv('COLUMNS', '80')
-    print_metrics(metrics([f'baseball bat {i}' for i in range(80)]))
-    printed = capsys.readouterr().out
-    assert len(rows(printed, 'baseball')) == 160
-    assert max(map(len, printed.splitlines())) <= 80
-
-
-def test_the_class_table_is_that_of_the_highest_limit(capsys):
-    figures = metrics(['cat'], ('', '_maxDets400'))
-    figures['coco/bbox_AP_maxDets400/cat'] = 0.75
-    print_metrics(figures)
-    printed = capsys.readouterr().out
-    assert 'box, per class, 400 detections per image' in printed
-    assert rows(printed, 'cat')[0][2] == '0.750'
-
-
-def test_figures_without_details_are_printed_too(capsys):
-    figures = {key: v for key, v in metrics(['cat']).items() if '_mAP' in key or '_AP/' in key}
-    print_metrics(figures)
-    assert rows(capsys.readouterr().out, 'cat')[0] == ['cat', '-', '0.250', *6 * ['-']]
 
 
 def test_json_has_null_for_nan_at_any_depth(tmp_path):

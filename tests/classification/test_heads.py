@@ -1,6 +1,4 @@
-"""The classifier: its heads, its published weights, its moving average, its start for others."""
-
-import copy
+"""CAS-ViT as a classifier with one head or two."""
 
 import numpy as np
 import pytest
@@ -17,7 +15,6 @@ from torch import nn
 from casvit_mm import ARCHS, CASViT, InputError, load_weights
 
 pytest.importorskip('mmpretrain')
-from mmpretrain.registry import HOOKS
 from mmpretrain.structures import DataSample
 
 import casvit_mm.classification  # noqa: F401
@@ -123,36 +120,3 @@ def test_each_head_learns_from_the_labels_without_a_teacher(tiny_arch):
 def test_a_head_without_classes_is_refused(tiny_arch):
     with pytest.raises(ValueError, match='num_classes must be positive'):
         build_classifier(tiny_arch, 0)
-
-
-class Runner:
-    """As much of MMEngine's Runner as the moving average looks at."""
-
-    iter, epoch, max_iters, _resume = 0, 0, 10, False
-
-    def __init__(self, model: nn.Module, every: int) -> None:
-        self.model, self.every, self.optim_wrapper = model, every, self
-
-    def should_update(self) -> bool:
-        return (self.iter + 1) % self.every == 0
-
-
-def test_the_average_moves_once_per_step_of_the_optimizer_and_holds_running_statistics():
-    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    hook = HOOKS.build_classifier(dict(type='OptimizerStepEMAHook', momentum=0.25))
-    runner = Runner(model, every=2)
-    hook.before_run(runner)
-    expected = None
-    for runner.iter in range(6):
-        with torch.no_grad():
-            for value in (model[0].weight, model[1].running_mean):
-                value += 1
-        hook.after_train_iter(runner, runner.iter)
-        if runner.iter % 2:
-            now = copy.deepcopy([model[0].weight, model[1].running_mean])
-            expected = (
-                now if expected is None else [0.75 * e + 0.25 * n for e, n in zip(expected, now)]
-            )
-    averaged = hook.ema_model.module
-    torch.testing.assert_close(averaged[0].weight.data, expected[0].data)
-    torch.testing.assert_close(averaged[1].running_mean, expected[1])

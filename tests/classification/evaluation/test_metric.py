@@ -1,9 +1,6 @@
-"""Accuracy and its analysis, counted exactly."""
+"""Accuracy, counted exactly."""
 
-import json
 import math
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,26 +8,13 @@ import torch
 from metric_samples import MATERIALS as CLASSES
 from metric_samples import classified as sample
 from metric_samples import random_classified as random_samples
-from PIL import Image
 
 pytest.importorskip('mmpretrain')
+from metric_samples import evaluated_classified as evaluated
 from mmpretrain.evaluation import Accuracy, SingleLabelMetric
 
 from casvit_mm import InputError
-from casvit_mm.classification.evaluation.analysis import worst_images
 from casvit_mm.classification.evaluation.metric import ClassificationAccuracy
-from casvit_mm.classification.evaluation.pictures import draw_worst, write_analysis
-from casvit_mm.classification.evaluation.predictions import write_predictions
-from casvit_mm.classification.evaluation.tables import print_metrics
-
-
-def evaluated(samples, classes=CLASSES, **options):
-    """The metric after an evaluation in batches of eight, and its figures."""
-    metric = ClassificationAccuracy(**options)
-    metric.dataset_meta = dict(classes=classes)
-    for start in range(0, len(samples), 8):
-        metric.process(None, samples[start : start + 8])
-    return metric, metric.evaluate(len(samples))
 
 
 def arrays(samples):
@@ -158,98 +142,3 @@ def test_images_without_classes_cannot_be_evaluated():
 def test_data_without_class_names_has_numbers():
     metric, _ = evaluated([sample([0, 1], 0)], None)
     assert metric.classes == ('0', '1')
-
-
-def test_every_class_has_a_row_and_what_it_is_taken_for(capsys):
-    samples = [sample([1, 0, 0], 0)] * 2 + [sample([0, 1, 0], 0), sample([0, 1, 0], 1)]
-    metric, figures = evaluated(samples, ('paper', 'glass', 'never'))
-    print_metrics({**figures, **metric.details}, 'x.pth on y', metric.taken_for())
-    printed = capsys.readouterr().out
-    rows = {
-        line.split()[0]: line.split()[1:] for line in printed.splitlines() if line[:1].islower()
-    }
-    assert rows['paper'] == ['3', '0.667', '1.000', '0.800', 'glass', '33.3%']
-    assert rows['glass'] == ['1', '1.000', '0.500', '0.667']
-    assert rows['never'] == ['0', '-', '-', '-']
-    assert '0.750' in printed
-
-
-def test_of_a_thousand_classes_the_twenty_worst_are_shown_on_one_line_each(capsys, monkeypatch):
-    monkeypatch.setenv('COLUMNS', '80')
-    figures = {}
-    for i in range(1000):
-        name = f'tench number {i:03}'
-        figures |= {f'{key}/{name}': i / 1000 for key in ('recall', 'precision', 'f1')}
-        figures[f'images/{name}'] = 50
-    means = dict.fromkeys(('accuracy/top1', 'accuracy/top5', 'precision', 'recall', 'f1'), 0.5)
-    taken_for = {'tench number 007': ('goldfish', 0.5)}
-    print_metrics({**means, **figures}, '', taken_for)
-    printed = capsys.readouterr().out
-    rows = [line for line in printed.splitlines() if line.startswith('tench')]
-    assert [line.split()[2] for line in rows] == [f'{i:03}' for i in range(20)]
-    assert max(map(len, printed.splitlines())) <= 80
-    assert '20 of 1000 classes, those with the lowest recall; --out' in printed
-
-
-@pytest.fixture
-def photographed(tmp_path):
-    """An evaluation of images that are there."""
-    rng = np.random.default_rng(1)
-    samples = random_samples()
-    for i, s in enumerate(samples):
-        s['img_path'] = str(tmp_path / f'image number {i} of the set.jpg')
-        Image.fromarray(rng.integers(0, 255, (48, 64, 3)).astype(np.uint8)).save(s['img_path'])
-    metric, _ = evaluated(samples)
-    return metric
-
-
-def test_the_analysis_names_confusions_and_the_most_confidently_wrong(photographed, tmp_path):
-    write_analysis(tmp_path / 'out', photographed)
-    analysis = json.loads((tmp_path / 'out/analysis.json').read_text())
-    counts = np.array(analysis['confusion_matrix']['counts'])
-    wrong = counts - np.diag(counts.diagonal())
-    first = re.match(r'(\w+) taken for (\w+): ([\d.]+)% of the images', analysis['remarks'][0])
-    row, column = (CLASSES.index(name) for name in first.groups()[:2])
-    assert wrong[row, column] == wrong.max()
-    assert float(first[3]) == pytest.approx(100 * wrong.max() / counts[row].sum(), abs=0.05)
-    worst = analysis['worst_images']
-    scores = [entry['score'] for entry in worst]
-    expected = [i.score for i in photographed.images if i.predicted != i.truth]
-    assert scores == sorted(expected, reverse=True)[:12]
-    assert all(entry['truth'] != entry['predicted'] for entry in worst)
-    assert analysis['classes']['never']['recall'] is None
-    assert min(Image.open(tmp_path / 'out/worst.png').size) > 800
-    assert (tmp_path / 'out/confusion_matrix.png').exists()
-
-
-def test_wrong_images_that_cannot_be_read_are_left_out_of_the_sheet(photographed, tmp_path):
-    first, *others = worst_images(photographed, 12)
-    for image in others:
-        Path(image.path).write_text('no image')
-    assert draw_worst(photographed, tmp_path / 'worst.png') == tmp_path / 'worst.png'
-    assert Image.open(tmp_path / 'worst.png').width < 800
-    Path(first.path).unlink()
-    assert draw_worst(photographed, tmp_path / 'worst.png') is None
-
-
-def test_where_nothing_is_wrong_an_old_sheet_of_wrong_images_goes(photographed, tmp_path):
-    write_analysis(tmp_path / 'out', photographed)
-    metric, _ = evaluated([sample([1, 0], 0), sample([0, 1], 1)], 'ab')
-    assert write_analysis(tmp_path / 'out', metric)['remarks'] == ['No image is wrong.']
-    assert not (tmp_path / 'out/worst.png').exists()
-
-
-def test_predictions_name_the_classes_of_every_image(tmp_path):
-    metric, _ = evaluated([sample([0.1, 0.7, 0.2], 2, 'a/1.jpg')], ('x', 'y', 'ü'), topk=(1, 2))
-    write_predictions(tmp_path / 'p.json', metric)
-    (record,) = json.loads((tmp_path / 'p.json').read_text())
-    assert record == dict(
-        img_path='a/1.jpg',
-        truth='ü',
-        predicted='y',
-        score=pytest.approx(0.7),
-        top=[
-            {'class': 'y', 'score': pytest.approx(0.7)},
-            {'class': 'ü', 'score': pytest.approx(0.2)},
-        ],
-    )

@@ -1,20 +1,12 @@
 """Where a detector errs, on scenes whose answer is known."""
 
-import json
-
 import numpy as np
 import pytest
-import torch
-from helpers import ROOT
 
 pytest.importorskip('mmdet')
-from matplotlib.image import imread
-from mmdet.registry import MODELS
-from mmengine.config import Config
-from PIL import Image
+from detection_scenes import CAT, CATEGORIES, DOG, found, thing, truth
 from pycocotools.cocoeval import COCOeval
 
-from casvit_mm import InputError
 from casvit_mm.detection.evaluation.analysis import (
     analyse,
     compare_image,
@@ -22,33 +14,10 @@ from casvit_mm.detection.evaluation.analysis import (
     summarise,
     worst_images,
 )
-from casvit_mm.detection.evaluation.pictures import draw_curves, write_analysis
-from casvit_mm.engine import evaluate, evaluation
-from casvit_mm.plotting.confusion import draw_confusion_matrix
-
-CAT, DOG = 7, 3
-CATEGORIES = {CAT: 'cat', DOG: 'dog'}  # ids in another order than the classes
-
-
-def thing(category_id, x, width=10, image_id=1, crowd=0):
-    """An object of height 10 at the top of the image."""
-    return dict(image_id=image_id, category_id=category_id, bbox=[x, 0, width, 10], iscrowd=crowd)
-
-
-def found(category_id, x, score, width=10, image_id=1):
-    return dict(thing(category_id, x, width, image_id), score=score)
 
 
 def outcomes(objects, detections):
     return compare_image(1, objects, detections).outcomes
-
-
-def truth(annotations, images=(1,)):
-    return dict(
-        images=[dict(id=i, file_name=f'{i}.png', width=100, height=60) for i in images],
-        annotations=annotations,
-        categories=[dict(id=i, name=name) for i, name in CATEGORIES.items()],
-    )
 
 
 def test_confusion_matrix_of_three_objects_is_exact():
@@ -217,139 +186,3 @@ def test_every_object_and_every_detection_is_accounted_for_once(random_scene):
         )
         taken = [partner for partner in image.partners if partner >= 0]
         assert len(taken) == len(set(taken)) == pairs
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    for i in (1, 2):
-        Image.new('RGB', (100, 60), 'grey').save(tmp_path / f'{i}.png')
-    return tmp_path
-
-
-def write(folder, pictures, objects, detections):
-    curves = {'bbox': np.linspace(1, 0, 101)[None, :, None].repeat(10, 0).repeat(2, 2)}
-    ground_truth = truth(objects, (1, 2))
-    write_analysis(
-        folder, analyse(ground_truth, detections, CATEGORIES), ground_truth, curves, pictures
-    )
-
-
-def test_an_analysis_writes_figures_and_pictures(pictures, tmp_path):
-    crowd = thing(CAT, 60, 30, crowd=1)
-    objects = [thing(CAT, 0), thing(DOG, 30), crowd, thing(CAT, 0, image_id=2)]
-    folder = tmp_path / 'new/errors'
-    write(folder, pictures, objects, [found(CAT, 30, 0.9), found(CAT, 0, 0.8, 10, 2)])
-    assert sorted(path.name for path in folder.iterdir()) == [
-        'analysis.json',
-        'confusion_matrix.png',
-        'precision_recall_box.png',
-        'worst_01.png',
-    ]
-    content = json.loads((folder / 'analysis.json').read_text())
-    assert content['confusion_matrix']['counts'] == [[1, 0, 1], [1, 0, 0], [0, 0, 0]]
-    assert content['classes']['dog']['precision'] is None  # never found; JSON has no NaN
-    assert [image['file_name'] for image in content['worst_images']] == ['1.png']
-    assert imread(folder / 'worst_01.png').ndim == 3
-
-
-def test_a_second_analysis_leaves_no_picture_of_the_first(pictures, tmp_path):
-    write(tmp_path / 'errors', pictures, [thing(CAT, 0), thing(CAT, 0, image_id=2)], [])
-    assert len(list((tmp_path / 'errors').glob('worst*'))) == 2
-    write(tmp_path / 'errors', pictures, [thing(CAT, 0)], [])
-    assert [p.name for p in (tmp_path / 'errors').glob('worst*')] == ['worst_01.png']
-
-
-def test_an_image_that_has_gone_is_named(pictures, tmp_path):
-    (pictures / '1.png').unlink()
-    with pytest.raises(InputError, match=r'1\.png cannot be read'):
-        write(tmp_path / 'errors', pictures, [thing(CAT, 0)], [])
-
-
-@pytest.mark.parametrize('number', [1, 3, 300])
-def test_pictures_of_any_number_of_classes_can_be_drawn(number, tmp_path):
-    names = [f'class {i}' for i in range(number)]
-    curves = np.random.default_rng(0).random((10, 101, number))
-    curves[..., 0] = -1  # no ground truth
-    draw_curves(curves, names, tmp_path / 'c.png', 'title')
-    matrix = np.eye(number + 1, dtype=int) * 12345
-    draw_confusion_matrix(matrix, names, tmp_path / 'm.png', 'title')
-    assert max(imread(tmp_path / 'm.png').shape) < 4000
-
-
-CONFIG = str(ROOT / 'configs/maskrcnn_casvit_xs_shapes.py')
-
-
-@pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory):
-    """An untrained Mask R-CNN for the shapes, which detects something everywhere."""
-    cfg = Config.fromfile(CONFIG)
-    for head in (cfg.model.roi_head.bbox_head, cfg.model.roi_head.mask_head):
-        head.num_classes = 3
-    cfg.model.backbone.init_cfg = None
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
-    path = tmp_path_factory.mktemp('untrained') / 'c.pth'
-    torch.save(dict(state_dict=model.state_dict()), path)
-    return str(path)
-
-
-@pytest.fixture
-def untrained(checkpoint, shapes, tmp_path):
-    """Arguments of an evaluation of the shapes in this process."""
-    options = {
-        f'{split}_dataloader.{key}': value
-        for split in ('val', 'test')
-        for key, value in dict(num_workers=0, persistent_workers=False).items()
-    }
-    return dict(
-        config=CONFIG,
-        checkpoint=checkpoint,
-        data=str(shapes),
-        work_dir=str(tmp_path / 'work'),
-        cfg_options=options,
-    )
-
-
-def test_an_evaluation_writes_everything_it_is_asked_for(untrained, tmp_path, capsys):
-    figures = evaluate(
-        **untrained,
-        out=str(tmp_path / 'f.json'),
-        out_pred=str(tmp_path / 'p.json'),
-        analysis=str(tmp_path / 'errors'),
-    )
-    written = json.loads((tmp_path / 'f.json').read_text())
-    assert set(figures) < set(written)
-    assert {'coco/bbox_AP_s/circle', 'coco/segm_AR@100/square', 'coco/objects/circle'} <= set(
-        written
-    )
-    boxes = json.loads((tmp_path / 'p.json').read_text())
-    masks = json.loads((tmp_path / 'p.segm.json').read_text())
-    assert len(boxes) == len(masks) > 0
-    assert {box['category_id'] for box in boxes} <= {1, 2, 3}
-    pictures = {path.name for path in (tmp_path / 'errors').glob('*.png')}
-    assert {'precision_recall_mask.png', 'confusion_matrix.png', 'worst_01.png'} <= pictures
-    assert 'Main error: ' in capsys.readouterr().out
-
-
-def test_a_full_disk_costs_neither_the_figures_nor_the_other_results(untrained, tmp_path, capsys):
-    (tmp_path / 'f.json.part').symlink_to('/dev/full')
-    with pytest.raises(InputError, match=r'f\.json: No space left on device'):
-        evaluate(**untrained, out=str(tmp_path / 'f.json'), out_pred=str(tmp_path / 'p.json'))
-    assert 'box, per class' in capsys.readouterr().out
-    assert json.loads((tmp_path / 'p.json').read_text())
-
-
-@pytest.mark.parametrize('option', ['out', 'out_pred', 'analysis', 'show_dir'])
-def test_a_place_that_cannot_be_written_ends_before_the_evaluation(
-    untrained, option, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(evaluation, 'build_runner', lambda *_: pytest.fail('it started'))
-    (tmp_path / 'file').touch()
-    with pytest.raises(InputError, match=f'--{option.replace("_", "-")} .* cannot be written'):
-        evaluate(**untrained, **{option: str(tmp_path / 'file/x')})
-
-
-def test_predictions_of_another_metric_are_refused(untrained, tmp_path):
-    untrained['cfg_options'] |= {'test_evaluator.type': 'CocoMetric'}
-    with pytest.raises(InputError, match=r"need test_evaluator\.type=CocoAP; .* has 'CocoMetric'"):
-        evaluate(**untrained, out_pred=str(tmp_path / 'p.json'))

@@ -1,4 +1,4 @@
-"""Segmentation figures, counted exactly, and label maps that others can check."""
+"""Segmentation metrics, counted exactly, and masks that others can check."""
 
 import math
 
@@ -10,19 +10,10 @@ from metric_samples import random_labelled as random_samples
 from PIL import Image
 
 pytest.importorskip('mmseg')
+from metric_samples import evaluated_labelled as evaluated
 
 from casvit_mm import InputError
 from casvit_mm.segmentation import SegmentationIoU
-from casvit_mm.segmentation.evaluation.image_files import ImageFiles
-from casvit_mm.segmentation.evaluation.tables import print_metrics
-
-
-def evaluated(samples, classes=CLASSES, meta=None, **options):
-    """The metric after an evaluation, and its figures."""
-    metric = SegmentationIoU(**options)
-    metric.dataset_meta = dict(classes=classes, **(meta or {}))
-    metric.process(None, samples)
-    return metric, metric.evaluate(len(samples))
 
 
 def maps(samples):
@@ -179,10 +170,6 @@ def test_images_whose_label_maps_would_replace_each_other_are_named(tmp_path):
         metric.check_written()
 
 
-def test_a_dot_in_a_name_is_no_suffix():
-    assert ImageFiles('out', '/data').name('/data/a/frame.001.jpg') == 'a/frame.001.png'
-
-
 def test_a_full_disk_costs_no_figures_and_is_told_afterwards(tmp_path):
     out = tmp_path / 'out'
     out.mkdir()
@@ -200,34 +187,3 @@ def test_more_classes_than_eight_bits_hold_are_refused(tmp_path):
     assert np.asarray(Image.open(tmp_path / 'a.png')).item() == 254
     with pytest.raises(InputError, match='255 classes with values up to 255'):
         evaluated([sample([[0]], [[0]], reduce_zero_label=True)], names, out_dir=str(tmp_path))
-
-
-def test_every_class_has_a_row_and_a_share_of_the_pixels(capsys):
-    metric, figures = evaluated(random_samples())
-    print_metrics({**figures, **metric.details}, 'x.pth on y')
-    printed = capsys.readouterr().out
-    rows = {
-        line.split()[0]: line.split()[1:] for line in printed.splitlines() if line[:1].islower()
-    }
-    assert rows['never'] == ['-', '-', '-']
-    assert rows['sign'] == ['0.000', '-', '-']
-    assert rows['road'][0] == f'{metric.details["IoU/road"]:.3f}'
-    assert 30 < float(rows['road'][2].rstrip('%')) < 36
-    assert f'{figures["mIoU"]:.3f}' in printed
-
-
-def test_a_hundred_and_fifty_classes_keep_to_one_line_each(capsys, monkeypatch):
-    monkeypatch.setenv('COLUMNS', '80')
-    names = [f'armchair number {i} of the set' for i in range(150)]
-    figures = {f'{key}/{name}': 0.5 for key in ('IoU', 'Acc', 'pixels') for name in names}
-    print_metrics(dict(mIoU=0.5, mAcc=0.5, aAcc=0.5, **figures))
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith('armchair')]
-    assert len(lines) == 150
-    assert max(map(len, lines)) <= 80
-
-
-def test_a_rare_class_is_not_shown_as_absent(capsys):
-    figures = {f'{key}/{name}': 0.5 for key in ('IoU', 'Acc') for name in 'ab'}
-    pixels = {'pixels/a': 1, 'pixels/b': 10**6}
-    print_metrics(dict(mIoU=0.5, mAcc=0.5, aAcc=0.5, **figures, **pixels))
-    assert '<0.1%' in capsys.readouterr().out
