@@ -46,7 +46,7 @@ def test_masks_are_pasted_as_mmdet_pastes_them():
 
 
 @pytest.mark.parametrize('align_corners', [False, True])
-def test_label_maps_are_enlarged_as_mmseg_enlarges_them(align_corners):
+def test_masks_are_enlarged_as_mmseg_enlarges_them(align_corners):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(1, 20, 8, 12)).astype(np.float32)
     spec = replace(SPEC, task='segmentation', align_corners=align_corners)

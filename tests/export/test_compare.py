@@ -107,3 +107,21 @@ def average_precision(truth, found):
     evaluation.accumulate()
     evaluation.summarize()
     return evaluation.stats[0]
+
+
+def detections(boxes, masks):
+    number = len(boxes)
+    scores, labels = np.full(number, 0.5, np.float32), np.zeros(number, np.int64)
+    return deploy.Detections(np.array(boxes, np.float32), scores, labels, ('a',) * number, masks)
+
+
+def test_masks_overlap_like_boxes_and_two_empty_ones_are_equal():
+    boxes = [[0, 0, 4, 4], [10, 10, 14, 14]]
+    full = np.zeros((2, 20, 20), bool)
+    full[0, :4, :4] = True
+    half = full.copy()
+    half[0, :1] = False  # 12 of 16 pixels
+    same = comparing._compare_detections(detections(boxes, full), detections(boxes, full))
+    less = comparing._compare_detections(detections(boxes, full), detections(boxes, half))
+    assert same.agreement == 1
+    assert less.agreement == (0.75 + 1) / 2

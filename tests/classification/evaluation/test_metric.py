@@ -25,18 +25,18 @@ def arrays(samples):
 
 def test_top_k_equals_the_rank_of_the_truth():
     samples = random_samples()
-    _, figures = evaluated(samples, topk=(1, 3, 5, 7, 9))
+    _, metrics = evaluated(samples, topk=(1, 3, 5, 7, 9))
     scores, truths = arrays(samples)
     ranks = (scores > scores[np.arange(len(truths)), truths][:, None]).sum(1)
     for k in (1, 3, 5):
-        assert figures[f'accuracy/top{k}'] == (ranks < k).mean()
-    assert figures['accuracy/top7'] == 1
-    assert 'accuracy/top9' not in figures
+        assert metrics[f'accuracy/top{k}'] == (ranks < k).mean()
+    assert metrics['accuracy/top7'] == 1
+    assert 'accuracy/top9' not in metrics
 
 
-def test_figures_of_each_class_equal_those_counted_from_sets_of_images():
+def test_metrics_of_each_class_equal_those_counted_from_sets_of_images():
     samples = random_samples()
-    metric, figures = evaluated(samples)
+    metric, metrics = evaluated(samples)
     scores, truths = arrays(samples)
     predicted = scores.argmax(1)
     means = []
@@ -49,19 +49,19 @@ def test_figures_of_each_class_equal_those_counted_from_sets_of_images():
         assert {key: metric.details[f'{key}/{name}'] for key in expected} == expected
         means.append([expected[key] for key in ('recall', 'precision', 'f1')])
     for key, mean in zip(('recall', 'precision', 'f1'), np.mean(means, axis=0)):
-        assert figures[key] == pytest.approx(mean, rel=1e-15)
+        assert metrics[key] == pytest.approx(mean, rel=1e-15)
 
 
-def test_figures_equal_those_of_mmpretrain_up_to_single_precision():
+def test_metrics_equal_those_of_mmpretrain_up_to_single_precision():
     samples = [s for s in random_samples() if s['gt_label'].item() != 5]
     for s in samples:  # mmpretrain takes a class without images for one with recall 0
         s['pred_score'] = s['pred_score'][:5]
-    _, figures = evaluated(samples, CLASSES[:5], topk=(1, 3))
+    _, metrics = evaluated(samples, CLASSES[:5], topk=(1, 3))
     scores, truths = map(torch.from_numpy, arrays(samples))
     accuracies = Accuracy.calculate(scores, truths, topk=(1, 3))
     precision, recall, f1, _ = SingleLabelMetric.calculate(scores, truths)[0]
     expected = [*(a[0].item() for a in accuracies), precision.item(), recall.item(), f1.item()]
-    assert [100 * value for value in figures.values()] == pytest.approx(expected, rel=1e-6)
+    assert [100 * value for value in metrics.values()] == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_confusion_matrix_has_the_truth_in_its_rows():
@@ -76,28 +76,28 @@ def test_the_confusion_matrix_has_the_truth_in_its_rows():
 
 
 def test_a_class_without_images_has_no_recall_and_lowers_no_mean():
-    metric, figures = evaluated([sample([1, 0, 0], 0), sample([0, 0, 1], 1)], 'abc')
+    metric, metrics = evaluated([sample([1, 0, 0], 0), sample([0, 0, 1], 1)], 'abc')
     assert math.isnan(metric.details['recall/c'])
     assert math.isnan(metric.details['precision/b'])
     assert metric.details['precision/c'] == metric.details['f1/c'] == 0
     assert metric.details['images/c'] == 0
     # 'b' is never predicted: its precision counts as 0.
-    assert figures == {'accuracy/top1': 0.5, 'precision': 0.5, 'recall': 0.5, 'f1': 0.5}
+    assert metrics == {'accuracy/top1': 0.5, 'precision': 0.5, 'recall': 0.5, 'f1': 0.5}
 
 
 def test_of_equal_scores_the_lower_class_comes_first():
-    metric, figures = evaluated([sample([0.2, 0.4, 0.4], 2)] * 3, 'abc', topk=(1, 2))
-    assert figures['accuracy/top1'] == 0
-    assert figures['accuracy/top2'] == 1
+    metric, metrics = evaluated([sample([0.2, 0.4, 0.4], 2)] * 3, 'abc', topk=(1, 2))
+    assert metrics['accuracy/top1'] == 0
+    assert metrics['accuracy/top2'] == 1
     assert metric.images[0].best == (1, 2)
 
 
 def test_a_probability_that_is_rounded_to_zero_is_a_prediction_still():
-    _, figures = evaluated([sample([1, 0, 0], 1)], 'abc', topk=(1, 2))
-    assert figures['accuracy/top2'] == 1
+    _, metrics = evaluated([sample([1, 0, 0], 1)], 'abc', topk=(1, 2))
+    assert metrics['accuracy/top2'] == 1
 
 
-def test_every_image_is_kept_in_the_order_of_the_data_set():
+def test_every_image_is_kept_in_the_order_of_the_dataset():
     samples = random_samples()
     metric, _ = evaluated(samples, topk=(1, 2))
     scores, truths = arrays(samples)
@@ -127,7 +127,7 @@ def test_a_label_beyond_the_classes_is_refused_with_its_file():
         evaluated([sample([0, 0, 1], 3)], 'abc')
 
 
-def test_a_model_that_has_diverged_is_not_given_figures():
+def test_a_model_that_has_diverged_is_not_given_metrics():
     with pytest.raises(InputError, match=r'1 of 2 images .* images/b\.jpg\. .*diverged'):
         evaluated([sample([0, 0, 1], 0), sample([math.nan] * 3, 0, 'images/b.jpg')], 'abc')
 

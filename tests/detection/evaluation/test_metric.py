@@ -75,7 +75,7 @@ def scene(tmp_path_factory):
 
 
 def scored(path, predictions, max_dets):
-    """Return the metric after an evaluation, and its figures."""
+    """Return the metric after an evaluation, and its metrics."""
     metric = CocoAP(str(path), metric=['bbox', 'segm'], max_dets=max_dets, keep_predictions=True)
     metric.dataset_meta = dict(classes=CLASSES)
     return metric, metric.compute_metrics([({}, prediction) for prediction in predictions])
@@ -114,12 +114,12 @@ def mean(values):
 
 
 def reference(path, predictions, kind, max_dets):
-    """Figures over all classes and AP per class, read from the arrays of pycocotools."""
+    """Metrics over all classes and AP per class, read from the arrays of pycocotools."""
     precision, recall, ids = pycocotools_arrays(path, predictions, kind, max_dets)
     per_class = {}
     for name in CLASSES:
         per_class[name] = mean(precision[:, :, sorted(ids.values()).index(ids[name]), 0])
-    figures = {}
+    metrics = {}
     for key, part in (
         ('', precision[:, :, :, 0]),
         ('_50', precision[0, :, :, 0]),
@@ -127,27 +127,27 @@ def reference(path, predictions, kind, max_dets):
         ('_s', precision[:, :, :, 1]),
         ('_m', precision[:, :, :, 2]),
     ):
-        figures[key] = mean(part)
-    return figures, per_class, mean(recall[..., 0])
+        metrics[key] = mean(part)
+    return metrics, per_class, mean(recall[..., 0])
 
 
 @pytest.mark.parametrize('kind', ['bbox', 'segm'])
 @pytest.mark.parametrize('max_dets', [100, 400])
-def test_figures_equal_pycocotools(scene, kind, max_dets):
+def test_metrics_equal_pycocotools(scene, kind, max_dets):
     path, predictions = scene
-    figures = ours(path, predictions, 400)
+    metrics = ours(path, predictions, 400)
     expected, per_class, recall = reference(path, predictions, kind, max_dets)
     suffix = '' if max_dets == 100 else '_maxDets400'
     for key, value in expected.items():
-        assert figures[f'{kind}_mAP{key}{suffix}'] == pytest.approx(value, abs=1e-9)
+        assert metrics[f'{kind}_mAP{key}{suffix}'] == pytest.approx(value, abs=1e-9)
     for name, value in per_class.items():
-        assert figures[f'{kind}_AP{suffix}/{name}'] == pytest.approx(value, abs=1e-9, nan_ok=True)
-    assert figures[f'{kind}_AR@{max_dets}'] == pytest.approx(recall, abs=1e-9)
+        assert metrics[f'{kind}_AP{suffix}/{name}'] == pytest.approx(value, abs=1e-9, nan_ok=True)
+    assert metrics[f'{kind}_AR@{max_dets}'] == pytest.approx(recall, abs=1e-9)
 
 
 @pytest.mark.parametrize('kind', ['bbox', 'segm'])
 @pytest.mark.parametrize('max_dets', [100, 400])
-def test_figures_per_class_and_size_equal_pycocotools(scene, kind, max_dets):
+def test_metrics_per_class_and_size_equal_pycocotools(scene, kind, max_dets):
     details = scored(*scene, 400)[0].details
     precision, recall, ids = pycocotools_arrays(*scene, kind, max_dets)
     suffix = '' if max_dets == 100 else '_maxDets400'
@@ -180,9 +180,9 @@ def test_objects_are_counted_without_crowds(scene):
 
 
 def test_curves_hold_the_average_precision_of_each_class(scene):
-    metric, figures = scored(*scene, 400)
+    metric, metrics = scored(*scene, 400)
     for k, name in enumerate(CLASSES[:2]):
-        expected = figures[f'bbox_AP_maxDets400/{name}']
+        expected = metrics[f'bbox_AP_maxDets400/{name}']
         assert metric.curves['bbox'][:, :, k].mean() == pytest.approx(expected)
     assert (metric.curves['segm'][:, :, 2] == -1).all()
 
@@ -190,7 +190,7 @@ def test_curves_hold_the_average_precision_of_each_class(scene):
 @pytest.mark.parametrize('kind', ['bbox', 'segm'])
 def test_written_predictions_score_the_same_in_pycocotools(scene, kind, tmp_path):
     path, predictions = scene
-    metric, figures = scored(path, predictions, 100)
+    metric, metrics = scored(path, predictions, 100)
     files = write_predictions(tmp_path / 'p.json', metric.predictions)
     assert [file.name for file in files] == ['p.json', 'p.segm.json']
     with contextlib.redirect_stdout(io.StringIO()):
@@ -203,7 +203,7 @@ def test_written_predictions_score_the_same_in_pycocotools(scene, kind, tmp_path
     names = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m')
     assert evaluator.stats[0] > 0.1
     for name, value in zip(names, evaluator.stats):
-        assert figures[f'{kind}_{name}'] == pytest.approx(value, abs=1e-9)
+        assert metrics[f'{kind}_{name}'] == pytest.approx(value, abs=1e-9)
 
 
 def test_predictions_keep_what_the_model_gave(scene):
@@ -231,8 +231,8 @@ def test_predictions_that_do_not_fit_on_the_disk_leave_the_old_file(tmp_path):
 
 
 def test_the_limit_matters_where_images_are_crowded(scene):
-    figures = ours(*scene, 400)
-    assert figures['bbox_mAP_maxDets400'] > figures['bbox_mAP'] > 0.1
+    metrics = ours(*scene, 400)
+    assert metrics['bbox_mAP_maxDets400'] > metrics['bbox_mAP'] > 0.1
     assert not any('maxDets' in name for name in ours(*scene, 100))
 
 
@@ -242,8 +242,8 @@ def test_no_prediction_at_all_scores_zero(scene):
         dict(img_id=p['img_id'], bboxes=np.zeros((0, 4)), scores=[], labels=[], masks=[])
         for p in predictions
     ]
-    figures = ours(path, none, 100)
-    assert figures['bbox_mAP'] == figures['segm_mAP'] == 0
+    metrics = ours(path, none, 100)
+    assert metrics['bbox_mAP'] == metrics['segm_mAP'] == 0
 
 
 def test_an_object_with_annotation_id_zero_can_be_found(tmp_path):

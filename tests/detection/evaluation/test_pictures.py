@@ -32,7 +32,7 @@ def write(folder, pictures, objects, detections):
     )
 
 
-def test_an_analysis_writes_figures_and_pictures(pictures, tmp_path):
+def test_an_analysis_writes_metrics_and_pictures(pictures, tmp_path):
     crowd = thing(CAT, 60, 30, crowd=1)
     objects = [thing(CAT, 0), thing(DOG, 30), crowd, thing(CAT, 0, image_id=2)]
     folder = tmp_path / 'new/errors'

@@ -9,6 +9,7 @@ pytest.importorskip('mmdet')
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from prediction_runs import edited_checkpoint
 
 from casvit_mm import InputError
 from casvit_mm.datasets.shapes import CLASSES

@@ -25,7 +25,7 @@ def maps(samples):
     return truth[truth != 255], prediction[truth != 255]
 
 
-def test_figures_equal_those_of_mmseg_up_to_its_rounding():
+def test_metrics_equal_those_of_mmseg_up_to_its_rounding():
     from mmseg.evaluation import IoUMetric
 
     reference = IoUMetric(iou_metrics=['mIoU'])
@@ -33,15 +33,15 @@ def test_figures_equal_those_of_mmseg_up_to_its_rounding():
     samples = random_samples()
     reference.process(None, samples)
     expected = reference.evaluate(len(samples))
-    _, figures = evaluated(samples)
-    assert set(figures) == set(expected) == {'mIoU', 'mAcc', 'aAcc'}
+    _, metrics = evaluated(samples)
+    assert set(metrics) == set(expected) == {'mIoU', 'mAcc', 'aAcc'}
     for name, value in expected.items():
-        assert 100 * figures[name] == pytest.approx(value, abs=0.005 + 1e-4)
+        assert 100 * metrics[name] == pytest.approx(value, abs=0.005 + 1e-4)
 
 
-def test_figures_of_each_class_equal_those_counted_from_sets_of_pixels():
+def test_metrics_of_each_class_equal_those_counted_from_sets_of_pixels():
     samples = random_samples()
-    metric, figures = evaluated(samples)
+    metric, metrics = evaluated(samples)
     truth, prediction = maps(samples)
     ious, accuracies = [], []
     for k, name in enumerate(CLASSES):
@@ -53,9 +53,9 @@ def test_figures_of_each_class_equal_those_counted_from_sets_of_pixels():
         assert metric.details[f'IoU/{name}'] == pytest.approx(ious[-1], abs=0, nan_ok=True)
         assert metric.details[f'Acc/{name}'] == pytest.approx(accuracies[-1], abs=0, nan_ok=True)
         assert metric.details[f'pixels/{name}'] == there
-    assert figures['mIoU'] == pytest.approx(np.nanmean(ious), rel=1e-15)
-    assert figures['mAcc'] == pytest.approx(np.nanmean(accuracies), rel=1e-15)
-    assert figures['aAcc'] == (truth == prediction).mean()
+    assert metrics['mIoU'] == pytest.approx(np.nanmean(ious), rel=1e-15)
+    assert metrics['mAcc'] == pytest.approx(np.nanmean(accuracies), rel=1e-15)
+    assert metrics['aAcc'] == (truth == prediction).mean()
 
 
 def test_the_confusion_matrix_has_the_truth_in_its_rows():
@@ -69,15 +69,15 @@ def test_the_confusion_matrix_has_the_truth_in_its_rows():
 
 
 def test_a_class_that_only_the_prediction_has_lowers_miou_but_not_macc():
-    metric, figures = evaluated([sample([[0, 0, 0, 0]], [[0, 0, 0, 3]])])
-    assert figures == dict(mIoU=(0.75 + 0) / 2, mAcc=0.75, aAcc=0.75)
+    metric, metrics = evaluated([sample([[0, 0, 0, 0]], [[0, 0, 0, 3]])])
+    assert metrics == dict(mIoU=(0.75 + 0) / 2, mAcc=0.75, aAcc=0.75)
     assert math.isnan(metric.details['Acc/sign'])
     assert math.isnan(metric.details['IoU/never'])
 
 
 def test_nothing_but_ignored_pixels_gives_nan():
-    _, figures = evaluated([sample([[255, 255]], [[0, 1]])])
-    assert all(map(math.isnan, figures.values()))
+    _, metrics = evaluated([sample([[255, 255]], [[0, 1]])])
+    assert all(map(math.isnan, metrics.values()))
 
 
 def test_counts_beyond_single_precision_stay_exact():
@@ -117,7 +117,7 @@ def test_of_many_labels_that_do_not_fit_five_are_named():
 
 
 @pytest.mark.parametrize('reduce_zero_label', [False, True])
-def test_a_third_party_recomputes_miou_from_the_label_maps(tmp_path, reduce_zero_label):
+def test_a_third_party_recomputes_miou_from_the_masks(tmp_path, reduce_zero_label):
     labels, found = tmp_path / 'labels', tmp_path / 'found'
     samples = random_samples()
     for s in samples:
@@ -127,7 +127,7 @@ def test_a_third_party_recomputes_miou_from_the_label_maps(tmp_path, reduce_zero
         values = np.where(truth == 255, ignored, truth + reduce_zero_label).astype(np.uint8)
         labels.mkdir(exist_ok=True)
         Image.fromarray(values).save(labels / s['img_path'].split('/')[1].replace('jpg', 'png'))
-    metric, figures = evaluated(samples, out_dir=str(found), root='images')
+    metric, metrics = evaluated(samples, out_dir=str(found), root='images')
     metric.check_written()
 
     counts = np.zeros(256 * 256, int)
@@ -140,10 +140,10 @@ def test_a_third_party_recomputes_miou_from_the_label_maps(tmp_path, reduce_zero
     counts[[0, 255] if reduce_zero_label else [255]] = 0
     union = counts.sum(0) + counts.sum(1) - counts.diagonal()
     iou = counts.diagonal()[union > 0] / union[union > 0]
-    assert iou.mean() == pytest.approx(figures['mIoU'], rel=1e-12)
+    assert iou.mean() == pytest.approx(metrics['mIoU'], rel=1e-12)
 
 
-def test_label_maps_of_chosen_classes_have_the_numbers_of_the_label_files(tmp_path):
+def test_masks_of_chosen_classes_have_the_numbers_of_the_label_files(tmp_path):
     evaluated(
         [sample([[0, 1]], [[1, 0]], reduce_zero_label=True)],
         classes=('car', 'road'),
@@ -153,7 +153,7 @@ def test_label_maps_of_chosen_classes_have_the_numbers_of_the_label_files(tmp_pa
     assert np.asarray(Image.open(tmp_path / 'a.png')).tolist() == [[1, 3]]
 
 
-def test_equal_names_in_two_folders_give_two_label_maps(tmp_path):
+def test_equal_names_in_two_folders_give_two_masks(tmp_path):
     paths = [tmp_path / 'images' / part for part in ('day/1.jpg', 'night/1.jpg')]
     samples = [sample([[k]], [[k]], str(path)) for k, path in enumerate(paths)]
     out = tmp_path / 'out'
@@ -163,19 +163,19 @@ def test_equal_names_in_two_folders_give_two_label_maps(tmp_path):
     assert np.asarray(Image.open(out / 'night/1.png')).tolist() == [[1]]
 
 
-def test_images_whose_label_maps_would_replace_each_other_are_named(tmp_path):
+def test_images_whose_masks_would_replace_each_other_are_named(tmp_path):
     samples = [sample([[0]], [[0]], f'{part}/1.jpg') for part in ('day', 'night')]
     metric, _ = evaluated(samples, out_dir=str(tmp_path))
     with pytest.raises(InputError, match=r'day/1\.jpg and night/1\.jpg would both be written'):
         metric.check_written()
 
 
-def test_a_full_disk_costs_no_figures_and_is_told_afterwards(tmp_path):
+def test_a_full_disk_costs_no_metrics_and_is_told_afterwards(tmp_path):
     out = tmp_path / 'out'
     out.mkdir()
     (out / '2.png.0.part').symlink_to('/dev/full')
-    metric, figures = evaluated(random_samples(), out_dir=str(out), root='images')
-    assert figures == evaluated(random_samples())[1]
+    metric, metrics = evaluated(random_samples(), out_dir=str(out), root='images')
+    assert metrics == evaluated(random_samples())[1]
     with pytest.raises(InputError, match=r'cannot write .*2\.png: No space left on device'):
         metric.check_written()
     assert sorted(path.name for path in out.iterdir()) == ['0.png', '1.png']

@@ -90,20 +90,20 @@ def runner(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def tested(runner):
-    """The folder that a test has left, its metric and its figures."""
-    figures = runner.test()
+    """The folder that a test has left, its metric and its metrics."""
+    metrics = runner.test()
     root = Path(runner.work_dir).parent
-    return root, runner.test_evaluator.metrics[0], figures
+    return root, runner.test_evaluator.metrics[0], metrics
 
 
 def test_a_test_run_counts_every_pixel_in_the_size_of_its_label_file(tested):
-    root, metric, figures = tested
+    root, metric, metrics = tested
     labels = [cv2.imread(str(path), 0) for path in (root / 'labels').rglob('*.png')]
     assert metric.confusion_matrix.sum() == sum((part != 255).sum() for part in labels)
-    assert 0 < figures['mIoU'] < 1
+    assert 0 < metrics['mIoU'] < 1
 
 
-def test_a_test_run_leaves_a_label_map_and_a_picture_per_image(tested):
+def test_a_test_run_leaves_a_mask_and_a_picture_per_image(tested):
     root, metric, _ = tested
     metric.check_written()
     names = ['day/1.png', 'day/2.png', 'night/1.png', 'night/2.png']

@@ -97,7 +97,7 @@ def test_a_large_image_is_reduced_and_a_small_one_enlarged_by_a_whole_factor():
         assert 3 * panel < picture.shape[1] < 3 * panel + 100
 
 
-def test_label_maps_of_different_sizes_are_refused():
+def test_masks_of_different_sizes_are_refused():
     with pytest.raises(InputError, match='the truth has 2x1 pixels, the image 1x2'):
         draw_segmentation(
             np.zeros((1, 2, 3), np.uint8), np.zeros((1, 2)), np.zeros((2, 1)), 'a', ''
