@@ -90,7 +90,7 @@ def runner(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def tested(runner):
-    """The folder that a test has left, its metric and its metrics."""
+    """The folder that a test has left, its metric, and what it measured."""
     metrics = runner.test()
     root = Path(runner.work_dir).parent
     return root, runner.test_evaluator.metrics[0], metrics
