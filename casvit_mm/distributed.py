@@ -1,4 +1,4 @@
-"""Several processes: the process group on GPU and CPU hosts, and clean ends when input is bad."""
+"""Several processes: their group on GPU and CPU hosts, work of one rank, the unwrapped model."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.dist import init_dist
+from mmengine.runner import Runner
+from torch import nn
 
 from casvit_mm.errors import InputError
 
-__all__ = ['init_distributed', 'on_first_rank']
+__all__ = ['init_distributed', 'on_first_rank', 'too_few_gpus', 'unwrapped_model']
 
 T = TypeVar('T')
 
@@ -62,6 +64,11 @@ def too_few_gpus(processes: int) -> str:
         f'{processes} processes asked for, but this host has {torch.cuda.device_count()} GPU(s). '
         'Ask for at most that many; to run on the CPU instead, set CUDA_VISIBLE_DEVICES=-1.'
     )
+
+
+def unwrapped_model(runner: Runner) -> nn.Module:
+    """Return the model of a run, without the wrapper that it has under several processes."""
+    return getattr(runner.model, 'module', runner.model)
 
 
 def on_first_rank(work: Callable[[], T]) -> T:

@@ -12,6 +12,7 @@ from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from casvit_mm.distributed import unwrapped_model
 from casvit_mm.engine.interrupt import EXIT_STATUS, sigterm_agreed, sigterm_received
 from casvit_mm.io import replacing
 
@@ -40,8 +41,8 @@ class AtomicBackend(LocalBackend):
 
 
 def buffers_of_process(runner: Runner) -> dict[str, torch.Tensor]:
-    """Return the buffers of the model and of its moving averages, which each process has."""
-    buffers = dict(getattr(runner.model, 'module', runner.model).named_buffers())
+    """Return this process's buffers of the model and of its moving averages, by name."""
+    buffers = dict(unwrapped_model(runner).named_buffers())
     averages = [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
     for i, average in enumerate(averages):
         buffers.update(average.module.named_buffers(prefix=f'average{i}'))

@@ -24,7 +24,7 @@ __all__ = ['ExportedModel', 'check_classes', 'exported_model', 'is_exported', 'r
 
 @MODELS.register_module()
 class ExportedModel(BaseModel):
-    """A file of ``tools/export.py`` in the place of the model it was made from, to be evaluated.
+    """A file of ``tools/export.py``, evaluated in place of the model that it was exported from.
 
     It reads each image itself, by :mod:`casvit_mm.deploy`, as it will where it is deployed.
 
@@ -112,5 +112,5 @@ def check_classes(path: str, spec: Spec, cfg: Config) -> None:
 
 
 def exported_model(path: str) -> dict[str, str]:
-    """Return the config of an exported file in the place of a model."""
+    """Return the config of an :class:`ExportedModel`."""
     return dict(type='ExportedModel', path=str(Path(path).resolve()))

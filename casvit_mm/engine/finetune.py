@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from casvit_mm.config.editing import innermost_dataset
+from casvit_mm.distributed import unwrapped_model
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 from casvit_mm.weights.matching import check_fit, read_checkpoint
@@ -73,7 +74,7 @@ class FinetuneHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         training = isinstance(runner.optim_wrapper, OptimWrapper)
         if training and class_names(checkpoint) != self.classes:
-            model = getattr(runner.model, 'module', runner.model)
+            model = unwrapped_model(runner)
             state = as_classifier(checkpoint['state_dict'], model)
             checkpoint['state_dict'] = _remake(state, model, self.layers)
             checkpoint.pop('ema_state_dict', None)  # of the old classes

@@ -14,6 +14,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from casvit_mm.distributed import unwrapped_model
 from casvit_mm.weights.matching import check_fit
 
 __all__ = ['AverageBuffersHook', 'HostStatsHook', 'PlainCheckpointHook']
@@ -64,7 +65,7 @@ class PlainCheckpointHook(Hook):
         Raises:
             InputError: If a key is missing, unexpected or of another shape.
         """
-        model = getattr(runner.model, 'module', runner.model)
+        model = unwrapped_model(runner)
         checkpoint['state_dict'] = check_fit(
             model,
             checkpoint['state_dict'],

@@ -1,4 +1,4 @@
-"""SIGTERM, by which schedulers and launchers end a run, received at a moment that suits us."""
+"""SIGTERM, which schedulers and launchers end a run with, deferred until the state can be saved."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _deferring = RawValue('b', 0)
 
 @contextmanager
 def sigterm_deferred() -> Iterator[None]:
-    """Only take note of SIGTERM inside the block; outside the main thread, change nothing."""
+    """Remember SIGTERM inside the block instead of ending; only in the main thread."""
     global _received
     _received = False
     if threading.current_thread() is not threading.main_thread():

@@ -10,12 +10,12 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 from mmengine.runner import Runner
 from torch import nn
 
+from casvit_mm.distributed import unwrapped_model
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 
@@ -124,7 +124,7 @@ class CompileHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Compile; torch does the work when the first batch of each kind comes."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model: Any = unwrapped_model(runner)
         model.backbone.compile(backend=self.backend)
         runner.logger.info('the backbone is compiled: the first iterations take longer')
 

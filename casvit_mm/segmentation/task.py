@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from casvit_mm.config.editing import innermost_dataset
-from casvit_mm.distributed import on_first_rank
+from casvit_mm.distributed import on_first_rank, unwrapped_model
 from casvit_mm.errors import InputError
 from casvit_mm.io import run_all, write_json
 from casvit_mm.segmentation.data.apply import apply_splits, check_config
@@ -113,7 +113,7 @@ def _report_masks(metric: SegmentationIoU, folder: str) -> None:
 
 
 def _write_analysis(runner: Runner, folder: str) -> None:
-    model = getattr(runner.model, 'module', runner.model)
+    model = unwrapped_model(runner)
     dataset = runner.test_dataloader.dataset
     summary = write_analysis(folder, runner.test_evaluator.metrics[0], model, dataset)
     print('\n' + '\n'.join(summary['remarks']))
