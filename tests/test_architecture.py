@@ -12,6 +12,8 @@ from helpers import ROOT
 PACKAGE = ROOT / 'casvit_mm'
 TASKS = {'detection', 'segmentation', 'classification'}
 MAX_MODULES_AT_THE_TOP = 12
+# What a program is meant to set.
+SETTINGS = ('sys.argv', 'torch.backends.')
 
 
 class Edge(NamedTuple):
@@ -111,6 +113,31 @@ def find_circles(edges: Iterable[Edge]) -> list[list[str]]:
     return circles
 
 
+def find_patches(tree: ast.AST) -> list[str]:
+    """Return the code that changes another package's objects while it runs."""
+    others = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            others |= {alias.asname or alias.name.partition('.')[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not f'{node.module}.'.startswith('casvit_mm.'):
+            others |= {alias.asname or alias.name for alias in node.names}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            changed = [target for target in node.targets if isinstance(target, ast.Attribute)]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == 'setattr':
+            changed = node.args[:1]
+        elif isinstance(node, ast.Call) and any(key.arg == 'force' for key in node.keywords):
+            changed = [node.func]
+        elif isinstance(node, ast.Call) and 'meta_path' in ast.unparse(node.func):
+            changed = [node.func]
+        else:
+            continue
+        names = [ast.unparse(target) for target in changed]
+        found += [name for name in names if name.partition('.')[0] in others - {'casvit_mm'}]
+    return [name for name in found if not name.startswith(SETTINGS)]
+
+
 @pytest.fixture(scope='module')
 def edges() -> list[Edge]:
     return read_edges(list_modules())
@@ -138,6 +165,32 @@ def test_every_module_that_the_page_names_is_there():
 
 def test_few_modules_lie_at_the_top():
     assert len(list(PACKAGE.glob('*.py'))) <= MAX_MODULES_AT_THE_TOP
+
+
+def test_the_page_lists_every_module_that_patches_a_framework():
+    section = (
+        (ROOT / 'docs/architecture.md').read_text().split('## Where frameworks are patched')[1]
+    )
+    listed = set(re.findall(r'^\| `casvit_mm\.([\w.]+)` \|', section, re.MULTILINE))
+    patching = {
+        name for name, path in list_modules().items() if find_patches(ast.parse(path.read_text()))
+    }
+    assert len(patching) > 5
+    assert patching <= listed
+
+
+@pytest.mark.parametrize(
+    'code',
+    [
+        'from PIL import Image\nImage.MAX_IMAGE_PIXELS = 1',
+        'import torch.nn as nn\nnn.Conv2d.forward = None',
+        'import sys\nsys.meta_path.append(1)',
+        'from mmengine.registry import HOOKS\nHOOKS.register_module(force=True)',
+        'import numpy as np\nsetattr(np, "bool", bool)',
+    ],
+)
+def test_a_patch_is_found(code):
+    assert find_patches(ast.parse(code))
 
 
 @pytest.mark.parametrize(
