@@ -127,9 +127,9 @@ def find_patches(tree: ast.AST) -> list[str]:
             changed = [target for target in node.targets if isinstance(target, ast.Attribute)]
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == 'setattr':
             changed = node.args[:1]
-        elif isinstance(node, ast.Call) and any(key.arg == 'force' for key in node.keywords):
-            changed = [node.func]
-        elif isinstance(node, ast.Call) and 'meta_path' in ast.unparse(node.func):
+        elif (isinstance(node, ast.Call) and any(key.arg == 'force' for key in node.keywords)) or (
+            isinstance(node, ast.Call) and 'meta_path' in ast.unparse(node.func)
+        ):
             changed = [node.func]
         else:
             continue
