@@ -14,6 +14,7 @@ from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.distributed import on_first_rank, unwrapped_model
 from casvit_mm.errors import InputError
 from casvit_mm.io import run_all, write_json
+from casvit_mm.models.architectures import stage_stride
 from casvit_mm.segmentation.data.apply import apply_splits, check_config
 from casvit_mm.segmentation.data.config_datasets import check_datasets
 from casvit_mm.segmentation.data.description import read_dataset
@@ -36,7 +37,7 @@ __all__ = [
 
 PREDICTIONS_IN_ONE_FILE = False
 
-_STRIDE = 32  # of the backbone's last stage
+_STRIDE = stage_stride(3)  # of the backbone's last stage
 
 
 def apply_dataset(
