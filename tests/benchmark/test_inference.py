@@ -5,7 +5,7 @@ import torch
 from benchmark_models import CPU
 from torch import nn
 
-import casvit_mm
+from casvit_mm.benchmark import inference
 from casvit_mm.benchmark.forms import Form
 from casvit_mm.benchmark.inference import inference_call
 from casvit_mm.benchmark.model_specs import find_model_spec
@@ -29,7 +29,7 @@ def test_channels_last_and_precision_reach_weights_and_input(configs):
 
 def test_the_fused_form_is_what_fuse_returns(configs, monkeypatch):
     marked = nn.Identity()
-    monkeypatch.setattr(casvit_mm, 'fuse', lambda model: marked, raising=False)
+    monkeypatch.setattr(inference, 'fuse', lambda model: marked)
     spec = find_model_spec(configs['classifier'])
     module, _ = inference_call(spec, Workload(Form.parse('fused'), 1, (32, 32), CPU))
     assert module.model is marked

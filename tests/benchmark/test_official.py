@@ -3,7 +3,6 @@
 import pytest
 from benchmark_models import quick
 
-import casvit_mm
 from casvit_mm.benchmark import benchmark
 from casvit_mm.benchmark.official import load_official
 from casvit_mm.errors import InputError
@@ -63,9 +62,8 @@ def test_the_published_code_is_the_baseline_of_ours(checkout):
     assert result['rows'][1]['than'] == 'official rcvit_xs eager'
 
 
-def test_the_published_code_is_left_out_where_it_has_no_form(checkout, monkeypatch):
+def test_the_published_code_is_left_out_where_it_has_no_form(checkout):
     pytest.importorskip('mmpretrain')
-    monkeypatch.setattr(casvit_mm, 'fuse', lambda model: model, raising=False)
     options = dict(models=['casvit_xs'], official=str(checkout), size=['32'])
     result = benchmark(quick(**options, forms=['eager', 'fused']))
     assert len(result['rows']) == 3
