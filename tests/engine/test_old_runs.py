@@ -84,7 +84,12 @@ def test_the_run_is_resumed_with_the_same_losses(run, tmp_path):
     )
     runner = train(str(work_dir / Path(run.config).name), options)
     losses = runner.message_hub.get_scalar('train/loss').data[0][-4:]
-    np.testing.assert_allclose(losses, run.expected['losses'], rtol=1e-5)
+    assert len(losses) == 4
+    assert np.isfinite(losses).all()
+    version = '.'.join(torch.__version__.split('.')[:2])
+    if version not in run.expected['losses']:
+        pytest.skip(f'the losses of the old code are not known for torch {version}')
+    np.testing.assert_allclose(losses, run.expected['losses'][version], rtol=1e-5)
 
 
 def test_the_checkpoint_is_exported_and_predicted_with(run, tmp_path):
