@@ -22,8 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import yaml
-
+from casvit_mm.datasets.yaml_files import read_yaml
 from casvit_mm.errors import InputError
 
 __all__ = [
@@ -140,7 +139,7 @@ def read_shared_fields(
     content = _read_yaml(path)
     _refuse_other_task(content, sources.task, path)
     _refuse_unknown(content, {'root', *SPLITS, *fields}, f'{path} (--data)')
-    root = (path.parent / str(content.get('root', '.'))).resolve()
+    root = (path.parent / _read_text(content.get('root', '.'), f'{path} (--data), root')).resolve()
     if 'data' in content or 'split' in content:
         split = _read_split(content, path)
         taken_apart = _read_sources(content['data'], 'data', sources, root, path)
@@ -171,31 +170,12 @@ def _describe_missing_split(
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f'data description {path} (--data) does not exist')
-    try:
-        content = yaml.load(path.read_text(), _UniqueKeyLoader)
-    except yaml.YAMLError as error:
-        raise InputError(f'{path} (--data) is not YAML: {error}') from error
+    content = read_yaml(path, f'{path} (--data)')
     if not isinstance(content, dict):
         raise InputError(
             f'{path} (--data) must hold fields like "train:"; see docs/custom_dataset.md'
         )
     return content
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which the parent takes the last without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys: list[Any] = []
-        for key_node, _ in node.value:
-            if key_node.tag == 'tag:yaml.org,2002:merge':
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in keys:
-                mark = key_node.start_mark
-                raise yaml.constructor.ConstructorError(None, None, f'{key!r} stands twice', mark)
-            keys.append(key)
-        return super().construct_mapping(node, deep)
 
 
 def described_task(path: str | Path) -> str | None:
@@ -261,9 +241,19 @@ def _read_sources(
             raise InputError(f'{path}: {name!r} needs the fields {needed}')
         _refuse_unknown(entry, {*sources.needed, *sources.optional}, where)
     return tuple(
-        sources.read({field: str(written) for field, written in entry.items()}, root, where)
+        sources.read(
+            {field: _read_text(value, f'{where}, {field}') for field, value in entry.items()},
+            root,
+            where,
+        )
         for entry in entries
     )
+
+
+def _read_text(value: Any, where: str) -> str:
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+        raise InputError(f'{where} must be text, got {value!r}; put it in quotation marks')
+    return str(value)
 
 
 def read_names(value: list | dict, path: Path) -> tuple[str, ...]:

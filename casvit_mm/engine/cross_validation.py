@@ -13,6 +13,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from casvit_mm.datasets.yaml_files import read_yaml
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.engine.evaluation import evaluate
 from casvit_mm.engine.options import TrainOptions
@@ -82,7 +83,7 @@ def cross_validate(
 def _describe(data: str) -> dict[str, Any]:
     """Return the fields of a description, with paths that hold from any folder."""
     root = read_dataset(data).root
-    content = yaml.safe_load(Path(data).read_text())
+    content = read_yaml(data, data)
     if 'data' not in content:
         raise InputError(
             f'{data} names train and val; cross-validation splits one set itself: name it under '

@@ -77,3 +77,11 @@ def test_a_description_without_a_source_is_refused_with_the_fields_of_each_task(
     assert described_task(path) is None
     with pytest.raises(InputError, match=r'names no source .* \(detection\), .* \(segmentation\)'):
         check_dataset(path, tmp_path / 'out')
+
+
+@pytest.mark.parametrize('value', ['', '[a, b]', 'yes', '2024-01-01'])
+def test_folders_are_text(value, tmp_path):
+    path = tmp_path / 'd.yaml'
+    path.write_text(f'train: {{images: a}}\nval: {{images: {value or "null"}}}')
+    with pytest.raises(InputError, match="'val', images must be text"):
+        classification.read_dataset(path)

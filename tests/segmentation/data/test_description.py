@@ -30,7 +30,7 @@ def test_colours_may_be_written_as_in_html_or_left_out(tmp_path):
     ('text', 'message'),
     [
         ('train: [', 'not YAML'),
-        (SOURCES + NAMES + NAMES, "not YAML: 'classes' stands twice"),
+        (SOURCES + NAMES + NAMES, r"line \d+: 'classes' stands twice"),
         (SOURCES + 'classes: {sky: red, sky: blue}', "'sky' stands twice"),
         (SOURCES + NAMES + 'ignroe: 3', "unknown field 'ignroe'"),
         ('train: {images: a, labels: b}\n' + NAMES, "lacks 'val', with the fields images and"),
