@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -17,10 +18,11 @@ __all__ = ['cli']
 
 
 def cli(main: Callable[[], object]) -> None:
-    """Run a command line; an InputError ends it with one message and status 2.
+    """Run a command line; an InputError ends it with one message and status 2, Ctrl-C with 130.
 
     Under several processes rank 0 speaks and the others wait for the launcher to end them.
     """
+    speaks = os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0'
     status: Any = 0
     try:
         main()
@@ -28,10 +30,14 @@ def cli(main: Callable[[], object]) -> None:
         status = end.code
     except InputError as error:
         status = 2
-        if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
+        if speaks:
             print(f'\nerror: {error}', file=sys.stderr, flush=True)
         else:
             time.sleep(20)
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+        if speaks:
+            print('\ninterrupted', file=sys.stderr, flush=True)
     if dist.is_initialized():
         _leave(int(status or 0))
     if status:

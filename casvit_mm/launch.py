@@ -2,8 +2,9 @@
 
 ``python -m casvit_mm.launch [torchrun options] SCRIPT [arguments]`` takes what ``torchrun`` takes.
 More processes than GPUs, or a port that is in use, end at once with one message; when a process
-fails, its own message is the last thing printed instead of the launcher's traceback. SIGTERM is
-passed on, and the processes get the time they need to save their state.
+fails, its own message is the last thing printed instead of the launcher's traceback. SIGTERM,
+Ctrl-C and SIGHUP are passed on, and the processes get the time they need to save their state; a
+second Ctrl-C ends them at once. A signal that is ignored, as ``nohup`` does, stays ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ['check_launch', 'main']
 # Seconds from SIGTERM to SIGKILL: one training iteration, on a CPU maybe a long one, and a
 # checkpoint must fit.
 _GRACE = 600
-_close = PContext.close
+_start, _close = PContext.start, PContext.close
 
 
 def check_launch(processes: int, node_rank: int, address: str, port: int) -> None:
@@ -61,9 +62,37 @@ def check_launch(processes: int, node_rank: int, address: str, port: int) -> Non
 def _patient_close(
     self: PContext, death_sig: signal.Signals | None = None, timeout: int = 30
 ) -> None:
-    """Close as torchrun does, but wait longer where a signal, not a failure, ends the run."""
-    signalled = isinstance(sys.exc_info()[1], SignalException)
-    _close(self, death_sig, _GRACE if signalled else timeout)
+    """Close as torchrun does, but wait longer where a signal, not a failure, ends the run.
+
+    Another signal in the meantime is passed on too; if it is Ctrl-C, as SIGKILL.
+    """
+    if isinstance(sys.exc_info()[1], SignalException):
+        timeout = _GRACE
+    while True:
+        try:
+            return _close(self, death_sig, timeout)
+        except SignalException as another:
+            death_sig = another.sigval
+            if death_sig == signal.SIGINT:
+                death_sig = signal.SIGKILL
+
+
+def _start_ignoring(self: PContext) -> None:
+    """Start as torchrun does, but let signals that are ignored be so, here and in the processes."""
+    ignored = [
+        signum
+        for signum in (signal.SIGINT, signal.SIGHUP)
+        if signal.getsignal(signum) == signal.SIG_IGN
+    ]
+    start = self._start
+
+    def start_processes() -> None:
+        for signum in ignored:
+            signal.signal(signum, signal.SIG_IGN)
+        start()
+
+    self._start = start_processes  # type: ignore[method-assign]
+    _start(self)
 
 
 def main() -> None:
@@ -78,12 +107,14 @@ def main() -> None:
     except ValueError as error:
         raise InputError(f'GPUS and NODE_RANK must be numbers: {error}') from error
     check_launch(processes, node_rank, args.master_addr or '127.0.0.1', args.master_port or 29500)
-    # torchrun has no option for these seconds.
+    # torchrun has no option for either.
     PContext.close = _patient_close  # type: ignore[method-assign]
+    PContext.start = _start_ignoring  # type: ignore[method-assign]
     try:
         run.run(args)
     except ChildFailedError as error:
-        sys.exit(next(iter(error.failures.values())).exitcode or 1)
+        first = min(error.failures.values(), key=lambda failure: failure.timestamp)
+        sys.exit(first.exitcode if first.exitcode > 0 else 128 - first.exitcode)
     except SignalException as error:
         sys.exit(128 + error.sigval)
 

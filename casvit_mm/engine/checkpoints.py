@@ -1,7 +1,8 @@
-"""Checkpoints that survive a kill, a full disk and SIGTERM, and hold all that resuming needs."""
+"""Checkpoints that survive a kill, a full disk and signals, and hold all that resuming needs."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from casvit_mm.distributed import unwrapped_model
-from casvit_mm.engine.interrupt import EXIT_STATUS, sigterm_agreed, sigterm_received
+from casvit_mm.engine.interrupt import exit_status, signal_agreed, signal_received
 from casvit_mm.io import replacing
 
 __all__ = ['INTERRUPTED', 'AtomicBackend', 'SafeCheckpointHook', 'buffers_of_process']
@@ -72,8 +73,9 @@ class SafeCheckpointHook(CheckpointHook):
     - Files are written in one step, and an older one is removed after the newer one is complete.
     - The checkpoint of an epoch is written before its validation and again after it, so that a run
       that was killed in between knows that it still has to validate.
-    - On SIGTERM the iteration is finished, ``interrupted.pth`` is written and the run exits with
-      status 143. The file goes when the next ordinary checkpoint is there.
+    - On SIGTERM, Ctrl-C and SIGHUP the iteration is finished, ``interrupted.pth`` is written and
+      the run exits with status 143, 130 or 129. The file goes when the next ordinary checkpoint is
+      there.
     """
 
     backend_args: dict | None
@@ -92,29 +94,29 @@ class SafeCheckpointHook(CheckpointHook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Save where due, and stop here if any process received SIGTERM."""
+        """Save where due, and stop here if any process received a signal to end."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         # Gradients that wait for the next update are in no checkpoint.
-        if runner.optim_wrapper.should_update() and sigterm_agreed():
+        if runner.optim_wrapper.should_update() and (signum := signal_agreed()):
             runner.message_hub.update_info('batches_done', batch_idx + 1)
             meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
             self._save(runner, INTERRUPTED, meta)
             barrier()  # the launcher ends every process as soon as one has ended
-            self._stop(runner, f'after iteration {runner.iter + 1} of {runner.max_iters}')
+            self._stop(runner, signum, f'after iteration {runner.iter + 1} of {runner.max_iters}')
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Stop here on SIGTERM if the checkpoint that is being validated is on the disk."""
-        if sigterm_received() and self._saved_iter == runner.iter:
-            self._stop(runner, 'during validation')
+        """Stop here on a signal if the checkpoint that is being validated is on the disk."""
+        if (signum := signal_received()) and self._saved_iter == runner.iter:
+            self._stop(runner, signum, 'during validation')
 
-    def _stop(self, runner: Runner, where: str) -> None:
+    def _stop(self, runner: Runner, signum: int, where: str) -> None:
         runner.logger.info(
-            f'SIGTERM: stopped {where}; all is saved in {self.out_dir}. To go on from there, run '
-            'the same command with --resume'
+            f'{signal.Signals(signum).name}: stopped {where}; all is saved in {self.out_dir}. To go '
+            'on from there, run the same command with --resume'
         )
-        raise SystemExit(EXIT_STATUS)
+        raise SystemExit(exit_status(signum))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Save the best checkpoint, and what this validation has added to the last one."""

@@ -1,4 +1,8 @@
-"""SIGTERM, which schedulers and launchers end a run with, deferred until the state can be saved."""
+"""SIGTERM, Ctrl-C and SIGHUP, deferred until the state of a run can be saved.
+
+Schedulers and launchers end a run with SIGTERM, a person with Ctrl-C (SIGINT), and a terminal that
+closes with SIGHUP. A signal that was ignored when the run began, as ``nohup`` does, stays ignored.
+"""
 
 from __future__ import annotations
 
@@ -13,62 +17,84 @@ import torch
 from mmengine.dist import all_reduce, get_world_size
 
 __all__ = [
-    'EXIT_STATUS',
-    'outlive_sigterm',
-    'sigterm_agreed',
-    'sigterm_deferred',
-    'sigterm_received',
+    'deferring_signals',
+    'exit_status',
+    'outlive_signals',
+    'signal_agreed',
+    'signal_received',
 ]
 
-# What a shell reports for a process that SIGTERM ended.
-EXIT_STATUS = 128 + signal.SIGTERM
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_NOTE = b'\nCtrl-C: saving after this iteration. Press it again to end at once, without saving.\n'
 
-_received = False
+# Number of the first signal that came, 0 for none.
+_received = 0
 # Shared with the workers of a DataLoader, which are forked from this process.
 _deferring = RawValue('b', 0)
 
 
+def exit_status(signum: int) -> int:
+    """Return what a shell reports for a process that a signal ended, e.g. 143 for SIGTERM."""
+    return 128 + signum
+
+
 @contextmanager
-def sigterm_deferred() -> Iterator[None]:
-    """Remember SIGTERM inside the block instead of ending; only in the main thread."""
+def deferring_signals() -> Iterator[None]:
+    """Remember the signals inside the block instead of ending; only in the main thread.
+
+    Ctrl-C after any of them ends the process at once.
+    """
     global _received
-    _received = False
+    _received = 0
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def take_note(signum: int, frame: object) -> None:
-        global _received
-        _received = True
-
-    previous = signal.signal(signal.SIGTERM, take_note)
+    previous = {
+        signum: signal.signal(signum, _take_note)
+        for signum in _SIGNALS
+        if signal.getsignal(signum) != signal.SIG_IGN
+    }
     _deferring.value = 1
     try:
         yield
     finally:
         _deferring.value = 0
-        signal.signal(signal.SIGTERM, previous)
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
 
 
-def sigterm_received() -> bool:
-    """Return whether this process received SIGTERM since :func:`sigterm_deferred` was entered."""
+def _take_note(signum: int, frame: object) -> None:
+    global _received
+    _received = _received or signum
+    if signal.getsignal(signal.SIGINT) == _take_note:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signum == signal.SIGINT and os.environ.get('RANK', '0') == '0':
+        os.write(2, _NOTE)  # print could be inside a print that the signal interrupted
+
+
+def signal_received() -> int:
+    """Return the number of the signal that came since :func:`deferring_signals` began, or 0."""
     return _received
 
 
-def sigterm_agreed() -> bool:
-    """Return whether any process of the run received SIGTERM; every process must call this."""
+def signal_agreed() -> int:
+    """Return the number of a signal that came to any process of the run, the same to all, or 0.
+
+    Every process must call this.
+    """
     if get_world_size() == 1:
         return _received
-    flag = torch.tensor(int(_received))
+    flag = torch.tensor(_received)
     all_reduce(flag, op='max')
-    return bool(flag)
+    return int(flag)
 
 
-def outlive_sigterm(worker_id: int) -> None:
-    """Let a worker of a DataLoader survive SIGTERM while its parent defers it.
+def outlive_signals(worker_id: int) -> None:
+    """Let a worker of a DataLoader survive the signals while its parent defers them.
 
-    Schedulers and ``timeout`` signal every process of a job, and a worker that dies takes the
-    training process down with it before that has saved anything.
+    Terminals, schedulers and ``timeout`` signal every process of a job, and a worker that dies
+    takes the training process down with it before that has saved anything.
 
     Args:
         worker_id: Unused; what DataLoader calls its ``worker_init_fn`` with.
@@ -78,4 +104,7 @@ def outlive_sigterm(worker_id: int) -> None:
         if not _deferring.value:
             os._exit(0)  # as torch's own handler; anything else is an error to the parent
 
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) != signal.SIG_IGN:
+            signal.signal(signum, leave)

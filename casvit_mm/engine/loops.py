@@ -15,7 +15,7 @@ from mmengine.runner.utils import calc_dynamic_intervals
 from torch import nn
 
 from casvit_mm.engine.checkpoints import buffers_of_process
-from casvit_mm.engine.interrupt import sigterm_deferred
+from casvit_mm.engine.interrupt import deferring_signals
 from casvit_mm.engine.seeding import SeededBatchSampler, seed_generators
 
 __all__ = ['ResumableEpochLoop', 'ResumableIterLoop']
@@ -76,7 +76,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self._batches_done = 0
 
     def run(self) -> nn.Module:
-        with sigterm_deferred():
+        with deferring_signals():
             self.runner.call_hook('before_train')
             _restore_buffers(self.runner)
             self._batches_done = self._resumed_batches()
@@ -171,7 +171,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
         runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
     def run(self) -> nn.Module:
-        with sigterm_deferred():
+        with deferring_signals():
             self.runner.call_hook('before_train')
             # The whole training is one epoch to the hooks.
             self.runner.call_hook('before_train_epoch')

@@ -168,5 +168,5 @@ def make_resumable(cfg: Config, options: TrainOptions) -> list[str]:
         checkpoint.type = 'SafeCheckpointHook'
     for name in ('train_dataloader', 'val_dataloader'):
         if cfg.get(name):
-            cfg[name].setdefault('worker_init_fn', dict(type='outlive_sigterm'))
+            cfg[name].setdefault('worker_init_fn', dict(type='outlive_signals'))
     return []

@@ -19,12 +19,13 @@ from mmengine.dist import get_rank
 from mmengine.registry import DATA_SAMPLERS, FUNCTIONS
 from torch.utils.data import BatchSampler, Sampler
 
-from casvit_mm.engine.interrupt import outlive_sigterm
+from casvit_mm.engine.interrupt import outlive_signals
 from casvit_mm.engine.options import TrainOptions
 
 __all__ = ['SeededBatch', 'SeededBatchSampler', 'seed_generators', 'set_randomness']
 
-FUNCTIONS.register_module('outlive_sigterm', module=outlive_sigterm)
+# Configs in the work dirs of old runs know it by its old name.
+FUNCTIONS.register_module(['outlive_signals', 'outlive_sigterm'], module=outlive_signals)
 
 
 def set_randomness(cfg: Config, options: TrainOptions) -> list[str]:

@@ -44,7 +44,8 @@ def train(config: str, options: TrainOptions | None = None) -> Runner:
     Raises:
         InputError: If anything the user gave cannot work, before training starts; or if a
             checkpoint cannot be written.
-        SystemExit: With status 143 after SIGTERM, when the state of the run is saved.
+        SystemExit: With status 143 after SIGTERM, 130 after Ctrl-C and 129 after SIGHUP, when the
+            state of the run is saved.
     """
     options = options or TrainOptions()
     cfg = load_config(config, options.cfg_options, options.launcher, options.work_dir)

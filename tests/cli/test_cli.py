@@ -34,6 +34,7 @@ cli(work)
         ('pass', 0, ''),
         ("raise InputError('the file is not there')", 2, '\nerror: the file is not there\n'),
         ('raise SystemExit(143)', 143, ''),
+        ('raise KeyboardInterrupt', 130, '\ninterrupted\n'),
     ],
 )
 def test_a_process_of_a_group_ends_with_its_status_and_without_destructors(end, status, message):

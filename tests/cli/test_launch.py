@@ -1,7 +1,11 @@
 """The launchers of several processes."""
 
+import os
+import signal
 import socket
 import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -82,3 +86,58 @@ def test_launchers_pass_their_environment_and_arguments_on(tmp_path):
     printed = run('tools/slurm_test.sh', 'part', 'job', 'c.py', 'w.pth', SRUN_ARGS='-x n1')
     for argument in ('tools/test.py', 'w.pth', '-x', 'n1'):
         assert f'<{argument}>' in printed
+
+
+# Stands for a training: takes its time to end.
+PATIENT = """
+import os, signal, sys, time
+print(f'pid {os.getpid()}', flush=True)
+for name in sys.argv[1:]:
+    signal.signal(getattr(signal, name), lambda signum, frame: print(f'got {signum}', flush=True))
+while True:
+    time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def launched(tmp_path):
+    """Start the launcher on a script, with SIGHUP ignored as nohup does."""
+    script, printed = tmp_path / 'script.py', tmp_path / 'printed.txt'
+    script.write_text(PATIENT)
+    command = [sys.executable, '-m', 'casvit_mm.launch', f'--master-port={free_port()}', '--']
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = subprocess.Popen(
+            [*command, str(script), 'SIGINT', 'SIGTERM'],
+            cwd=ROOT,
+            stdout=printed.open('w'),
+            stderr=subprocess.STDOUT,
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_until(lambda: 'pid ' in printed.read_text())
+    yield process, printed
+    process.kill()
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_the_launcher_passes_ctrl_c_on_and_kills_at_the_second_but_leaves_sighup_to_nohup(launched):
+    process, printed = launched
+    pid = int(printed.read_text().split()[1])
+    process.send_signal(signal.SIGHUP)
+    os.kill(pid, signal.SIGHUP)
+    process.send_signal(signal.SIGINT)
+    wait_until(lambda: 'got 2' in printed.read_text())
+    process.send_signal(signal.SIGTERM)  # as timeout does, to the launcher and its group
+    wait_until(lambda: 'got 15' in printed.read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert 'Traceback' not in printed.read_text()

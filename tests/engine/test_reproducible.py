@@ -265,15 +265,15 @@ def wait_for(text: str, file: Path, process: subprocess.Popen) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_group_that_is_told_to_end_saves_and_exits_with_143(
+def test_ctrl_c_at_the_terminal_of_a_run_and_its_workers_saves_and_exits_with_130(
     unbroken, config, shapes, start, tool, tmp_path
 ):
     options = ['--cfg-options', *(f'{key}={value}' for key, value in WORKERS.items())]
     options += ['val_dataloader.num_workers=1', 'val_dataloader.persistent_workers=True']
     process = tool(config, shapes, tmp_path, *options)
     wait_for('Epoch(train) [2][1/4]', tmp_path / 'out.txt', process)
-    os.killpg(process.pid, signal.SIGTERM)
-    assert process.wait(250) == 143, (tmp_path / 'out.txt').read_text()
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(250) == 130, (tmp_path / 'out.txt').read_text()
     assert 'run the same command with --resume' in (tmp_path / 'out.txt').read_text()
     assert (tmp_path / 'interrupted.pth').is_file()
 
