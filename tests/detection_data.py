@@ -76,18 +76,22 @@ remove('missing field', 'images', 'width')
 remove('missing field', 'annotations', 'id')
 remove('missing field', 'annotations', 'area')
 remove('missing field', 'annotations', 'bbox')
-put('malformed entry', 'annotations', id='7')
+put('malformed entry', 'annotations', id='seven')
 put('malformed entry', 'images', file_name=7)
 remove('malformed category', 'categories', 'name')
 put('malformed category', 'categories', name=None)
 put('duplicate category', 'categories', name='circle')
 put('duplicate annotation id', 'annotations', id=1)
 put('impossible image size', 'images', width=0)
-put('impossible image size', 'images', height='64')
+put('impossible image size', 'images', height='tall')
 put('missing image', 'images', file_name='gone.png')
 put('unknown category', 'annotations', category_id=9)
-put('unknown category', 'annotations', category_id='1')
+put('unknown category', 'annotations', category_id='one')
 put('unknown image', 'annotations', image_id=99)
+put('malformed entry', 'annotations', id=2**63)
+put('malformed flag', 'annotations', iscrowd='maybe')
+put('malformed flag', 'annotations', ignore=2)
+put('object to be ignored', 'annotations', ignore=True)
 put('malformed box', 'annotations', bbox=[1, 2, 3])
 put('malformed box', 'annotations', bbox=[1, 2, '3', 4])
 put('malformed box', 'annotations', bbox=[1, 2, float('nan'), 4])
@@ -117,6 +121,7 @@ put('RLE that does not decode', 'annotations', segmentation=dict(size=[64, 64], 
 put('RLE that does not decode', 'annotations', segmentation=dict(size=[64, 64], counts='~'))
 put('RLE that does not decode', 'annotations', segmentation=dict(size=64, counts=[4096]))
 put('RLE of another size', 'annotations', segmentation=dict(size=[32, 128], counts=[9, 9, 4078]))
+put('RLE that does not decode', 'annotations', segmentation=dict(size=[64, 64], counts=[9, 4086]))
 put('empty RLE', 'annotations', segmentation=dict(size=[64, 64], counts=[4096]))
 
 
@@ -127,6 +132,12 @@ def rle(box):
     mask[y : y + h, x : x + w] = 1
     encoded = coco_mask.encode(mask)
     return dict(size=encoded['size'], counts=encoded['counts'].decode())
+
+
+@plant('missing image')
+def dangling_link(folder):
+    list_image(folder, 'link.png')
+    (folder / 'train/link.png').symlink_to('/gone/far.png')
 
 
 @plant('duplicate box')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections import Counter
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from casvit_mm.datasets.formats.coco_file import read_plain_annotations
+from casvit_mm.datasets.formats.rle import find_rle_fault
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.errors import InputError
 
@@ -25,7 +26,6 @@ __all__ = [
     'is_polygon',
     'is_size',
     'name_annotation',
-    'read_annotations',
 ]
 
 _NEEDED = {
@@ -35,6 +35,8 @@ _NEEDED = {
 }
 
 _HUGE = 1e9  # beyond any pixel count; NaN is not below it either
+_LARGEST_ID = 1 << 63  # the evaluation keeps ids in 64 bits
+_FLAGS = ('iscrowd', 'ignore')
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,12 @@ def check_coco(
         with_masks: Whether every object needs a segmentation.
 
     Raises:
-        InputError: If the file is missing, not JSON or lacks a field; an id is unknown or occurs
-            twice; a box or segmentation is malformed; no object is left; or an image is missing.
+        InputError: If the file is missing, not JSON or lacks a field, or is one that mmdet would
+            take for something else; an id is unknown or occurs twice; a box or segmentation is
+            malformed; no object is left; or an image is missing.
     """
     where = f'annotation file {annotations} ({field})'
-    return check_content(read_annotations(annotations, where), images, where, with_masks)
+    return check_content(read_plain_annotations(annotations, where), images, where, with_masks)
 
 
 def check_content(
@@ -94,27 +97,6 @@ def check_content(
     sizes = _sizes(content['images'])
     usable = sum(_is_usable(annotation, sizes) for annotation in content['annotations'])
     return CocoSummary(tuple(names[i] for i in sorted(names)), len(sizes), usable)
-
-
-def read_annotations(path: str | Path, where: str) -> dict[str, Any]:
-    """Read a COCO annotation file.
-
-    Raises:
-        InputError: If it is missing, not JSON, or holds no object.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f'{where} does not exist')
-    try:
-        content = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f'{where} is not JSON: {error}. Export it again.') from error
-    if not isinstance(content, dict):
-        raise InputError(
-            f'{where} holds a {type(content).__name__}, not an object with {", ".join(_NEEDED)}. '
-            'Is it a file of results? Name the ground truth.'
-        )
-    return content
 
 
 def find_issues(content: dict[str, Any], images: Path, with_masks: bool) -> list[Issue]:
@@ -146,9 +128,12 @@ def find_issues(content: dict[str, Any], images: Path, with_masks: bool) -> list
     # An entry that lacks something else is known all the same: one mistake, one issue.
     names = {e['id']: e.get('name') for e in content['categories'] if _has_id(e)}
     known = {e['id'] for e in content['images'] if _has_id(e)}
-    for index, annotation in annotations:
-        issues += _annotation_issues(index, annotation, names, known, with_masks)
     sizes = _sizes(e for _, e in images_left)
+    for index, annotation in annotations:
+        issues += _annotation_issues(index, annotation, names, known)
+        issues += _flag_issues(index, annotation)
+        if with_masks:
+            issues += _segmentation_issues(index, annotation, sizes)
     left = (e for e in content['annotations'] if isinstance(e, dict))
     if not any(_is_usable(annotation, sizes) for annotation in left):
         issues.append(_no_usable_object(len(content['annotations'])))
@@ -162,7 +147,7 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 def is_id(value: Any) -> TypeGuard[int]:
     """Return whether ``value`` can be an id: a whole number."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_ID
 
 
 def is_size(width: Any, height: Any) -> bool:
@@ -269,20 +254,30 @@ def _missing_images(images: list[tuple[int, dict]], folder: Path) -> Iterator[Is
     for i, entry in images:
         path = folder / entry['file_name']
         if path.parent not in listing:
-            there = os.path.isdir(path.parent)
-            listing[path.parent] = set(os.listdir(path.parent)) if there else set()
+            listing[path.parent] = _files_in(path.parent)
         if path.name not in listing[path.parent]:
             missing.append((i, entry['file_name']))
     for i, name in missing:
+        link = folder / name
+        dangling = os.path.islink(link)
+        what = f', a link to {os.readlink(link)}, which is not there' if dangling else ''
         message = (
-            f'{len(missing)} of {len(images)} images are missing in {folder}, among them {name}. '
-            'Correct the image folder, or file_name in the annotations.'
+            f'{len(missing)} of {len(images)} images are missing in {folder}, among them {name}'
+            f'{what}. Correct the image folder, or file_name in the annotations.'
         )
         yield Issue('missing image', name, message, True, ('images', i))
 
 
+def _files_in(folder: Path) -> set[str]:
+    """Return the names of the files in a folder, without links that lead nowhere."""
+    if not os.path.isdir(folder):
+        return set()
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_file()}
+
+
 def _annotation_issues(
-    index: int, annotation: dict[str, Any], names: dict[int, Any], known: set[int], masks: bool
+    index: int, annotation: dict[str, Any], names: dict[int, Any], known: set[int]
 ) -> Iterator[Issue]:
     """Find what is wrong with one annotation that has all fields."""
     which, at = name_annotation(annotation), ('annotations', index)
@@ -307,13 +302,36 @@ def _annotation_issues(
     if not is_number(annotation['area']):
         message = f'{which} has area {annotation["area"]!r}; expected a number of pixels'
         yield Issue('malformed area', which, message, True, at)
-    if masks and not _is_segmentation(annotation.get('segmentation')):
+
+
+def _flag_issues(index: int, annotation: dict[str, Any]) -> Iterator[Issue]:
+    which, at = name_annotation(annotation), ('annotations', index)
+    for field in _FLAGS:
+        value = annotation.get(field, 0)
+        if not (is_id(value) and value in (0, 1)):
+            message = f'{which} has {field} {value!r}; expected 0 or 1'
+            yield Issue('malformed flag', which, message, True, at)
+    if annotation.get('ignored'):
+        message = f'{which} has ignore: 1, and is taken for a crowd: not learnt, not counted'
+        yield Issue('object to be ignored', which, message, False, at)
+
+
+def _segmentation_issues(
+    index: int, annotation: dict[str, Any], sizes: dict[int, tuple[int, int]]
+) -> Iterator[Issue]:
+    which, at = name_annotation(annotation), ('annotations', index)
+    segmentation, image = annotation.get('segmentation'), annotation['image_id']
+    if not _is_segmentation(segmentation):
         message = (
             f'{which} has no polygon (3 points or more) or RLE under segmentation, which Mask '
             'R-CNN learns from. Add it, or train boxes alone with a retinanet config.'
         )
-        kind = 'broken polygon' if annotation.get('segmentation') else 'object without mask'
+        kind = 'broken polygon' if segmentation else 'object without mask'
         yield Issue(kind, which, message, True, at)
+    elif isinstance(segmentation, dict):
+        fault = find_rle_fault(segmentation, sizes.get(image) if is_id(image) else None)
+        if fault:
+            yield Issue(fault[0], which, f'{which} {fault[1]}.', True, at)
 
 
 def _is_segmentation(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from mmengine.runner import set_random_seed
 
 from casvit_mm.config.checks import check_is_detector
 from casvit_mm.config.reading import read_config
+from casvit_mm.datasets.formats.coco import CocoSummary
 from casvit_mm.datasets.views import Colour, View, draw_overview, draw_row, undo_preprocessing
 from casvit_mm.detection.data.apply import apply_splits, needs_masks
 from casvit_mm.detection.data.config_datasets import check_datasets
@@ -198,16 +200,7 @@ def browse(
     if cfg.get(f'{split}_dataloader') is None:
         raise InputError(f'{config} has no {split}_dataloader; choose another --split')
     folder = Path(out or f'work_dirs/{Path(config).stem}/browse')
-    if data is None:
-        summaries = check_datasets(cfg, (split,))
-    else:
-        described = read_dataset(data)
-        prepared = prepare_dataset(described, (split,), folder / 'annotations', needs_masks(cfg))
-        apply_splits(cfg, described, prepared)
-        summaries = {name: part.summary for name, part in prepared.items()}
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on stdout
-        dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
+    dataset, summaries = _build(cfg, split, data)
     artist = _Artist(cfg, dataset, training=split == 'train')
     report = BrowseReport(
         folder=folder,
@@ -226,6 +219,21 @@ def browse(
         names.append(f'{number:03d}: original, inputs')
     draw_overview(rows, names, report.folder / 'overview.png')
     return report
+
+
+def _build(cfg: Config, split: str, data: str | None) -> tuple[Any, dict[str, CocoSummary]]:
+    """Return the dataset of a split as training reads it, and what its annotations hold."""
+    with tempfile.TemporaryDirectory() as folder:
+        if data is None:
+            summaries = check_datasets(cfg, (split,))
+        else:
+            described = read_dataset(data)
+            prepared = prepare_dataset(described, (split,), folder, needs_masks(cfg))
+            apply_splits(cfg, described, prepared)
+            summaries = {name: part.summary for name, part in prepared.items()}
+        init_default_scope(cfg.get('default_scope', 'mmdet'))
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on stdout
+            return DATASETS.build(cfg[f'{split}_dataloader'].dataset), summaries
 
 
 def _choose(dataset: Any, count: int, seed: int) -> list[int]:

@@ -30,6 +30,7 @@ _DROPPED = (
     'unknown category',
     'unknown image',
     'malformed box',
+    'malformed flag',
     'box without area',
     'box outside its image',
     'duplicate box',

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from casvit_mm.datasets.formats.coco import is_id, is_polygon, is_size, name_annotation
+from casvit_mm.datasets.formats.coco import is_polygon, name_annotation
+from casvit_mm.datasets.formats.rle import find_rle_fault, rle_counts
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.detection.data.objects import Objects
 
-__all__ = ['Masks', 'has_masks', 'mask_issues', 'read_masks', 'rle_counts']
+__all__ = ['Masks', 'has_masks', 'mask_issues', 'read_masks']
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _numbers(box: np.ndarray) -> str:
 
 
 def read_masks(content: dict[str, Any], objects: Objects) -> Masks:
-    """Measure every mask and find those that are flat, crossed, outside or do not decode."""
+    """Measure every mask and find those that are empty, flat, crossed or outside."""
     count = len(objects.index)
     masks = Masks(
         np.full((count, 4), np.nan), np.full(count, np.nan), np.zeros(count, dtype=bool), []
@@ -94,53 +95,17 @@ def _read_rle(
 
     rle, which, at = annotation['segmentation'], name_annotation(annotation), ('annotations', index)
     width, height = (int(side) for side in objects.size[row])
-    size = rle.get('size')
-    if not (isinstance(size, list) and len(size) == 2 and is_size(*size)):
-        message = f'{which} has RLE size {size!r}; expected [height, width]'
-        masks.issues.append(Issue('RLE that does not decode', which, message, True, at))
-        return
-    counts = rle_counts(rle.get('counts'))
-    if counts is None or counts.sum() != size[0] * size[1]:
-        found = 'no run lengths' if counts is None else f'{counts.sum()} pixels'
-        message = f'{which} has an RLE of {found}; {size[0]} x {size[1]} are expected'
-        masks.issues.append(Issue('RLE that does not decode', which, message, True, at))
-    elif size != [height, width]:
-        message = f'{which} has RLE size {size}, but its image is {height} high and {width} wide'
-        masks.issues.append(Issue('RLE of another size', which, message, True, at))
-    elif counts[1::2].sum() == 0:
+    if find_rle_fault(rle, (width, height)):
+        return  # find_issues tells it
+    counts = rle_counts(rle['counts'])
+    assert counts is not None
+    if counts[1::2].sum() == 0:
         message = f'{which} has an RLE without a pixel'
         masks.issues.append(Issue('empty RLE', which, message, False, at))
-    else:
-        encoded = coco_mask.frPyObjects(rle, *size) if isinstance(rle['counts'], list) else rle
-        masks.box[row] = coco_mask.toBbox(encoded)
-        masks.area[row] = counts[1::2].sum()
-
-
-def rle_counts(counts: Any) -> np.ndarray | None:
-    """Return the run lengths of COCO's RLE, or None if ``counts`` are none.
-
-    pycocotools decodes a damaged string without complaint, or writes past the end of the mask.
-    """
-    if isinstance(counts, list):
-        good = bool(counts) and all(is_id(c) and 0 <= c < 1 << 40 for c in counts)
-        return np.array(counts, dtype=np.int64) if good else None
-    if not isinstance(counts, str) or not counts.isascii():
-        return None
-    # Groups of five bits, lowest first; the sixth bit says that more follow, the fifth of the last
-    # group is the sign. From the fourth run on, the difference to the last but one is stored.
-    groups = np.frombuffer(counts.encode(), dtype=np.uint8).astype(np.int64) - 48
-    if len(groups) == 0 or groups.min() < 0 or groups.max() > 63 or groups[-1] & 32:
-        return None
-    ends = np.flatnonzero(groups & 32 == 0)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    places = np.arange(len(groups)) - np.repeat(starts, ends - starts + 1)
-    if places.max() > 6:  # more than 35 bits: no image is that large
-        return None
-    runs = np.add.reduceat((groups & 31) << (5 * places), starts)
-    runs -= np.where(groups[ends] & 16, 1 << (5 * (ends - starts + 1)), 0)
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    return runs if runs.min() >= 0 else None
+        return
+    encoded = coco_mask.frPyObjects(rle, height, width) if isinstance(rle['counts'], list) else rle
+    masks.box[row] = coco_mask.toBbox(encoded)
+    masks.area[row] = counts[1::2].sum()
 
 
 def _read_polygons(

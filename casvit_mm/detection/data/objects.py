@@ -20,7 +20,7 @@ class Objects:
 
     Attributes:
         classes: Category names in the order of their ids.
-        images: Positions in the list of images that have a possible size, ``(M,)``.
+        images: Positions in the list of images that have a name and a possible size, ``(M,)``.
         index: Position in the list of annotations, ``(N,)``.
         image: Position of the object's image in the list of images, ``(N,)``.
         label: Position in ``classes``, ``(N,)``.
@@ -63,7 +63,8 @@ def read_objects(content: dict[str, Any]) -> Objects:
     labels = {category: label for label, category in enumerate(sorted(names))}
     sizes: dict[int, tuple[int, int, int]] = {}
     for i, entry in _entries(content, 'images'):
-        if is_size(entry.get('width'), entry.get('height')):
+        named = isinstance(entry.get('file_name'), str)
+        if named and is_size(entry.get('width'), entry.get('height')):
             sizes.setdefault(entry['id'], (i, entry['width'], entry['height']))
     rows, area, crowd = [], [], []
     for i, entry in _entries(content, 'annotations'):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
 from casvit_mm.datasets.formats.coco import is_polygon
+from casvit_mm.datasets.formats.rle import find_rle_fault
 from casvit_mm.datasets.sheets import (
     SPLIT_COLOURS,
     add_legend,
@@ -23,7 +24,6 @@ from casvit_mm.datasets.sheets import (
     start_sheet,
 )
 from casvit_mm.detection.data.anchors import AnchorSetup
-from casvit_mm.detection.data.mask_checks import rle_counts
 from casvit_mm.detection.data.objects import Objects
 from casvit_mm.detection.data.sources import LoadedSplit
 from casvit_mm.plotting.colours import distinct_colours
@@ -197,7 +197,7 @@ def _draw_objects(
                 points = np.reshape(polygon, (-1, 2))
                 axis.add_patch(Polygon(points, color=colour, alpha=0.35, linewidth=0))
         elif isinstance(segmentation, dict):
-            mask = _decode(segmentation)
+            mask = _decode(segmentation, objects.size[row])
             if mask is not None and mask.any():
                 axis.contour(mask, levels=[0.5], colors=[colour], linewidths=0.8)
     if len(objects.classes) > _NAMED:
@@ -209,11 +209,11 @@ def _draw_objects(
             axis.text(x, y, text, fontsize=5, va='top', bbox=ground, clip_on=True)
 
 
-def _decode(rle: dict[str, Any]) -> np.ndarray | None:
+def _decode(rle: dict[str, Any], size: np.ndarray) -> np.ndarray | None:
     from pycocotools import mask as coco_mask
 
-    counts, size = rle_counts(rle.get('counts')), rle.get('size')
-    if counts is None or not isinstance(size, list) or counts.sum() != np.prod(size):
+    width, height = (int(side) for side in size)
+    if find_rle_fault(rle, (width, height)):
         return None
-    encoded = coco_mask.frPyObjects(rle, *size) if isinstance(rle['counts'], list) else rle
+    encoded = coco_mask.frPyObjects(rle, height, width) if isinstance(rle['counts'], list) else rle
     return coco_mask.decode(encoded)

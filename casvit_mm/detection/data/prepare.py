@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from casvit_mm.detection.data.split_checks import (
     open_names,
 )
 from casvit_mm.errors import InputError
-from casvit_mm.io import write_json
+from casvit_mm.io import replacing
 
 __all__ = ['PreparedSplit', 'prepare_dataset']
 
@@ -27,7 +28,7 @@ class PreparedSplit:
     """A checked split as COCO file.
 
     Attributes:
-        annotations: The file: the user's own where it needs no change, else one written by us.
+        annotations: The file, written by us.
         images: Folder that ``file_name`` in it counts from.
         summary: What it holds.
         dropped: Annotations left out by ``classes``, by category.
@@ -46,12 +47,12 @@ def prepare_dataset(
     with_masks: bool,
     classes: tuple[str, ...] | None = None,
 ) -> dict[str, PreparedSplit]:
-    """Check splits and make sure that each is one COCO file.
+    """Check splits and write each of them as one COCO file.
 
     Args:
         data: The dataset.
         splits: Splits that will be read; for one that the set does not have, val is taken.
-        folder: Where to write files that have to be put together.
+        folder: Where to write ``<split>.json``.
         with_masks: Whether every object needs a segmentation.
         classes: Names in the order of a trained model's outputs; None takes those of the
             description, else the categories of the first split.
@@ -80,10 +81,10 @@ def prepare_dataset(
 
     prepared = {}
     for name, split in loaded.items():
-        annotations = split.file
-        if annotations is None:
-            annotations = Path(folder, f'{name}.json').resolve()
-            write_json(annotations, split.content)
+        # Not the user's own file, which mmdet might take for something else than was checked.
+        annotations = Path(folder, f'{name}.json').resolve()
+        with replacing(annotations) as file:
+            file.write(json.dumps(split.content))
         summary = replace(summaries[name], classes=names) if split.open_classes else summaries[name]
         prepared[name] = PreparedSplit(annotations, split.images, summary, split.dropped)
     return {name: prepared[data.used_split(name)] for name in splits}

@@ -10,7 +10,7 @@ from typing import Any
 
 from casvit_mm.datasets.description import FoldSplit, RandomSplit
 from casvit_mm.datasets.files import read_list, stem
-from casvit_mm.datasets.formats.coco import read_annotations
+from casvit_mm.datasets.formats.coco_file import read_annotations
 from casvit_mm.datasets.formats.voc import read_voc
 from casvit_mm.datasets.splitting import split_names
 from casvit_mm.detection.data.description import DetectionDescription, Source
@@ -29,7 +29,6 @@ class LoadedSplit:
         where: What the content was read from, for messages.
         open_classes: Whether the categories are those that occur, as in VOC files, and not a list
             that somebody wrote down.
-        file: The COCO file that holds exactly this content; None where it was put together here.
         unreadable: What could not be read, as (place, message); training refuses it.
         dropped: Annotations left out by ``classes``, by category.
     """
@@ -38,7 +37,6 @@ class LoadedSplit:
     images: Path
     where: str
     open_classes: bool
-    file: Path | None = None
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
 
@@ -75,7 +73,7 @@ def _load_source(source: Source, name: str, data: DetectionDescription) -> Loade
         names = list(read_list(source.image_list, f'{name} of {data.path}'))
     if not source.annotations.is_dir():
         content = read_annotations(source.annotations, where)
-        part = LoadedSplit(content, source.images, where, False, file=source.annotations)
+        part = LoadedSplit(content, source.images, where, False)
         if names is not None:
             _keep_listed(part, names, source)
         return part
@@ -116,7 +114,6 @@ def _keep_images(part: LoadedSplit, kept: set[Any]) -> None:
         # An annotation of an unknown image stays, for the checks to find.
         'annotations': [a for a in part.content['annotations'] if a['image_id'] not in gone],
     }
-    part.file = None
 
 
 def _keep_listed(part: LoadedSplit, names: list[str], source: Source) -> None:
@@ -240,4 +237,3 @@ def _apply_classes(
     }
     split.dropped = dict(dropped)
     split.open_classes = False
-    split.file = None

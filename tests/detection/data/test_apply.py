@@ -16,7 +16,7 @@ from casvit_mm.detection.data.prepare import prepare_dataset
 
 
 def prepare(description: Path, splits=('train', 'val', 'test'), masks=True, classes=None):
-    """The prepared splits of a description; what has to be written goes to prepared/ beside it."""
+    """The prepared splits of a description; written to prepared/ beside it."""
     data = read_dataset(description)
     return prepare_dataset(data, splits, description.parent / 'prepared', masks, classes)
 
@@ -42,7 +42,7 @@ def test_classes_paths_heads_and_evaluators_follow_from_the_data(folder, config)
         assert cfg.model.roi_head.mask_head.num_classes == 3
     limit = cfg.model.test_cfg.rcnn if config == MASK else cfg.model.test_cfg
     assert limit.max_per_img == cfg.test_evaluator.max_dets == cfg.val_evaluator.max_dets == 300
-    assert cfg.test_evaluator.ann_file == str(folder / 'test.json')
+    assert cfg.test_evaluator.ann_file == str(folder / 'prepared/test.json')
     for split in ('train', 'val', 'test'):
         dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
         assert dataset.metainfo['classes'] == CLASSES
@@ -65,4 +65,4 @@ def test_test_falls_back_to_val(folder):
     (folder / 'two.yaml').write_text(text[: text.index('test:')])
     cfg = Config.fromfile(MASK)
     put_into(cfg, folder / 'two.yaml', ('test',))
-    assert cfg.test_evaluator.ann_file == str(folder / 'val.json')
+    assert cfg.test_evaluator.ann_file == str(folder / 'prepared/val.json')

@@ -4,7 +4,7 @@ import pytest
 pytest.importorskip('mmdet')
 from pycocotools import mask as coco_mask
 
-from casvit_mm.detection.data.mask_checks import rle_counts
+from casvit_mm.datasets.formats.rle import rle_counts
 
 
 @pytest.mark.parametrize('seed', range(5))
