@@ -16,9 +16,9 @@ __all__ = [
     'CheckOptions',
     'EvaluationOutputs',
     'Task',
+    'built_metric',
     'describe_dataset',
     'distinct_splits',
-    'require_metric',
     'task_name',
 ]
 
@@ -164,18 +164,10 @@ class Task(Protocol):
         """
 
 
-def require_metric(cfg: Config, kind: str) -> None:
-    """Refuse a config whose test metric is not the one that keeps predictions.
-
-    Raises:
-        InputError: Naming both.
-    """
-    found = cfg.test_evaluator.get('type')
-    if found != kind:
-        raise InputError(
-            f'--out-pred and --analysis need test_evaluator.type={kind}; {cfg.filename} has '
-            f'{found!r}'
-        )
+def built_metric(runner: Runner, kind: type) -> Any:
+    """Return the first metric of a class that a Runner has tested by; None if it has none."""
+    found = (metric for metric in runner.test_evaluator.metrics if isinstance(metric, kind))
+    return next(found, None)
 
 
 def distinct_splits(prepared: Mapping[str, S]) -> dict[str, S]:

@@ -15,13 +15,15 @@ from casvit_mm.classification.data.config_datasets import check_datasets
 from casvit_mm.classification.data.description import read_dataset
 from casvit_mm.classification.data.prepare import prepare_dataset
 from casvit_mm.classification.data.report import check_dataset
+from casvit_mm.classification.evaluation.metric import ClassificationAccuracy
 from casvit_mm.classification.evaluation.pictures import write_analysis
 from casvit_mm.classification.evaluation.predictions import write_predictions
 from casvit_mm.classification.evaluation.tables import print_metrics
+from casvit_mm.config.checks import require_metric
 from casvit_mm.distributed import on_first_rank
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import run_all, write_json
-from casvit_mm.task import EvaluationOutputs, describe_dataset, distinct_splits, require_metric
+from casvit_mm.task import EvaluationOutputs, built_metric, describe_dataset, distinct_splits
 
 __all__ = [
     'PREDICTIONS_IN_ONE_FILE',
@@ -41,7 +43,7 @@ def apply_dataset(
     cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
 ) -> tuple[int, list[str]]:
     """Check a custom dataset on one rank, and put it into the config on every rank."""
-    check_config(cfg)
+    check_config(cfg, splits)
     described = read_dataset(data)
     prepared = on_first_rank(
         lambda: prepare_dataset(described, splits, Path(cfg.work_dir, 'annotations'))
@@ -71,12 +73,12 @@ def report(
     runner: Runner, metrics: dict[str, float], facts: dict[str, Any], outputs: EvaluationOutputs
 ) -> None:
     """Print the metrics, then write every output, even after one of them has failed."""
-    metric = runner.test_evaluator.metrics[0]
+    metric = built_metric(runner, ClassificationAccuracy)
     # ClassificationAccuracy keeps the metrics of each class out of the log.
-    all_metrics = {**metrics, **metric.details}
+    all_metrics = {**metrics, **getattr(metric, 'details', {})}
     images = len(runner.test_dataloader.dataset)
     title = f'{facts["checkpoint"]} on {images} images'
-    print_metrics(all_metrics, title, metric.taken_for())
+    print_metrics(all_metrics, title, metric.taken_for() if metric else None)
     jobs: list[Callable[[], object]] = []
     if outputs.out is not None:
         jobs.append(partial(write_json, outputs.out, {**all_metrics, **facts}))

@@ -6,14 +6,15 @@ import difflib
 import inspect
 from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
+from casvit_mm.config.forms import metric_configs, type_name
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT, FViT
 from casvit_mm.task import task_name
 from casvit_mm.weights.published import how_to_get
 
-__all__ = ['check_backbone', 'check_is_detector', 'check_pretrained']
+__all__ = ['check_backbone', 'check_is_detector', 'check_pretrained', 'require_metric']
 
 
 def check_is_detector(cfg: Config) -> None:
@@ -37,8 +38,8 @@ def check_backbone(cfg: Config) -> None:
     Raises:
         InputError: Naming the argument and the nearest one that exists.
     """
-    backbone = cfg.model.get('backbone', {})
-    kind = next((k for k in (CASViT, FViT) if backbone.get('type') in (k, k.__name__)), None)
+    backbone = cfg.model.get('backbone') or {}
+    kind = next((k for k in (CASViT, FViT) if type_name(backbone) == k.__name__), None)
     if kind is None:
         return
     known = [name for name in inspect.signature(kind.__init__).parameters if name != 'self']
@@ -70,3 +71,23 @@ def check_pretrained(cfg: Config) -> None:
             f'do not exist.\n{how_to_get(path)}\nAnother file: --pretrained PATH. Train without: '
             '--from-scratch'
         )
+
+
+def require_metric(cfg: Config, kind: str) -> ConfigDict:
+    """Return the test metric that keeps predictions, which may be one of several.
+
+    Args:
+        cfg: The config.
+        kind: Its type.
+
+    Raises:
+        InputError: If the config has others only.
+    """
+    metrics = metric_configs(cfg, 'test')
+    for metric in metrics:
+        if type_name(metric) == kind:
+            return metric
+    found = ' and '.join(repr(type_name(metric)) for metric in metrics) or 'none'
+    raise InputError(
+        f'--out-pred and --analysis need test_evaluator.type={kind}; {cfg.filename} has {found}'
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS
 
+from casvit_mm.config.forms import entries, type_name, type_of
 from casvit_mm.errors import InputError
 
 __all__ = [
@@ -17,10 +18,12 @@ __all__ = [
     'describe_other_classes',
     'dicts_in',
     'innermost_dataset',
+    'innermost_datasets',
     'raise_max_dets',
     'refuse_class_weights',
     'require_pipelines',
     'set_num_classes',
+    'single_dataset',
 ]
 
 
@@ -34,17 +37,17 @@ def set_num_classes(cfg: Config, num_classes: int) -> None:
 def raise_max_dets(cfg: Config, max_dets: int) -> None:
     """Let every stage of ``cfg.model`` keep at least ``max_dets`` objects per image, in place."""
     for node in dicts_in(cfg.model):
-        if node.get('max_per_img', max_dets) < max_dets:
+        if (node.get('max_per_img') or max_dets) < max_dets:
             node.max_per_img = max_dets
 
 
-def require_pipelines(cfg: Config) -> None:
+def require_pipelines(cfg: Config, splits: Sequence[str]) -> None:
     """Refuse a config without a dataset that ``--data`` could read through.
 
     Raises:
-        InputError: If a dataloader is missing, or its dataset has no pipeline.
+        InputError: If the dataloader of a split is missing, or its dataset has no pipeline.
     """
-    for name in ('train', 'val', 'test'):
+    for name in splits:
         loader = cfg.get(f'{name}_dataloader')
         if loader is None or 'pipeline' not in innermost_dataset(loader):
             raise InputError(
@@ -64,7 +67,7 @@ def refuse_class_weights(cfg: Config, num_classes: int) -> None:
         # Heads that classify queries weigh "no object" as well.
         if isinstance(weights, (list, tuple)) and len(weights) - num_classes not in (0, 1):
             raise InputError(
-                f'{cfg.filename}: a {node.get("type")} of the model has class_weight for '
+                f'{cfg.filename}: a {type_name(node)} of the model has class_weight for '
                 f'{len(weights)} classes, and the data has {num_classes}. Give weights for these '
                 'by --cfg-options, or None.'
             )
@@ -91,17 +94,36 @@ def describe_other_classes(path: Path, data: tuple[str, ...], checkpoint: tuple[
 
 def add_import(cfg: Config, module: str) -> None:
     """Let a config import a module that registers what it names, in place."""
-    imports = cfg.get('custom_imports', dict(imports=[]))
-    names = dict.fromkeys([*imports['imports'], module])
-    cfg.custom_imports = dict(imports, imports=list(names))
+    imports = cfg.get('custom_imports') or {}
+    names = dict.fromkeys([*entries(imports, 'imports'), module])
+    cfg.custom_imports = {**imports, 'imports': list(names)}
 
 
-def innermost_dataset(loader: ConfigDict) -> ConfigDict:
-    """Return a dataloader's dataset under wrappers such as RepeatDataset."""
-    dataset = loader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    return dataset
+def innermost_dataset(loader: Mapping[str, Any]) -> ConfigDict:
+    """Return a dataloader's dataset without its wrappers; of joined ones the first."""
+    return next(innermost_datasets(loader))
+
+
+def innermost_datasets(node: Mapping[str, Any]) -> Iterator[ConfigDict]:
+    """Yield the datasets of a dataloader or wrapper, several where ConcatDataset joins them."""
+    inner = entries(node, 'dataset') or entries(node, 'datasets')
+    if not inner:
+        yield node
+    for dataset in inner:
+        yield from innermost_datasets(dataset)
+
+
+def single_dataset(loader: ConfigDict) -> ConfigDict:
+    """Return a dataloader's dataset under wrappers, after the first of joined ones replaces all."""
+    node = loader.dataset
+    while 'dataset' in node or 'datasets' in node:
+        if 'datasets' in node:  # ConcatDataset
+            first = node.datasets[0]
+            node.clear()
+            node.update(first)
+        else:
+            node = node.dataset
+    return node
 
 
 def config_classes(cfg: Config, checkpoint: object) -> tuple[str, ...]:
@@ -115,9 +137,7 @@ def config_classes(cfg: Config, checkpoint: object) -> tuple[str, ...]:
         InputError: If the config holds none either.
     """
     dataset = innermost_dataset(cfg.test_dataloader)
-    # Configs of mmpretrain name its data sets without the scope.
-    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as datasets:
-        default = getattr(datasets.get(dataset.type), 'METAINFO', {})
+    default = getattr(type_of(cfg, DATASETS, dataset), 'METAINFO', {})
     names = (dataset.get('metainfo') or {}).get('classes') or default.get('classes')
     if not names:
         raise InputError(
@@ -139,6 +159,6 @@ def dicts_in(node: Any) -> Iterator[ConfigDict]:
 
 def add_hook(cfg: Config, hook_type: str) -> None:
     """Add a hook unless it is there, as it is in a config copied from a work dir."""
-    hooks = cfg.get('custom_hooks', [])
-    if all(hook.get('type') != hook_type for hook in hooks):
+    hooks = entries(cfg, 'custom_hooks')
+    if all(type_name(hook) != hook_type for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type=hook_type)]

@@ -8,7 +8,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from casvit_mm.config.editing import innermost_dataset, require_pipelines
+from casvit_mm.config.editing import innermost_datasets, require_pipelines, single_dataset
+from casvit_mm.config.forms import type_name
 from casvit_mm.datasets.layouts import describe_missing
 from casvit_mm.errors import InputError
 
@@ -18,11 +19,12 @@ _KEPT = ('pipeline', 'indices', 'test_mode')  # of the config's own datasets
 
 
 def named_datasets(cfg: Config, splits: Sequence[str]) -> Iterator[tuple[str, ConfigDict, str]]:
-    """Yield split, dataset without its wrappers, and place for messages, where there is one."""
+    """Yield split, dataset without its wrappers, and place for messages, of each dataset."""
     for split in splits:
         if loader := cfg.get(f'{split}_dataloader'):
             where = f'{split}_dataloader.dataset of {cfg.filename}'
-            yield split, innermost_dataset(loader), where
+            for dataset in innermost_datasets(loader):
+                yield split, dataset, where
 
 
 def describe_absent(what: str, where: str, layout: str | None, root: Path) -> str:
@@ -42,11 +44,12 @@ def describe_absent(what: str, where: str, layout: str | None, root: Path) -> st
     )
 
 
-def check_model_type(cfg: Config, ending: str, data: str, task: str) -> None:
+def check_model_type(cfg: Config, splits: Sequence[str], ending: str, data: str, task: str) -> None:
     """Refuse a config whose model is not of the task of the data, or that lacks a dataloader.
 
     Args:
         cfg: The config.
+        splits: Splits that will be read.
         ending: How the types of the task's models end, e.g. ``'Classifier'``.
         data: What the description holds, e.g. ``'image folders'``.
         task: Name of the task.
@@ -54,27 +57,24 @@ def check_model_type(cfg: Config, ending: str, data: str, task: str) -> None:
     Raises:
         InputError: Naming the model.
     """
-    model_type = cfg.get('model', {}).get('type', '')
-    if not _name_of(model_type).endswith(ending):
+    model_type = type_name(cfg.get('model'))
+    if not model_type.endswith(ending):
         raise InputError(
             f'--data describes {data}, for {task} configs (a model whose type ends with {ending}); '
             f'{cfg.filename} has a model {model_type!r}. Use a {task} config.'
         )
-    require_pipelines(cfg)
-
-
-def _name_of(kind: Any) -> str:
-    """Return the name of a registered type, which configs may also give as a class."""
-    return getattr(kind, '__name__', str(kind))
+    require_pipelines(cfg, splits)
 
 
 def replace_dataset(cfg: Config, split: str, fields: dict[str, Any]) -> ConfigDict:
     """Let a dataloader read another dataset through its own pipeline and wrappers, in place.
 
+    Where it joins several, the first of them is what is kept.
+
     Returns:
         The dataset.
     """
-    dataset = innermost_dataset(cfg[f'{split}_dataloader'])
+    dataset = single_dataset(cfg[f'{split}_dataloader'])
     kept = {key: dataset[key] for key in _KEPT if key in dataset}
     dataset.clear()
     dataset.update(kept, **fields)

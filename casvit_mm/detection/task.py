@@ -10,20 +10,23 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from casvit_mm.config.checks import require_metric
 from casvit_mm.config.editing import innermost_dataset
+from casvit_mm.config.forms import metric_configs
 from casvit_mm.detection.data.apply import apply_splits, check_config, needs_masks
 from casvit_mm.detection.data.config_datasets import check_datasets
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.prepare import PreparedSplit, prepare_dataset
 from casvit_mm.detection.data.report import check_dataset
 from casvit_mm.detection.evaluation.analysis import analyse, summarise
+from casvit_mm.detection.evaluation.metric import CocoAP
 from casvit_mm.detection.evaluation.pictures import write_analysis
 from casvit_mm.detection.evaluation.predictions import write_predictions
 from casvit_mm.detection.evaluation.tables import print_errors, print_metrics
 from casvit_mm.distributed import on_first_rank
 from casvit_mm.errors import InputError
 from casvit_mm.io import run_all, write_json
-from casvit_mm.task import EvaluationOutputs, distinct_splits, require_metric
+from casvit_mm.task import EvaluationOutputs, built_metric, distinct_splits
 
 __all__ = [
     'PREDICTIONS_IN_ONE_FILE',
@@ -41,7 +44,7 @@ def apply_dataset(
     cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
 ) -> tuple[int, list[str]]:
     """Check a custom dataset on one rank, and put it into the config on every rank."""
-    check_config(cfg)
+    check_config(cfg, splits)
     described = read_dataset(data)
     prepared = on_first_rank(
         lambda: prepare_dataset(
@@ -78,8 +81,7 @@ def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
         cfg.visualizer.vis_backends = []
     if outputs.out_pred is None and outputs.analysis is None:
         return
-    require_metric(cfg, 'CocoAP')
-    cfg.test_evaluator.keep_predictions = True
+    require_metric(cfg, 'CocoAP').keep_predictions = True
 
 
 def report(
@@ -87,9 +89,11 @@ def report(
 ) -> None:
     """Print the metrics, then write every output, even after one of them has failed."""
     # CocoAP keeps the metrics of each class and size out of the log.
-    details = getattr(runner.test_evaluator.metrics[0], 'details', {})
+    details = getattr(built_metric(runner, CocoAP), 'details', {})
     all_metrics = {**metrics, **{f'coco/{name}': value for name, value in details.items()}}
-    print_metrics(all_metrics, f'{facts["checkpoint"]} on {runner.cfg.test_evaluator.ann_file}')
+    files = [m.ann_file for m in metric_configs(runner.cfg, 'test') if m.get('ann_file')]
+    data = files[0] if files else f'{len(runner.test_dataloader.dataset)} images'
+    print_metrics(all_metrics, f'{facts["checkpoint"]} on {data}')
     jobs: list[Callable[[], object]] = []
     if outputs.out is not None:
         jobs.append(partial(write_json, outputs.out, {**all_metrics, **facts}))
@@ -101,12 +105,12 @@ def report(
 
 
 def _write_predictions(runner: Runner, path: str) -> None:
-    files = write_predictions(path, runner.test_evaluator.metrics[0].predictions)
+    files = write_predictions(path, built_metric(runner, CocoAP).predictions)
     print('Predictions as COCO results:', ', '.join(map(str, files)))
 
 
 def _write_analysis(runner: Runner, folder: str) -> None:
-    metric = runner.test_evaluator.metrics[0]
+    metric = built_metric(runner, CocoAP)
     detections = next(iter(metric.predictions.values()))  # masks have boxes, too
     analysis = analyse(metric.ground_truth, detections, metric.categories)
     print_errors(summarise(analysis))

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from casvit_mm.config.checks import check_backbone
+from casvit_mm.config.forms import type_name
 from casvit_mm.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.exported import check_classes, exported_model, is_exported, read_spec
 from casvit_mm.engine.setup import build_runner, load_config
@@ -67,7 +68,7 @@ def evaluate(
         cfg.model.backbone.init_cfg = None
     cfg.load_from, cfg.resume = checkpoint, False
     # A checkpoint already holds the averaged weights as its weights; the hook would swap them out.
-    cfg.custom_hooks = [h for h in cfg.custom_hooks if not str(h.get('type')).endswith('EMAHook')]
+    cfg.custom_hooks = [h for h in cfg.custom_hooks if not type_name(h).endswith('EMAHook')]
     task = task_of(cfg)
     outputs = EvaluationOutputs(out, out_pred, analysis, show_dir, slide)
 

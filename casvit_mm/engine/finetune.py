@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from casvit_mm.config.editing import innermost_dataset
+from casvit_mm.config.forms import entries, type_name, type_of
 from casvit_mm.distributed import unwrapped_model
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
@@ -50,7 +51,7 @@ def _classes_of(cfg: Config) -> tuple[str, ...]:
     """Return the class names of a config's training data."""
     dataset = innermost_dataset(cfg.train_dataloader)
     classes = (dataset.get('metainfo') or {}).get('classes')
-    return tuple(classes or DATASETS.get(dataset.type).METAINFO['classes'])
+    return tuple(classes or type_of(cfg, DATASETS, dataset).METAINFO['classes'])
 
 
 @HOOKS.register_module()
@@ -116,7 +117,7 @@ def finetune_from(cfg: Config, options: TrainOptions) -> list[str]:
 
     cfg.load_from, cfg.resume = path, False
     hook = dict(type='FinetuneHook', classes=new, layers=layers)
-    others = [h for h in cfg.get('custom_hooks', []) if h.get('type') != 'FinetuneHook']
+    others = [h for h in entries(cfg, 'custom_hooks') if type_name(h) != 'FinetuneHook']
     cfg.custom_hooks = [*others, hook]
     if old == new:
         kept_and_made = f'all {len(kept)} entries kept; it has the same {len(new)} classes'

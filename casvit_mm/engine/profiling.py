@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from casvit_mm.config.forms import entries
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 
@@ -45,7 +46,7 @@ def profile_instead_of_training(cfg: Config, options: TrainOptions) -> list[str]
         raise InputError(f'--profile-data needs at least 1 batch, got {batches}')
     cfg.work_dir = str(Path(cfg.work_dir, 'profile'))
     cfg.default_hooks.checkpoint = None
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='ProfileHook', batches=batches)]
+    cfg.custom_hooks = [*entries(cfg, 'custom_hooks'), dict(type='ProfileHook', batches=batches)]
     return []
 
 

@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 import casvit_mm.engine.checkpoints
 import casvit_mm.engine.loops  # noqa: F401  both register what is named below
+from casvit_mm.config.forms import type_name
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 from casvit_mm.weights.reading import load_file
@@ -75,7 +76,7 @@ def set_initial_weights(cfg: Config, options: TrainOptions) -> list[str]:
 def _leave_out_pretrained(cfg: Config) -> str:
     backbone = cfg.model.backbone
     init_cfg = backbone.get('init_cfg')
-    if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+    if isinstance(init_cfg, dict) and type_name(init_cfg) == 'Pretrained':
         # Left out, not None: that would switch off the random initialisation of other backbones.
         backbone.pop('init_cfg')
     if 'norm_eval' in backbone:
@@ -143,11 +144,11 @@ def load_whole_model(cfg: Config) -> None:
     """
     model = cfg.get('model', {})
     init_cfg = model.get('init_cfg')
-    if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained' and len(init_cfg) == 2:
+    if isinstance(init_cfg, dict) and type_name(init_cfg) == 'Pretrained' and len(init_cfg) == 2:
         cfg.load_from = cfg.get('load_from') or init_cfg['checkpoint']
         model.pop('init_cfg')
     backbone = model.get('backbone', {})
-    if cfg.get('load_from') and (backbone.get('init_cfg') or {}).get('type') == 'Pretrained':
+    if cfg.get('load_from') and type_name(backbone.get('init_cfg')) == 'Pretrained':
         # Left out, not None: that would switch off the random initialisation of other backbones.
         backbone.pop('init_cfg')
 
@@ -160,11 +161,11 @@ def make_resumable(cfg: Config, options: TrainOptions) -> list[str]:
     loop = cfg.train_cfg
     if 'by_epoch' in loop:
         loop.type = 'EpochBasedTrainLoop' if loop.pop('by_epoch') else 'IterBasedTrainLoop'
-    loop.type = _LOOPS.get(loop.type, loop.type)
+    loop.type = _LOOPS.get(type_name(loop), loop.type)
     if 'checkpoint' not in cfg.default_hooks:
         cfg.default_hooks.checkpoint = dict(type='CheckpointHook')
     checkpoint = cfg.default_hooks.checkpoint
-    if checkpoint is not None and checkpoint.type == 'CheckpointHook':
+    if checkpoint is not None and type_name(checkpoint) == 'CheckpointHook':
         checkpoint.type = 'SafeCheckpointHook'
     for name in ('train_dataloader', 'val_dataloader'):
         if cfg.get(name):

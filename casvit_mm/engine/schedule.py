@@ -6,7 +6,9 @@ import math
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size
+from mmengine.registry import DATASETS
 
+from casvit_mm.config.forms import entries, type_name
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 
@@ -21,7 +23,7 @@ def stretch_schedule(cfg: Config, options: TrainOptions) -> list[str]:
     Returns:
         What the log should say.
     """
-    schedulers = [s for s in cfg.param_scheduler if not s.get('by_epoch', True)]
+    schedulers = [s for s in entries(cfg, 'param_scheduler') if not s.get('by_epoch', True)]
     planned = max((s.get('end', 0) for s in schedulers), default=0)
     total = cfg.train_cfg.get('max_iters', planned)
     if planned in (0, total):
@@ -39,7 +41,7 @@ def shorten_warm_up(cfg: Config, num_images: int) -> list[str]:
 
     Args:
         cfg: The config, changed in place; left as it is if it trains by iterations.
-        num_images: Images to train on.
+        num_images: Images in the dataset under its wrappers.
 
     Returns:
         What the log should say.
@@ -47,9 +49,10 @@ def shorten_warm_up(cfg: Config, num_images: int) -> list[str]:
     if 'max_epochs' not in cfg.train_cfg:
         return []
     notes = []
+    num_images = _with_repeats(cfg, num_images)
     per_epoch = math.ceil(num_images / (cfg.train_dataloader.batch_size * get_world_size()))
     total = per_epoch * cfg.train_cfg.max_epochs
-    for scheduler in cfg.param_scheduler:
+    for scheduler in entries(cfg, 'param_scheduler'):
         if not scheduler.get('by_epoch', True) and scheduler.get('begin', 0) == 0:
             # A ramp of one step would stay at its start for good.
             limit = max(2, total // 10)
@@ -59,9 +62,24 @@ def shorten_warm_up(cfg: Config, num_images: int) -> list[str]:
                     f'{total} that this data set has'
                 )
                 scheduler.end = limit
-    logger = cfg.default_hooks.logger
-    logger.interval = min(logger.get('interval', 10), max(1, per_epoch // 2))
+    logger = cfg.default_hooks.get('logger')
+    if logger is not None:
+        logger.interval = min(logger.get('interval', 10), max(1, per_epoch // 2))
     return notes
+
+
+def _with_repeats(cfg: Config, num_images: int) -> int:
+    """Return the images of an epoch of the train dataloader, whose wrappers may repeat some."""
+    node, times = cfg.train_dataloader.dataset, 1
+    while 'dataset' in node:
+        wrapper = type_name(node)
+        if wrapper == 'RepeatDataset':
+            times *= node.times
+        elif wrapper != 'MultiImageMixDataset':  # such as ClassBalancedDataset: by what is in it
+            with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as datasets:
+                return len(datasets.build(cfg.train_dataloader.dataset))
+        node = node.dataset
+    return times * num_images
 
 
 def scale_learning_rate(cfg: Config, options: TrainOptions) -> list[str]:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import casvit_mm.engine.hooks  # noqa: F401  registers the hooks
-from casvit_mm.config.editing import add_hook
+from casvit_mm.config.editing import add_hook, add_import
 from casvit_mm.config.reading import read_config
 from casvit_mm.engine.resume import load_whole_model
 from casvit_mm.engine.speed import ChannelsLastRunner
@@ -35,9 +35,9 @@ def load_config(path: str, cfg_options: dict | None, launcher: str, work_dir: st
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(cfg.filename).stem}'
     # Named in the config, so that its copy in the work dir also runs in mmdet's own tools.
-    imports = cfg.get('custom_imports', {})
-    modules = list(dict.fromkeys([*imports.get('imports', []), *_REGISTERING]))
-    cfg.custom_imports = {**imports, 'imports': modules}
+    for module in _REGISTERING:
+        add_import(cfg, module)
+    cfg.default_hooks = cfg.get('default_hooks') or {}
     for hook in ('PlainCheckpointHook', 'HostStatsHook'):
         add_hook(cfg, hook)
     return cfg

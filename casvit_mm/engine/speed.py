@@ -15,6 +15,7 @@ from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 from mmengine.runner import Runner
 from torch import nn
 
+from casvit_mm.config.forms import entries, type_name
 from casvit_mm.distributed import unwrapped_model
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
@@ -57,7 +58,7 @@ def set_precision(cfg: Config, options: TrainOptions) -> list[str]:
 
 
 def _is_float16(wrapper: ConfigDict) -> bool:
-    return wrapper.get('type') == 'AmpOptimWrapper' and wrapper.get('dtype', 'float16') == 'float16'
+    return type_name(wrapper) == 'AmpOptimWrapper' and wrapper.get('dtype', 'float16') == 'float16'
 
 
 def _exchange(wrapper: ConfigDict, kind: str) -> None:
@@ -77,7 +78,7 @@ def set_channels_last(cfg: Config, options: TrainOptions) -> list[str]:
 def set_compilation(cfg: Config, options: TrainOptions) -> list[str]:
     """Put ``--compile`` into a config as :class:`CompileHook`, in place."""
     if options.speed.compile_backbone:
-        others = [h for h in cfg.get('custom_hooks', []) if h.get('type') != 'CompileHook']
+        others = [h for h in entries(cfg, 'custom_hooks') if type_name(h) != 'CompileHook']
         cfg.custom_hooks = [*others, dict(type='CompileHook')]
     return []
 

@@ -91,7 +91,9 @@ def _set_data(cfg: Config, options: TrainOptions) -> list[str]:
     if options.data is None:
         on_first_rank(lambda: task.check_datasets(cfg, ('train', 'val')))
         return []
-    num_images, described = task.apply_dataset(cfg, options.data, SPLITS)
+    # Without validation MMEngine takes None for its dataloader.
+    splits = ('train', *(name for name in SPLITS[1:] if cfg.get(f'{name}_dataloader')))
+    num_images, described = task.apply_dataset(cfg, options.data, splits)
     return [*shorten_warm_up(cfg, num_images), *described]
 
 

@@ -10,6 +10,7 @@ from mmengine.config import Config, ConfigDict
 
 from casvit_mm.config.building import build_model, read_model_config
 from casvit_mm.config.editing import innermost_dataset
+from casvit_mm.config.forms import type_name
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
 from casvit_mm.task import task_name
@@ -89,14 +90,14 @@ def _describe(cfg: Config, model: Any, task: str, names: tuple[str, ...]) -> Spe
 def _steps(cfg: Config) -> list[dict[str, Any]]:
     """Return what the test pipeline does to an image's size, as deploy.images.resize reads it."""
     first, *pipeline = innermost_dataset(cfg.test_dataloader).pipeline
-    if _name(first) != 'LoadImageFromFile' or first.get('color_type', 'color') != 'color':
+    if type_name(first) != 'LoadImageFromFile' or first.get('color_type', 'color') != 'color':
         raise InputError(
             f'{cfg.filename}: the test pipeline starts with {dict(first)}; an exported model reads '
             "images itself, as LoadImageFromFile with color_type='color' does"
         )
     steps = []
     for step in pipeline:
-        if _name(step) in _WITHOUT_EFFECT:
+        if type_name(step) in _WITHOUT_EFFECT:
             continue
         described = _describe_step(step)
         if described is None:
@@ -109,10 +110,6 @@ def _steps(cfg: Config) -> list[dict[str, Any]]:
     return steps
 
 
-def _name(step: ConfigDict) -> str:
-    return getattr(step.type, '__name__', str(step.type)).rpartition('.')[2]
-
-
 def _describe_step(step: ConfigDict) -> dict[str, Any] | None:
     """Return one step of a pipeline by name and numbers; None if it is not known."""
     method = step.get('interpolation') or 'bilinear'
@@ -120,7 +117,7 @@ def _describe_step(step: ConfigDict) -> dict[str, Any] | None:
     if library is None or method not in ('bilinear', 'bicubic'):
         return None
     how = dict(interpolation=library + method)
-    kind = _name(step)
+    kind = type_name(step)
     if kind == 'Resize' and 'scale' in step:
         scale = _pair(step.scale)
         if step.get('keep_ratio', False):

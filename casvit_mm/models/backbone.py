@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, PretrainedInit
 
 from casvit_mm.weights.matching import load_weights
 from casvit_mm.weights.reading import forget_file
@@ -22,9 +22,10 @@ class Backbone(BaseModule):
         Raises:
             InputError: If the file is missing, unreadable or does not fit.
         """
-        if not self._is_init and self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
-            path = self.init_cfg['checkpoint']
-            report = load_weights(self, path, self.init_cfg.get('weights'))
+        init_cfg = self.init_cfg if isinstance(self.init_cfg, dict) else {}
+        if not self._is_init and init_cfg.get('type') in ('Pretrained', PretrainedInit):
+            path = init_cfg['checkpoint']
+            report = load_weights(self, path, init_cfg.get('weights'))
             forget_file()  # a training begins, which needs the memory
             print_log(f'backbone weights of {path}: {report.summary}', logger='current')
             self._is_init = True

@@ -67,7 +67,7 @@ def _build(cfg: Config) -> Any:
     """Return the model in eval mode, its tensors without content."""
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     description = copy.deepcopy(cfg.model)
-    if description.type == 'DistilledClassifier':
+    if getattr(description.type, '__name__', description.type) == 'DistilledClassifier':
         # The teacher does not infer, and its file is large.
         description.type = 'ImageClassifier'
         for key in ('teacher', 'distillation'):

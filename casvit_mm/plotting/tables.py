@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ['class_table', 'format_metric', 'format_share', 'plain_table', 'print_title']
+__all__ = [
+    'class_table',
+    'format_metric',
+    'format_share',
+    'plain_table',
+    'print_others',
+    'print_title',
+]
 
 
 def plain_table(title: str) -> Table:
@@ -37,6 +44,17 @@ def print_title(console: Console, title: str) -> None:
     """Print a line above the tables, if there is one; a long path in it is not wrapped."""
     if title:
         console.print(title, soft_wrap=True, highlight=False)
+
+
+def print_others(console: Console, metrics: Mapping[str, float]) -> None:
+    """Print one row for each metric that no table of ours has a place for, if there are any."""
+    if metrics:
+        table = plain_table('\nother metrics')
+        table.add_column('metric', overflow='fold')
+        table.add_column('value', justify='right', no_wrap=True)
+        for name, value in metrics.items():
+            table.add_row(name, format_metric(value))
+        console.print(table)
 
 
 def format_metric(value: float) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from casvit_mm.config.checks import require_metric
 from casvit_mm.config.editing import innermost_dataset
+from casvit_mm.config.forms import entries
 from casvit_mm.distributed import on_first_rank, unwrapped_model
 from casvit_mm.errors import InputError
 from casvit_mm.io import run_all, write_json
@@ -24,7 +26,7 @@ from casvit_mm.segmentation.evaluation.hooks import SegmentationPicturesHook
 from casvit_mm.segmentation.evaluation.metric import SegmentationIoU
 from casvit_mm.segmentation.evaluation.pictures import write_analysis
 from casvit_mm.segmentation.evaluation.tables import print_metrics
-from casvit_mm.task import EvaluationOutputs, describe_dataset, distinct_splits, require_metric
+from casvit_mm.task import EvaluationOutputs, built_metric, describe_dataset, distinct_splits
 
 __all__ = [
     'PREDICTIONS_IN_ONE_FILE',
@@ -44,7 +46,7 @@ def apply_dataset(
     cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
 ) -> tuple[int, list[str]]:
     """Check a custom dataset on one rank, and put it into the config on every rank."""
-    check_config(cfg)
+    check_config(cfg, splits)
     described = read_dataset(data)
     prepared = on_first_rank(
         lambda: prepare_dataset(described, splits, Path(cfg.work_dir, 'annotations'))
@@ -71,13 +73,13 @@ def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
             mode='slide', crop_size=(outputs.slide, outputs.slide), stride=(step, step)
         )
     if outputs.out_pred is not None or outputs.analysis is not None:
-        require_metric(cfg, 'SegmentationIoU')
-        cfg.test_evaluator.update(out_dir=outputs.out_pred, root=_image_root(cfg))
+        metric = require_metric(cfg, 'SegmentationIoU')
+        metric.update(out_dir=outputs.out_pred, root=_image_root(cfg))
     if outputs.show_dir is not None:
         hook = dict(
             type='SegmentationPicturesHook', out_dir=outputs.show_dir, root=_image_root(cfg)
         )
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+        cfg.custom_hooks = [*entries(cfg, 'custom_hooks'), hook]
 
 
 def _image_root(cfg: Config) -> str:
@@ -91,7 +93,7 @@ def report(
     runner: Runner, metrics: dict[str, float], facts: dict[str, Any], outputs: EvaluationOutputs
 ) -> None:
     """Print the metrics, then write every output, even after one of them has failed."""
-    metric = runner.test_evaluator.metrics[0]
+    metric = built_metric(runner, SegmentationIoU)
     # SegmentationIoU keeps the metrics of each class out of the log.
     all_metrics = {**metrics, **getattr(metric, 'details', {})}
     images = len(runner.test_dataloader.dataset)
@@ -100,7 +102,7 @@ def report(
     if outputs.out is not None:
         jobs.append(partial(write_json, outputs.out, {**all_metrics, **facts}))
     if outputs.out_pred is not None:
-        jobs.append(partial(_report_masks, metric, outputs.out_pred))
+        jobs.append(partial(_report_masks, runner, outputs.out_pred))
     if outputs.show_dir is not None:
         jobs += [h.check_written for h in runner.hooks if isinstance(h, SegmentationPicturesHook)]
     if outputs.analysis is not None:
@@ -108,14 +110,15 @@ def report(
     run_all(jobs)
 
 
-def _report_masks(metric: SegmentationIoU, folder: str) -> None:
-    metric.check_written()
+def _report_masks(runner: Runner, folder: str) -> None:
+    built_metric(runner, SegmentationIoU).check_written()
     print('Predicted segmentation masks, one PNG per image:', folder)
 
 
 def _write_analysis(runner: Runner, folder: str) -> None:
     model = unwrapped_model(runner)
     dataset = runner.test_dataloader.dataset
-    summary = write_analysis(folder, runner.test_evaluator.metrics[0], model, dataset)
+    metric = built_metric(runner, SegmentationIoU)
+    summary = write_analysis(folder, metric, model, dataset)
     print('\n' + '\n'.join(summary['remarks']))
     print('Confusion matrix and the worst images:', folder)

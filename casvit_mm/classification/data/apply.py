@@ -13,19 +13,24 @@ from casvit_mm.config.editing import (
     refuse_class_weights,
     set_num_classes,
 )
+from casvit_mm.datasets.description import SPLITS
 from casvit_mm.datasets.in_configs import check_model_type, replace_dataset
 from casvit_mm.errors import InputError
 
 __all__ = ['apply_splits', 'check_config']
 
 
-def check_config(cfg: Config) -> None:
+def check_config(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
     """Refuse a config that cannot read image folders.
+
+    Args:
+        cfg: The config.
+        splits: Splits that will be read.
 
     Raises:
         InputError: If it is no classification config of mmpretrain, or lacks a dataloader.
     """
-    check_model_type(cfg, 'Classifier', 'image folders', 'classification')
+    check_model_type(cfg, splits, 'Classifier', 'image folders', 'classification')
 
 
 def apply_splits(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from casvit_mm.config.forms import type_name
 from casvit_mm.datasets.in_configs import describe_absent, named_datasets
 from casvit_mm.errors import InputError
 
@@ -19,7 +20,7 @@ def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
         InputError: If one is missing.
     """
     for _, dataset, where in named_datasets(cfg, splits):
-        if dataset.get('type') != 'ImageNet':
+        if type_name(dataset) != 'ImageNet':
             continue
         root = Path(dataset.get('data_root') or '')
         folder = root / (dataset.get('data_prefix') or dataset.get('split') or '')

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
 
-from casvit_mm.plotting.tables import class_table, format_metric, print_title
+from casvit_mm.plotting.tables import class_table, format_metric, print_others, print_title
 
 __all__ = ['print_metrics']
 
@@ -35,16 +36,19 @@ def print_metrics(
     print_title(console, title)
     tops = [key for key in metrics if key.startswith('accuracy/top')]
     means = {key.replace('accuracy/top', 'top-'): metrics[key] for key in tops}
-    means |= {f'mean {name}': metrics[name.lower()] for name in ('recall', 'precision', 'F1')}
+    rates = [name for name in ('recall', 'precision', 'F1') if name.lower() in metrics]
+    means |= {f'mean {name}': metrics[name.lower()] for name in rates}
     overall = Table(*means)
     overall.add_row(*map(format_metric, means.values()))
-    console.print(overall)
+    if means:
+        console.print(overall)
     names = [key.removeprefix('images/') for key in metrics if key.startswith('images/')]
     many = len(names) > _MAX_ROWS
     if many:
         known = [name for name in names if metrics[f'images/{name}']]
         shown = sorted(known, key=lambda name: metrics[f'recall/{name}'])[:_WORST_CLASSES]
-    console.print(_class_table(metrics, shown if many else names, taken_for or {}))
+    if names:
+        console.print(_class_table(metrics, shown if many else names, taken_for or {}))
     if many:
         console.print(
             f'{len(shown)} of {len(names)} classes, those with the lowest recall; '
@@ -52,6 +56,10 @@ def print_metrics(
             soft_wrap=True,
             highlight=False,
         )
+    ours = re.compile(
+        'accuracy/top.*|recall|precision|f1|(images|recall|precision|f1)/.*', re.DOTALL
+    )
+    print_others(console, {k: v for k, v in metrics.items() if not ours.fullmatch(k)})
 
 
 def _class_table(

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from mmengine.config import Config
 
+from casvit_mm.config.editing import innermost_dataset
+from casvit_mm.config.forms import type_name
+
 __all__ = [
     'AnchorSetup',
     'best_overlaps',
@@ -41,8 +44,8 @@ class AnchorSetup:
 def read_anchors(cfg: Config) -> AnchorSetup | None:
     """Return the anchors of a config's model, or None if it has none of mmdet's generator."""
     for head in ('rpn_head', 'bbox_head'):
-        generator = cfg.model.get(head, {}).get('anchor_generator', {})
-        if generator.get('type') == 'AnchorGenerator':
+        generator = (cfg.model.get(head) or {}).get('anchor_generator') or {}
+        if type_name(generator) == 'AnchorGenerator':
             settings = {key: value for key, value in generator.items() if key != 'type'}
             return _set_up(f'model.{head}.anchor_generator', settings)
     return None
@@ -64,10 +67,8 @@ def _set_up(path: str, settings: dict) -> AnchorSetup:
 
 def read_scale(cfg: Config) -> tuple[int, int] | None:
     """Return the (long, short) limits that validation images are scaled into, or None."""
-    from casvit_mm.config.editing import innermost_dataset
-
     for step in innermost_dataset(cfg.val_dataloader).pipeline:
-        if step.type == 'Resize' and step.get('keep_ratio') and step.get('scale'):
+        if type_name(step) == 'Resize' and step.get('keep_ratio') and step.get('scale'):
             return max(step.scale), min(step.scale)
     return None
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from mmengine.config import Config
+from typing import Any
 
-from casvit_mm.config.editing import innermost_dataset, raise_max_dets, set_num_classes
+from mmdet.datasets import BaseDetDataset, CocoPanopticDataset
+from mmengine.config import Config
+from mmengine.registry import DATASETS, METRICS
+
+from casvit_mm.config.editing import (
+    add_import,
+    dicts_in,
+    innermost_dataset,
+    raise_max_dets,
+    require_pipelines,
+    set_num_classes,
+    single_dataset,
+)
+from casvit_mm.config.forms import metric_configs, takes_argument, type_name, type_of
 from casvit_mm.datasets.description import SPLITS
 from casvit_mm.detection.data.description import DetectionDescription
 from casvit_mm.detection.data.prepare import PreparedSplit
+from casvit_mm.detection.dataset import NamedCocoDataset
 from casvit_mm.errors import InputError
 
 __all__ = ['apply_splits', 'check_config', 'needs_masks']
@@ -22,14 +36,17 @@ def apply_splits(
     """Point a detection config at the prepared splits of a dataset, in place.
 
     Args:
-        cfg: A config whose dataloaders read COCO format.
+        cfg: A config that :func:`check_config` accepts.
         data: The dataset.
         prepared: Its splits, for the dataloaders of the same names.
         classes: Names in the order of a trained model's outputs; None takes the first split's.
     """
     classes = classes or next(iter(prepared.values())).summary.classes
     for name, split in prepared.items():
-        innermost_dataset(cfg[f'{name}_dataloader']).update(
+        dataset = single_dataset(cfg[f'{name}_dataloader'])
+        for key in [key for key in dataset if not takes_argument(NamedCocoDataset, key)]:
+            dataset.pop(key)  # of the dataset that was here
+        dataset.update(
             type='NamedCocoDataset',
             data_root='',
             ann_file=str(split.annotations),
@@ -37,27 +54,46 @@ def apply_splits(
             metainfo=dict(classes=classes),
         )
         if name != 'train':
-            cfg[f'{name}_evaluator'].update(ann_file=str(split.annotations), max_dets=data.max_dets)
+            _set_truth(cfg, name, dict(ann_file=str(split.annotations), max_dets=data.max_dets))
     set_num_classes(cfg, len(classes))
     raise_max_dets(cfg, data.max_dets)
+    add_import(cfg, 'casvit_mm.detection')
 
 
-def check_config(cfg: Config) -> None:
-    """Refuse a config that cannot read COCO format.
+def _set_truth(cfg: Config, split: str, truth: dict[str, Any]) -> None:
+    """Give each metric of a split what it takes of ``truth``, in place."""
+    for metric in metric_configs(cfg, split):
+        kind = type_of(cfg, METRICS, metric)
+        # An unknown type is refused where it is built.
+        metric.update({k: v for k, v in truth.items() if kind and takes_argument(kind, k)})
+
+
+def check_config(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
+    """Refuse a config whose datasets do not give boxes with classes.
+
+    Args:
+        cfg: The config.
+        splits: Splits that will be read.
 
     Raises:
-        InputError: If a dataloader reads something else.
+        InputError: If a dataloader is missing or reads something else.
     """
-    for name in SPLITS:
-        loader = cfg.get(f'{name}_dataloader')
-        if loader is None or not innermost_dataset(loader).type.endswith('CocoDataset'):
+    require_pipelines(cfg, splits)
+    for name in splits:
+        dataset = innermost_dataset(cfg[f'{name}_dataloader'])
+        kind = type_of(cfg, DATASETS, dataset)
+        boxes = isinstance(kind, type) and issubclass(kind, BaseDetDataset)
+        if not boxes or issubclass(kind, CocoPanopticDataset):
             raise InputError(
-                f'--data fits configs that read COCO format; {name}_dataloader of {cfg.filename} '
-                'does not. Use a maskrcnn or retinanet config.'
+                f'--data describes boxes or boxes and masks; {name}_dataloader of {cfg.filename} '
+                f'reads {type_name(dataset)}. Use a config of a detector, such as a maskrcnn or '
+                'retinanet config.'
             )
 
 
 def needs_masks(cfg: Config) -> bool:
-    """Return whether the config's model learns and is scored by masks."""
-    metric = cfg.val_evaluator.get('metric', [])
-    return 'segm' in ([metric] if isinstance(metric, str) else metric)
+    """Return whether the config's model learns or is scored by masks."""
+    if any(step.get('with_mask') for step in dicts_in(cfg.get('train_dataloader'))):
+        return True
+    metrics = [m for split in ('val', 'test') for m in metric_configs(cfg, split)]
+    return any('segm' in (metric.get('metric') or ()) for metric in metrics)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from casvit_mm.config.forms import type_name
 from casvit_mm.datasets.formats.coco import CocoSummary, check_coco
 from casvit_mm.datasets.in_configs import describe_absent, named_datasets
 from casvit_mm.datasets.layouts import LAYOUTS
@@ -28,7 +29,7 @@ def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, CocoSummar
     """
     summaries = {}
     for split, dataset, where in named_datasets(cfg, splits):
-        if not dataset.get('type', '').endswith('CocoDataset'):
+        if not type_name(dataset).endswith('CocoDataset'):
             continue
         root = Path(dataset.get('data_root') or '')
         annotations, images = root / dataset.ann_file, root / dataset.data_prefix.img

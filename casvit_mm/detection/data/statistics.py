@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
+from casvit_mm.config.forms import type_name
 from casvit_mm.detection.data.anchors import (
     propose_anchors,
     read_anchors,
@@ -183,10 +184,12 @@ def _scale_options(cfg: Config, scale: tuple[int, ...]) -> list[str]:
     options = []
     for split in ('train', 'val', 'test'):
         path, node = f'{split}_dataloader.dataset', cfg[f'{split}_dataloader'].dataset
-        while 'dataset' in node:
-            path, node = f'{path}.dataset', node.dataset
+        while 'dataset' in node or 'datasets' in node:
+            joined = 'datasets' in node  # ConcatDataset
+            path = f'{path}.datasets.0' if joined else f'{path}.dataset'
+            node = node.datasets[0] if joined else node.dataset
         for i, step in enumerate(node.pipeline):
-            if step.type in ('Resize', 'RandomResize') and step.get('scale'):
+            if type_name(step) in ('Resize', 'RandomResize') and step.get('scale'):
                 options.append(f'{path}.pipeline.{i}.scale="{_literal(scale)}"')
     return options
 

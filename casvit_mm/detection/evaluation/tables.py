@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from casvit_mm.plotting.tables import class_table, format_metric, print_title
+from casvit_mm.plotting.tables import class_table, format_metric, print_others, print_title
 
 __all__ = ['KINDS', 'print_errors', 'print_metrics']
 
@@ -40,12 +40,18 @@ def print_metrics(metrics: dict[str, float], title: str = '') -> None:
         overall.add_column(column, justify='right')
     for kind in kinds:
         for suffix in suffixes:
-            row = [metrics[f'coco/{kind}_mAP{part}{suffix}'] for part in _AP_COLUMNS.values()]
+            keys = [f'coco/{kind}_mAP{part}{suffix}' for part in _AP_COLUMNS.values()]
+            # mmdet's own metric has -1 where there is no ground truth.
+            row = [v if (v := metrics.get(key, math.nan)) >= 0 else math.nan for key in keys]
             row.append(metrics.get(f'coco/{kind}_AR@{_limit(suffix)}', math.nan))
             overall.add_row(KINDS[kind], _limit(suffix), *map(format_metric, row))
-    console.print(overall)
+    if kinds:
+        console.print(overall)
     for kind in kinds:
-        console.print(_class_table(metrics, kind, list(suffixes)[-1]))
+        if any(key.startswith(f'coco/{kind}_AP/') for key in metrics):  # not mmdet's own metric
+            console.print(_class_table(metrics, kind, list(suffixes)[-1]))
+    shown = re.compile('coco/((bbox|segm)_(mAP|AR@|AP[_/])|objects/).*', re.DOTALL)
+    print_others(console, {k: v for k, v in metrics.items() if not shown.fullmatch(k)})
 
 
 def _class_table(metrics: dict[str, float], kind: str, suffix: str) -> Table:

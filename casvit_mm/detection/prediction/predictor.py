@@ -16,6 +16,7 @@ from mmengine.config import Config
 from casvit_mm.config.building import build_model, check_device, read_model_config
 from casvit_mm.config.checks import check_is_detector
 from casvit_mm.config.editing import innermost_dataset, raise_max_dets
+from casvit_mm.config.forms import type_name
 from casvit_mm.errors import InputError
 
 __all__ = ['Predictor']
@@ -179,7 +180,7 @@ def _build_pipeline(cfg: Config) -> tuple[Compose, int | None]:
     """Return the test pipeline for pixels instead of files, and the long side it scales to."""
     pipeline = innermost_dataset(cfg.test_dataloader).pipeline
     loader = pipeline[0]
-    from_file = loader.type.rpartition('.')[2] == 'LoadImageFromFile'
+    from_file = type_name(loader) == 'LoadImageFromFile'
     if not from_file or loader.get('color_type', 'color') != 'color':
         raise InputError(
             f'{cfg.filename}: the test pipeline starts with {dict(loader)}; prediction reads '

@@ -14,6 +14,8 @@ from casvit_mm.config.editing import (
     refuse_class_weights,
     set_num_classes,
 )
+from casvit_mm.config.forms import type_name
+from casvit_mm.datasets.description import SPLITS
 from casvit_mm.datasets.in_configs import check_model_type, replace_dataset
 from casvit_mm.errors import InputError
 from casvit_mm.segmentation.data.description import IGNORED, SegmentationDescription
@@ -22,13 +24,17 @@ from casvit_mm.segmentation.data.prepare import PreparedSplit
 __all__ = ['apply_splits', 'check_config']
 
 
-def check_config(cfg: Config) -> None:
+def check_config(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
     """Refuse a config that cannot read segmentation masks.
+
+    Args:
+        cfg: The config.
+        splits: Splits that will be read.
 
     Raises:
         InputError: If it is no segmentation config of mmseg, or lacks a dataloader.
     """
-    check_model_type(cfg, 'EncoderDecoder', 'segmentation masks', 'segmentation')
+    check_model_type(cfg, splits, 'EncoderDecoder', 'segmentation masks', 'segmentation')
 
 
 def apply_splits(
@@ -81,6 +87,5 @@ def _image_root(data: SegmentationDescription, split: str) -> str:
 
 def _loading_steps(dataset: ConfigDict) -> Iterator[ConfigDict]:
     for step in dicts_in(dataset.pipeline):
-        kind = step.get('type')
-        if getattr(kind, '__name__', str(kind)).endswith('LoadAnnotations'):
+        if type_name(step).endswith('LoadAnnotations'):
             yield step

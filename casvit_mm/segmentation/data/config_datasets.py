@@ -6,8 +6,9 @@ import inspect
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
-from mmseg.registry import DATASETS
+from mmengine.registry import DATASETS
 
+from casvit_mm.config.forms import type_name, type_of
 from casvit_mm.datasets.in_configs import describe_absent, named_datasets
 from casvit_mm.errors import InputError, first_names
 
@@ -24,17 +25,17 @@ def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
     """
     for _, dataset, where in named_datasets(cfg, splits):
         if {'img_path', 'seg_map_path'} <= set(dataset.get('data_prefix', {})):
-            _check_folders(dataset, where)
+            _check_folders(cfg, dataset, where)
 
 
-def _check_folders(dataset: ConfigDict, where: str) -> None:
+def _check_folders(cfg: Config, dataset: ConfigDict, where: str) -> None:
     root = Path(dataset.get('data_root') or '')
     images, labels = root / dataset.data_prefix.img_path, root / dataset.data_prefix.seg_map_path
     for folder in (images, labels):
         if not folder.is_dir():
-            layout = 'ade20k' if dataset.type == 'ADE20KDataset' else None
+            layout = 'ade20k' if type_name(dataset) == 'ADE20KDataset' else None
             raise InputError(describe_absent(f'folder {folder}', where, layout, root))
-    defaults = inspect.signature(DATASETS.get(dataset.type)).parameters
+    defaults = inspect.signature(type_of(cfg, DATASETS, dataset)).parameters
     image_end, label_end = (
         dataset.get(name, defaults[name].default) for name in ('img_suffix', 'seg_map_suffix')
     )

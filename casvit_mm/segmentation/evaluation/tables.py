@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.console import Console
 from rich.table import Table
 
-from casvit_mm.plotting.tables import class_table, format_metric, format_share, print_title
+from casvit_mm.plotting.tables import (
+    class_table,
+    format_metric,
+    format_share,
+    print_others,
+    print_title,
+)
 
 __all__ = ['print_metrics']
 
@@ -20,14 +28,18 @@ def print_metrics(metrics: dict[str, float], title: str = '') -> None:
     """
     console = Console()
     print_title(console, title)
-    means = ('mIoU', 'mAcc', 'aAcc')
+    means = [name for name in ('mIoU', 'mAcc', 'aAcc') if name in metrics]
     overall = Table(*means)
     overall.add_row(*(format_metric(metrics[name]) for name in means))
-    console.print(overall)
+    if means:
+        console.print(overall)
     table = class_table('\nper class', ('IoU', 'Acc', 'pixels'))
     names = [key.removeprefix('pixels/') for key in metrics if key.startswith('pixels/')]
     total = sum(metrics[f'pixels/{name}'] for name in names)
     for name in names:
         of_class = (format_metric(metrics[f'{key}/{name}']) for key in ('IoU', 'Acc'))
         table.add_row(name, *of_class, format_share(metrics[f'pixels/{name}'], total))
-    console.print(table)
+    if names:
+        console.print(table)
+    shown = re.compile('mIoU|mAcc|aAcc|(IoU|Acc|pixels)/.*', re.DOTALL)
+    print_others(console, {k: v for k, v in metrics.items() if not shown.fullmatch(k)})

@@ -4,15 +4,22 @@ import pytest
 from mmengine.config import Config
 
 pytest.importorskip('mmdet')
-from detection_data import MASK, RETINA
-from mmdet.registry import DATASETS
+from detection_data import MASK, RETINA, load_config
+from mmdet.datasets import CocoDataset
+from mmdet.evaluation import CocoMetric
+from mmengine.registry import DATASETS, init_default_scope
 
 import casvit_mm.detection  # noqa: F401  registers the dataset
 from casvit_mm import InputError
 from casvit_mm.datasets.shapes import CLASSES, generate_shapes
-from casvit_mm.detection.data.apply import apply_splits
+from casvit_mm.detection.data.apply import apply_splits, check_config, needs_masks
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.prepare import prepare_dataset
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope('mmdet')
 
 
 def prepare(description: Path, splits=('train', 'val', 'test'), masks=True, classes=None):
@@ -66,3 +73,60 @@ def test_test_falls_back_to_val(folder):
     cfg = Config.fromfile(MASK)
     put_into(cfg, folder / 'two.yaml', ('test',))
     assert cfg.test_evaluator.ann_file == str(folder / 'prepared/val.json')
+
+
+@pytest.mark.parametrize('kind', ['CocoMetric', 'mmdet.CocoMetric', CocoMetric])
+def test_a_metric_of_another_gets_only_what_it_takes(folder, kind):
+    cfg = load_config(RETINA)
+    cfg.test_evaluator = [
+        dict(type='DumpDetResults', out_file_path='r.pkl'),
+        dict(type=kind, ann_file='x.json'),
+        dict(type='VOCMetric'),
+    ]
+    put_into(cfg, folder / 'dataset.yaml', ('test',))
+    dump, coco, voc = cfg.test_evaluator
+    assert coco == dict(type=kind, ann_file=str(folder / 'prepared/test.json'))
+    assert dump == dict(type='DumpDetResults', out_file_path='r.pkl')
+    assert voc == dict(type='VOCMetric')
+
+
+def test_without_validation_train_alone_is_read(folder):
+    cfg = load_config(RETINA)
+    cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
+    check_config(cfg, ('train', 'test'))
+    assert not needs_masks(cfg)
+    put_into(cfg, folder / 'dataset.yaml', ('train', 'test'))
+    with pytest.raises(InputError, match='val_dataloader holds no dataset'):
+        check_config(cfg)
+
+
+def test_masks_that_are_learnt_are_needed_though_boxes_alone_are_scored():
+    cfg = load_config(MASK)
+    assert needs_masks(cfg)
+    cfg.val_evaluator.metric = cfg.test_evaluator.metric = 'bbox'
+    assert needs_masks(cfg)
+
+
+VOC = dict(type='VOCDataset', data_root='data/voc/', ann_subdir='Annotations', ann_file='t.txt')
+
+
+@pytest.mark.parametrize('kind', [VOC, dict(type=CocoDataset, ann_file='x.json')])
+def test_joined_and_repeated_datasets_of_any_format_become_one(folder, kind):
+    cfg = load_config(RETINA)
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    inner = [dict(kind, filter_cfg=dict(min_size=8), pipeline=pipeline) for _ in range(2)]
+    joined = dict(type='ConcatDataset', datasets=inner)
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=3, dataset=joined)
+    check_config(cfg, ('train',))
+    put_into(cfg, folder / 'dataset.yaml', ('train',))
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    assert len(dataset) == 12
+    assert dataset.dataset.filter_cfg == dict(min_size=8)
+
+
+@pytest.mark.parametrize('kind', ['CocoPanopticDataset', 'ReIDDataset', 'Nowhere'])
+def test_a_config_that_reads_something_other_than_boxes_is_named(kind):
+    cfg = load_config(RETINA)
+    cfg.val_dataloader.dataset.type = kind
+    with pytest.raises(InputError, match=f'val_dataloader of .* reads {kind}'):
+        check_config(cfg)

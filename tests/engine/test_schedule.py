@@ -1,0 +1,78 @@
+"""The schedule follows the length of the training, in every form of both."""
+
+import pytest
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
+
+from casvit_mm.engine import TrainOptions
+from casvit_mm.engine.schedule import shorten_warm_up, stretch_schedule
+
+LINEAR = dict(type='LinearLR', by_epoch=False, begin=0, end=500)
+
+
+@DATASETS.register_module()
+class _Numbers(BaseDataset):
+    def load_data_list(self):
+        return [dict(label=min(i, 1)) for i in range(20)]
+
+    def get_cat_ids(self, idx):
+        return [self.get_data_info(idx)['label']]
+
+
+def config(scheduler=LINEAR, dataset=None, **more):
+    loader = dict(batch_size=2, dataset=dataset or dict(type='_Numbers'))
+    return Config(
+        dict(
+            train_cfg=dict(max_epochs=3),
+            train_dataloader=loader,
+            param_scheduler=scheduler,
+            default_hooks=dict(logger=dict(type='LoggerHook', interval=50)),
+            **more,
+        )
+    )
+
+
+@pytest.mark.parametrize('form', [LINEAR, [LINEAR]])
+def test_warm_up_is_shortened_in_one_scheduler_and_in_several(form):
+    cfg = config(form)
+    (note,) = shorten_warm_up(cfg, 20)
+    assert 'from 500 to 3 iterations, a tenth of the 30' in note
+    assert 'end=3' in cfg.pretty_text
+
+
+def test_without_a_scheduler_nothing_is_shortened_or_stretched():
+    cfg = config(None)
+    assert shorten_warm_up(cfg, 20) == stretch_schedule(cfg, TrainOptions()) == []
+    assert cfg.default_hooks.logger.interval == 5
+
+
+def test_one_scheduler_is_stretched():
+    cfg = config(dict(type='PolyLR', by_epoch=False, begin=0, end=100))
+    cfg.train_cfg = dict(max_iters=40)
+    assert stretch_schedule(cfg, TrainOptions())
+    assert cfg.param_scheduler.end == 40
+
+
+REPEATED = dict(type='RepeatDataset', times=4, dataset=dict(type='_Numbers'))
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'total'),
+    [
+        (REPEATED, 120),
+        (dict(type='MultiImageMixDataset', pipeline=[], dataset=REPEATED), 120),
+        (dict(REPEATED, dataset=REPEATED), 480),
+        # One image of a class that 1/20 of them have is repeated sqrt(0.9 / 0.05) times.
+        (dict(type='ClassBalancedDataset', oversample_thr=0.9, dataset=dict(type='_Numbers')), 36),
+    ],
+)
+def test_the_schedule_counts_what_the_wrappers_of_a_dataset_repeat(dataset, total):
+    notes = shorten_warm_up(config(dataset=dataset), 20)
+    assert f'of the {total} that' in notes[0]
+
+
+def test_a_config_without_a_logger_has_a_schedule_too():
+    cfg = config()
+    cfg.default_hooks = {}
+    assert shorten_warm_up(cfg, 20)
