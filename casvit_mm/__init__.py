@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from casvit_mm.errors import InputError
+from casvit_mm.io import limit_pixels
 from casvit_mm.moved import keep_old_paths
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
+limit_pixels()  # before anything imports OpenCV
 keep_old_paths()
 if all(find_spec(package) is not None for package in ('torch', 'mmengine', 'timm')):
     from casvit_mm.config.paths import let_mmengine_find_configs

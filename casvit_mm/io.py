@@ -1,4 +1,4 @@
-"""Files that are never half written."""
+"""Files that are never half written, and images that are too large to be read."""
 
 from __future__ import annotations
 
@@ -6,14 +6,60 @@ import json
 import math
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
 from casvit_mm.errors import InputError
 
-__all__ = ['check_writable', 'replacing', 'run_all', 'write_json']
+__all__ = [
+    'PIXEL_LIMIT',
+    'check_writable',
+    'limit_pixels',
+    'pixel_limit',
+    'replacing',
+    'run_all',
+    'write_json',
+]
+
+# The environment variable of OpenCV for the pixels of an image; it is read once, by its import.
+PIXEL_LIMIT = 'OPENCV_IO_MAX_IMAGE_PIXELS'
+# 0.8 GB once it is decoded; a training decodes several at a time. OpenCV alone allows four times as
+# many, Pillow two thirds.
+_MAX_PIXELS = 2**28
+
+
+def limit_pixels() -> None:
+    """Let OpenCV and Pillow refuse an image by its header, if it has more pixels than we read.
+
+    A limit that the user has set is kept. Processes that are started later have the same one.
+    Where OpenCV is imported already, its own limit holds.
+
+    Raises:
+        InputError: As :func:`pixel_limit`.
+    """
+    os.environ.setdefault(PIXEL_LIMIT, str(_MAX_PIXELS))
+    limit = pixel_limit()
+    if find_spec('PIL') is not None:
+        from PIL import Image
+
+        Image.MAX_IMAGE_PIXELS = limit // 2  # from which it warns; it refuses from twice as many
+        warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+
+
+def pixel_limit() -> int:
+    """Return how many pixels an image may have.
+
+    Raises:
+        InputError: If the user has set a limit that is no whole number.
+    """
+    text = os.environ.get(PIXEL_LIMIT, str(_MAX_PIXELS))
+    if not text.isdecimal() or not text.isascii():
+        raise InputError(f'{PIXEL_LIMIT}={text} is no number of pixels')
+    return int(text)
 
 
 def check_writable(files: dict[str, str | None], folders: dict[str, str | None]) -> None:

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import zlib
@@ -20,6 +21,19 @@ from casvit_mm import CASViT
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / 'golden'
 TINY_ARCH = dict(depths=(1, 1, 1, 1), embed_dims=(8, 12, 16, 20))
+
+
+def grey_png(width: int, height: int, bits: int, rows: bytes = b'') -> bytes:
+    """A PNG of grey levels: ``rows`` are its filtered rows, of which a damaged one lacks some."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
+        )
+
+    header = struct.pack('>IIBBBBB', width, height, bits, 0, 0, 0, 0)
+    body = chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+    return b'\x89PNG\r\n\x1a\n' + body
 
 
 def randomize_norms(model: nn.Module) -> None:

@@ -12,15 +12,23 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
 import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from casvit_mm.deploy.images import quiet_opencv
+from casvit_mm.deploy.images import MAX_SIDE, decode_image, quiet_opencv, too_large
+from casvit_mm.errors import InputError
 
-__all__ = ['END_BYTES', 'ImageScan', 'is_turned', 'lacks_end', 'read_in_threads', 'scan_images']
+__all__ = [
+    'END_BYTES',
+    'ImageScan',
+    'is_turned',
+    'lacks_end',
+    'read_in_threads',
+    'scan_images',
+    'unfit_size',
+]
 
 T = TypeVar('T')
 R = TypeVar('R')
@@ -29,6 +37,7 @@ _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 exchange width and height
 _DECODED_BY_PILLOW = (b'\xff\xd8', b'\x89PNG')  # for sure, if whole
 _ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND\xaeB`\x82'}
 END_BYTES = 64
+_MAX_RATIO = 1000  # of the sides
 _CUT = re.compile('truncated|broken|unrecognized data', re.IGNORECASE)  # in Pillow's messages
 _THUMBNAIL = (17, 16)  # width and height: 256 differences of neighbours
 
@@ -64,7 +73,7 @@ def scan_images(paths: Sequence[Path], name: str) -> list[ImageScan]:
 def read_in_threads(read: Callable[[T], R], items: Sequence[T], title: str) -> list[R]:
     """Apply ``read`` in as many threads as there are cores, with a progress bar on a terminal.
 
-    Images may be as large as training takes them, and OpenCV is silent meanwhile.
+    OpenCV is silent meanwhile.
 
     Args:
         read: Reads one item; reports what is wrong in what it returns.
@@ -74,23 +83,18 @@ def read_in_threads(read: Callable[[T], R], items: Sequence[T], title: str) -> l
     Returns:
         The results in the order of ``items``.
     """
-    limit = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = 1 << 30  # OpenCV's, with which training reads
-    try:
-        # What is wrong with a file is in its scan.
-        with quiet_opencv(), ThreadPool(os.cpu_count()) as pool:
-            screen = Console(stderr=True)
-            shown = track(
-                pool.imap(read, items, chunksize=8),
-                title,
-                total=len(items),
-                console=screen,
-                transient=True,
-                disable=not screen.is_terminal,
-            )
-            return list(shown)
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    # What is wrong with a file is in its scan.
+    with quiet_opencv(), ThreadPool(os.cpu_count()) as pool:
+        screen = Console(stderr=True)
+        shown = track(
+            pool.imap(read, items, chunksize=8),
+            title,
+            total=len(items),
+            console=screen,
+            transient=True,
+            disable=not screen.is_terminal,
+        )
+        return list(shown)
 
 
 def _scan(path: Path) -> ImageScan:
@@ -104,16 +108,39 @@ def _scan(path: Path) -> ImageScan:
         stored = image.size
         thumbnail = _thumbnail(image)
         turned = is_turned(image)
+    except Image.DecompressionBombError:
+        return ImageScan(error=too_large(), digest=digest)
+    except Image.UnidentifiedImageError:
+        reason = 'it is no image' if data else 'it is empty (0 bytes)'
+        return _scan_as_training(data, reason, digest)
     except Exception as error:  # decoders raise whatever the damage leads them to
         return _scan_as_training(data, f'{type(error).__name__}: {error}', digest)
-    if not cv2.haveImageReader(str(path)):
-        return _scan_as_training(data, f'OpenCV cannot read {image.format}', digest)
+    if (unfit := unfit_size(stored)) is not None:
+        return ImageScan(error=unfit, digest=digest)
+    doubt = None
     if lacks_end(data[-END_BYTES:], image.format):
-        found = _scan_as_training(data, 'its end is missing', digest)
+        doubt = 'its end is missing'
+    elif image.format not in _ENDS:
+        doubt = f'OpenCV cannot read {image.format} of this kind'
+    if doubt:
+        found = _scan_as_training(data, doubt, digest)
         if found.error:
             return found
     upright = stored[::-1] if turned else stored
     return ImageScan(None, stored, upright, digest, thumbnail)
+
+
+def unfit_size(size: tuple[int, int]) -> str | None:
+    """Say why no training can work on an image of this width and height; None if one can.
+
+    A side that is much shorter than the other becomes 0 pixels where the long one is scaled down,
+    and makes the long one huge where it is scaled up.
+    """
+    if max(size) > MAX_SIDE:
+        return too_large()
+    if max(size) > _MAX_RATIO * min(size):
+        return f'with {size[0]} x {size[1]} pixels it is too thin to be resized'
+    return None
 
 
 def lacks_end(tail: bytes, kind: str | None) -> bool:
@@ -136,10 +163,10 @@ def is_turned(image: Image.Image) -> bool:
 
 def _scan_as_training(data: bytes, reason: str, digest: bytes) -> ImageScan:
     """Ask OpenCV, with which training reads, about a file that looks damaged."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if pixels is None:
+    try:
+        height, width = decode_image(data, '').shape[:2]
+    except InputError:
         return ImageScan(reason, digest=digest)
-    height, width = pixels.shape[:2]
     damage = reason if data.startswith(_DECODED_BY_PILLOW) and _CUT.search(reason) else None
     return ImageScan(None, (width, height), (width, height), digest, damage=damage)
 

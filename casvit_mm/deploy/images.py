@@ -17,8 +17,21 @@ import cv2
 import numpy as np
 
 from casvit_mm.errors import InputError
+from casvit_mm.io import PIXEL_LIMIT, pixel_limit
 
-__all__ = ['Resized', 'as_bgr', 'enlarge_canvas', 'quiet_opencv', 'read_image', 'resize']
+__all__ = [
+    'MAX_SIDE',
+    'Resized',
+    'as_bgr',
+    'decode_image',
+    'enlarge_canvas',
+    'quiet_opencv',
+    'read_image',
+    'resize',
+    'too_large',
+]
+
+MAX_SIDE = 2**20  # OpenCV's limit of width and height
 
 _OPENCV = {'bilinear': cv2.INTER_LINEAR, 'bicubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
 _PILLOW_BITS = 22  # fraction of Pillow's fixed-point weights for 8-bit images
@@ -71,25 +84,42 @@ def read_image(path: str | Path) -> np.ndarray:
         BGR pixels, uint8 ``(H, W, 3)``.
 
     Raises:
-        InputError: If the file cannot be read, is empty, cut short, or no image OpenCV can decode.
+        InputError: If the file cannot be read, is empty, cut short, no image OpenCV can decode, or
+            has more pixels than :func:`casvit_mm.io.pixel_limit`.
     """
     try:
         content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f'{path} cannot be read: {error.strerror}') from error
+    except (OSError, ValueError) as error:  # a name may hold what no name can
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f'{path} cannot be read: {reason}') from error
+    with quiet_opencv():
+        return decode_image(content, path)
+
+
+def decode_image(content: bytes, path: str | Path) -> np.ndarray:
+    """Return what :func:`read_image` does, for the bytes of the file ``path``."""
     if not content:
         raise InputError(f'{path} is empty (0 bytes)')
     try:
-        with quiet_opencv():
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise InputError(f'{path} cannot be decoded: {error.err}') from error
+        reason = too_large() if 'CV_IO_MAX_IMAGE' in str(error) else error.err
+        raise InputError(f'{path} cannot be decoded: {reason}') from error
     if image is None:
         raise InputError(
             f'{path} ({len(content)} bytes) cannot be decoded: it is cut short, damaged, no image, '
             'or has 32 bits per channel (save it with 8 or 16)'
         )
     return image
+
+
+def too_large() -> str:
+    """Say why an image is refused by its header."""
+    return (
+        f'its header declares more than {pixel_limit():,} pixels, or a side above {MAX_SIDE:,}. If '
+        f'that is true, set the environment variable {PIXEL_LIMIT} to a larger number, or cut it '
+        'into tiles'
+    )
 
 
 def as_bgr(image: np.ndarray) -> np.ndarray:
@@ -125,6 +155,9 @@ def resize(image: np.ndarray, steps: Sequence[dict[str, Any]], fill: Sequence[in
         steps: Steps of the pipeline in their order; ``op`` of each is a key of ``_STEPS``, whose
             function says what else the step has.
         fill: Colour of padding, BGR.
+
+    Raises:
+        InputError: If a step would enlarge it beyond :func:`casvit_mm.io.pixel_limit`.
     """
     original_size = _size(image)
     image_size = None
@@ -146,6 +179,7 @@ def enlarge_canvas(resized: Resized, min_side: int, fill: Sequence[int]) -> Resi
 
 
 def _pad(image: np.ndarray, height: int, width: int, fill: Sequence[int]) -> np.ndarray:
+    _check_enlarged(image, height, width)
     below, right = height - image.shape[0], width - image.shape[1]
     colour = [float(value) for value in fill]
     return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=colour)
@@ -217,9 +251,19 @@ def _scaled(image: np.ndarray, height: float, width: float, step: dict[str, Any]
     return _interpolate(image, rows, columns, step['interpolation'])
 
 
+def _check_enlarged(image: np.ndarray, height: int, width: int) -> None:
+    """Refuse to make an image larger than one that could be read: it is thin beyond reason."""
+    if height * width > pixel_limit():
+        raise InputError(
+            f'an image of {image.shape[1]} x {image.shape[0]} pixels would be enlarged to '
+            f'{width} x {height}, more than {pixel_limit():,} pixels. Cut off what is not needed'
+        )
+
+
 def _interpolate(image: np.ndarray, height: int, width: int, interpolation: str) -> np.ndarray:
     if image.shape[:2] == (height, width):
         return image
+    _check_enlarged(image, height, width)
     library, _, method = interpolation.rpartition('-')
     if library == 'pillow':
         return _resize_as_pillow(image, height, width, method)
@@ -236,46 +280,39 @@ def _resize_as_pillow(image: np.ndarray, height: int, width: int, method: str) -
 
 
 def _resample(image: np.ndarray, size: int, method: str) -> np.ndarray:
-    """Resample the first axis of ``(N, M, 3)`` to ``size``: uint8 ``(size, M, 3)``."""
-    weights, starts, ends = _pillow_weights(len(image), size, method)  # (size, N), (size,), (size,)
+    """Resample the first axis of ``(N, M, 3)`` to ``size``: uint8 ``(size, M, 3)``.
+
+    Where an image shrinks, the filter widens with the step, so that every input pixel counts.
+    OpenCV's filter does not.
+    """
+    length = len(image)
+    step = length / size  # input pixels per output pixel
+    stretch = max(step, 1.0)
+    reach = {'bilinear': 1.0, 'bicubic': 2.0}[method] * stretch
+    centres = (np.arange(size) + 0.5) * step  # of the output pixels, in input pixels
+    starts = np.maximum((centres - reach + 0.5).astype(int), 0)  # their first input pixels
+    ends = np.minimum((centres + reach + 0.5).astype(int), length)
     out = np.empty((size, *image.shape[1:]), np.uint8)
     half = 2 ** (_PILLOW_BITS - 1)  # rounds, where the division below would cut off
-    # A block of output rows reads only a few input rows; most of the weights are zero.
+    # A block of output rows reads only a few input rows.
     for first in range(0, size, _BLOCK):
         block = slice(first, first + _BLOCK)
         read = slice(starts[block].min(), ends[block].max())
         rows = image[read].reshape(read.stop - read.start, -1).astype(np.float64)  # (n, M * 3)
-        total = weights[block, read] @ rows  # (block, M * 3), whole numbers below 2**53: exact
+        positions = np.arange(read.start, read.stop)
+        inside = (positions >= starts[block, None]) & (positions < ends[block, None])  # (block, n)
+        distances = np.abs((positions + 0.5 - centres[block, None]) / stretch)
+        weights = _pillow_weights(np.where(inside, _FILTERS[method](distances), 0.0))
+        total = weights @ rows  # (block, M * 3), whole numbers below 2**53: exact
         values = np.floor((total + half) / 2**_PILLOW_BITS).clip(0, 255)
         out[block] = values.reshape(-1, *image.shape[1:])
     return out
 
 
-def _pillow_weights(
-    length: int, size: int, method: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the weight of each input pixel in each output pixel, as Pillow computes it.
-
-    Where an image shrinks, the filter widens with the step, so that every input pixel counts.
-    OpenCV's filter does not.
-
-    Returns:
-        Weights in fixed point, whole numbers ``(size, length)``; and the first input pixel of each
-        output pixel and the one after its last, ``(size,)`` each.
-    """
-    step = length / size  # input pixels per output pixel
-    stretch = max(step, 1.0)
-    reach = {'bilinear': 1.0, 'bicubic': 2.0}[method] * stretch
-    centres = (np.arange(size) + 0.5) * step  # of the output pixels, in input pixels
-    starts = np.maximum((centres - reach + 0.5).astype(int), 0)
-    ends = np.minimum((centres + reach + 0.5).astype(int), length)
-    positions = np.arange(length)
-    inside = (positions >= starts[:, None]) & (positions < ends[:, None])  # (size, length)
-    distances = np.abs((positions + 0.5 - centres[:, None]) / stretch)
-    weights = np.where(inside, _FILTERS[method](distances), 0.0)
-    weights /= weights.sum(1, keepdims=True)
-    scaled = weights * 2**_PILLOW_BITS
-    return np.trunc(scaled + np.copysign(0.5, scaled)), starts, ends  # rounded half away from zero
+def _pillow_weights(weights: np.ndarray) -> np.ndarray:
+    """Return weights of input pixels, a row for each output pixel, in Pillow's fixed point."""
+    scaled = weights / weights.sum(1, keepdims=True) * 2**_PILLOW_BITS
+    return np.trunc(scaled + np.copysign(0.5, scaled))  # rounded half away from zero
 
 
 def _triangle(x: np.ndarray) -> np.ndarray:

@@ -111,10 +111,11 @@ def _draw(
     for file in track(media, 'images'):
         try:
             image = read_image(file.path)
+            prepared = [model.prepare(image) for model in models]
         except InputError as error:
-            unreadable.append(str(error))
+            named = str(file.path) in str(error)
+            unreadable.append(str(error) if named else f'{file.path}: {error}')
             continue
-        prepared = [model.prepare(image) for model in models]
         stages = stages or [
             _find_stages(model, one.x, stage) for model, one in zip(models, prepared, strict=True)
         ]

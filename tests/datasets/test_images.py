@@ -4,9 +4,12 @@ import cv2
 import mmcv
 import numpy as np
 import pytest
+from helpers import grey_png
 from PIL import Image
 
+from casvit_mm import InputError
 from casvit_mm.datasets.images import find_media, leaves_high_bits_unused, read_image
+from casvit_mm.io import PIXEL_LIMIT, limit_pixels, pixel_limit
 
 
 @pytest.fixture(scope='module')
@@ -78,6 +81,39 @@ def test_pixels_are_those_of_the_training_pipeline(pixels, tmp_path):
         form(pixels, folder)
         (path,) = folder.iterdir()
         np.testing.assert_array_equal(read_image(path), mmcv.imread(path))
+
+
+LARGE = [(100_000, 100_000), (32_000, 32_000), (16_385, 16_384)]
+
+
+@pytest.mark.parametrize('size', LARGE)
+def test_more_pixels_than_are_read_are_refused_by_the_header(size, tmp_path):
+    path = tmp_path / 'a.png'
+    path.write_bytes(grey_png(*size, 1))
+    with pytest.raises(InputError, match=r'a\.png .* header declares more than 268,435,456 pixels'):
+        read_image(path)
+    with pytest.raises(Exception, match='CV_IO_MAX_IMAGE_PIXELS'):
+        mmcv.imread(path)  # training reads by it
+    with pytest.raises(Image.DecompressionBombError):
+        mmcv.imread(path, backend='pillow')  # by which masks are read
+
+
+def test_an_image_at_the_limit_is_decoded(tmp_path):
+    path = tmp_path / 'a.png'
+    path.write_bytes(grey_png(16_384, 16_384, 1))
+    with pytest.raises(InputError, match='cut short'):  # it has not a row
+        read_image(path)
+
+
+def test_the_limit_is_a_setting(monkeypatch):
+    assert pixel_limit() == 2**28
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', None)
+    monkeypatch.setenv(PIXEL_LIMIT, '1200')
+    limit_pixels()
+    assert (pixel_limit(), Image.MAX_IMAGE_PIXELS) == (1200, 600)
+    monkeypatch.setenv(PIXEL_LIMIT, '30 MB')
+    with pytest.raises(InputError, match='=30 MB is no number of pixels'):
+        limit_pixels()
 
 
 def test_high_bits_that_a_camera_left_unused_are_noticed(pixels, tmp_path):

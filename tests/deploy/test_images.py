@@ -1,5 +1,7 @@
 """Pixels of files and arrays are those of the test pipelines of the mm packages."""
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -64,6 +66,31 @@ def test_pixels_are_those_of_the_test_pipeline(config, size):
     ]
     expected = Compose(pipeline)(dict(img=image, img_shape=size, ori_shape=size))['img']
     np.testing.assert_array_equal(resize(image, _steps(cfg), (0, 0, 0)).pixels, expected)
+
+
+def test_a_thin_image_takes_no_memory_for_weights_it_does_not_use():
+    image = np.zeros((2, 3000, 3), np.uint8)
+    step = dict(op='short_edge', size=16, interpolation='pillow-bicubic')
+    tracemalloc.start()
+    assert resize(image, [step], ()).pixels.shape == (16, 24_000, 3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**26  # a weight for each pair of pixels would take 0.6 GB
+
+
+@pytest.mark.parametrize(
+    'step',
+    [
+        dict(op='short_edge', size=256, interpolation='pillow-bicubic'),
+        dict(op='short_edge', size=256, interpolation='bilinear'),
+        dict(op='stretch', size=(10**6, 10**6), interpolation='bilinear'),
+        dict(op='letterbox', size=(10**6, 10**6), interpolation='bilinear'),
+        dict(op='multiple', divisor=10**6, interpolation='bilinear'),
+    ],
+)
+def test_no_step_enlarges_an_image_beyond_the_limit(step):
+    with pytest.raises(InputError, match=r'an image of \d+ x \d+ pixels would be enlarged to'):
+        resize(np.zeros((1, 9000, 3), np.uint8), [step], (0, 0, 0))
 
 
 def test_a_fixed_size_keeps_the_ratio_and_pads_with_the_mean():

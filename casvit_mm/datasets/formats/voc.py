@@ -96,7 +96,7 @@ def _size(root: ElementTree.Element, image: Path) -> tuple[int, int]:
     try:
         with Image.open(image) as opened:
             return opened.size
-    except OSError:
+    except Exception:  # what is wrong with the file is an issue of its own
         return width, height
 
 

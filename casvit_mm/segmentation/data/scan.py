@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from casvit_mm.datasets.image_scan import END_BYTES, is_turned, lacks_end
+from casvit_mm.datasets.image_scan import END_BYTES, is_turned, lacks_end, unfit_size
 from casvit_mm.datasets.images import read_image
 from casvit_mm.datasets.issues import Issue
+from casvit_mm.deploy.images import too_large
 from casvit_mm.errors import InputError
 from casvit_mm.segmentation.data.sources import ImagePair
 
@@ -105,6 +106,8 @@ def _reason(error: Exception, path: str) -> str:
         return 'it is empty (0 bytes)'
     if isinstance(error, Image.UnidentifiedImageError):
         return 'it is no image'
+    if isinstance(error, Image.DecompressionBombError):
+        return too_large()
     return f'it is damaged or cut short ({error})'
 
 
@@ -140,13 +143,19 @@ def _image_size(path: str) -> tuple[tuple[int, int], bool]:
     """Return width and height as training sees them, and whether EXIF has exchanged them."""
     try:
         with Image.open(path) as image:
+            if image.format not in ('JPEG', 'PNG'):  # of which OpenCV reads all kinds
+                return _size_by_opencv(path), False
             turned = is_turned(image)
             size = image.size[::-1] if turned else image.size
+            if (unfit := unfit_size(size)) is not None:
+                raise _Unusable('unreadable image', f'image {path} cannot be used: {unfit}')
             if _seems_cut(path, image.format):
                 image.load()
             return size, turned
     except Image.UnidentifiedImageError:
         return _size_by_opencv(path), False
+    except _Unusable:
+        raise
     except Exception as error:  # decoders raise whatever the damage leads them to
         raise _Unusable(
             'unreadable image', f'image {path} cannot be read: {_reason(error, path)}'

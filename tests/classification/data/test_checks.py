@@ -75,7 +75,7 @@ def test_images_in_two_splits_are_refused(folder):
     ('content', 'message'),
     [
         (b'', 'it is empty (0 bytes)'),
-        (b'no image', 'cannot identify image file'),
+        (b'no image', 'it is no image'),
         (0.6, 'truncated'),
         (0.999, 'its end is missing'),
     ],

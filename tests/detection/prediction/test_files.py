@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from helpers import ROOT
+from helpers import ROOT, grey_png
 
 pytest.importorskip('mmdet')
 from prediction_runs import edited_checkpoint, run, save, write_video
@@ -161,6 +161,8 @@ def damage(kind, pixels, folder):
     path = folder / {'text': 'a.png', 'no frames': 'a.avi', 'cut video': 'a.mp4'}.get(kind, 'a.jpg')
     if kind == 'text':
         path.write_text('not an image')
+    elif kind == 'large':
+        path.write_bytes(grey_png(32_000, 32_000, 8))
     elif kind in ('empty', 'no frames'):
         path.write_bytes(b'')
     elif kind == 'cut video':
@@ -179,6 +181,7 @@ def damage(kind, pixels, folder):
         ('empty', r'is empty \(0 bytes\)'),
         ('cut', r'\(900 bytes\) cannot be decoded: it is cut short'),
         ('last byte', 'cut short'),
+        ('large', 'header declares more than'),
         ('no frames', 'cannot be opened as a video'),
         ('cut video', 'cannot be opened as a video'),
     ],

@@ -1,10 +1,8 @@
 """What one mask and its image must be."""
 
-import struct
-import zlib
-
 import numpy as np
 import pytest
+from helpers import grey_png
 from PIL import Image
 
 from casvit_mm import InputError
@@ -61,20 +59,8 @@ def test_labels_of_16_bits_are_refused(folder):
 
 
 def test_grey_labels_of_4_bits_are_refused_since_reading_multiplies_them(folder):
-    first_label(folder).write_bytes(four_bit_png(64, 64))
+    first_label(folder).write_bytes(grey_png(64, 64, 4, (b'\x00' + b'\x12' * 32) * 64))
     assert 'grey PNG of 4 bits per pixel, whose values reading multiplies by 17' in refusal(folder)
-
-
-def four_bit_png(width, height):
-    def chunk(kind, body):
-        return (
-            struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
-        )
-
-    rows = (b'\x00' + b'\x12' * (width // 2)) * height
-    header = struct.pack('>IIBBBBB', width, height, 4, 0, 0, 0, 0)
-    body = chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
-    return b'\x89PNG\r\n\x1a\n' + body
 
 
 def test_jpeg_labels_are_refused_whatever_their_name(folder):
@@ -114,3 +100,19 @@ def test_a_cut_jpeg_image_is_refused(folder):
     prepare(folder)
     path.with_suffix('.jpg').write_bytes(whole[:-200])
     assert 'it is damaged or cut short' in refusal(folder)
+
+
+@pytest.mark.parametrize('kind', ['train', 'train_labels'])
+def test_more_pixels_than_are_read_are_refused_by_the_header(folder, kind):
+    (folder / kind / '0001.png').write_bytes(grey_png(32_000, 32_000, 8))
+    assert 'its header declares more than 268,435,456 pixels' in refusal(folder)
+
+
+def test_an_image_that_training_cannot_decode_is_refused(folder):
+    path = folder / 'train/0001.png'
+    Image.open(path).convert('F').save(path.with_suffix('.tif'))
+    path.unlink()
+    assert '32 bits per channel' in refusal(folder)
+    path.with_suffix('.tif').unlink()
+    Image.new('L', (3000, 2)).save(path)
+    assert 'with 3000 x 2 pixels it is too thin to be resized' in refusal(folder)
