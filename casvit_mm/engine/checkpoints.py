@@ -14,6 +14,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from casvit_mm.distributed import unwrapped_model
+from casvit_mm.engine.divergence import check_weights
 from casvit_mm.engine.interrupt import exit_status, signal_agreed, signal_received
 from casvit_mm.io import replacing
 
@@ -73,6 +74,7 @@ class SafeCheckpointHook(CheckpointHook):
     - Files are written in one step, and an older one is removed after the newer one is complete.
     - The checkpoint of an epoch is written before its validation and again after it, so that a run
       that was killed in between knows that it still has to validate.
+    - Weights that are NaN or infinite are never written, over a good checkpoint least of all.
     - On SIGTERM, Ctrl-C and SIGHUP the iteration is finished, ``interrupted.pth`` is written and
       the run exits with status 143, 130 or 129. The file goes when the next ordinary checkpoint is
       there.
@@ -98,6 +100,7 @@ class SafeCheckpointHook(CheckpointHook):
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         # Gradients that wait for the next update are in no checkpoint.
         if runner.optim_wrapper.should_update() and (signum := signal_agreed()):
+            check_weights(runner)
             runner.message_hub.update_info('batches_done', batch_idx + 1)
             meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
             self._save(runner, INTERRUPTED, meta)
@@ -144,6 +147,7 @@ class SafeCheckpointHook(CheckpointHook):
             self._remove(old)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        check_weights(runner)  # before an older checkpoint makes room
         outdated = [INTERRUPTED]
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
             if len(self.keep_ckpt_ids) == self.max_keep_ckpts:

@@ -15,6 +15,7 @@ from mmengine.runner.utils import calc_dynamic_intervals
 from torch import nn
 
 from casvit_mm.engine.checkpoints import buffers_of_process
+from casvit_mm.engine.divergence import divergence_named
 from casvit_mm.engine.interrupt import deferring_signals
 from casvit_mm.engine.seeding import SeededBatchSampler, seed_generators
 
@@ -128,7 +129,8 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
         seed_generators(self.runner.seed, self._iter)
-        super().run_iter(idx, data_batch)
+        with divergence_named(self.runner):
+            super().run_iter(idx, data_batch)
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()
@@ -190,7 +192,8 @@ class ResumableIterLoop(IterBasedTrainLoop):
 
     def run_iter(self, data_batch: Any) -> None:
         seed_generators(self.runner.seed, self._iter)
-        super().run_iter(data_batch)
+        with divergence_named(self.runner):
+            super().run_iter(data_batch)
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()

@@ -8,7 +8,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-import casvit_mm.engine.hooks  # noqa: F401  registers the hooks
+import casvit_mm.engine.divergence
+import casvit_mm.engine.hooks  # noqa: F401  both register hooks
 from casvit_mm.config.editing import add_hook, add_import
 from casvit_mm.config.reading import read_config
 from casvit_mm.engine.resume import load_whole_model
@@ -19,6 +20,7 @@ __all__ = ['build_runner', 'load_config']
 # Modules that register what training puts into a config.
 _REGISTERING = (
     'casvit_mm.engine.hooks',
+    'casvit_mm.engine.divergence',
     'casvit_mm.engine.resume',
     'casvit_mm.engine.finetune',
     'casvit_mm.engine.layer_decay',
@@ -38,7 +40,7 @@ def load_config(path: str, cfg_options: dict | None, launcher: str, work_dir: st
     for module in _REGISTERING:
         add_import(cfg, module)
     cfg.default_hooks = cfg.get('default_hooks') or {}
-    for hook in ('PlainCheckpointHook', 'HostStatsHook'):
+    for hook in ('PlainCheckpointHook', 'HostStatsHook', 'DivergenceHook'):
         add_hook(cfg, hook)
     return cfg
 

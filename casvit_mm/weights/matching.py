@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from casvit_mm.errors import InputError
+from casvit_mm.weights.finite import check_finite
 from casvit_mm.weights.fitting import fit_backbone, fit_whole
 from casvit_mm.weights.official_keys import (
     as_classifier,
@@ -50,7 +51,7 @@ def compare(
 
     Raises:
         InputError: If a key other than a bare backbone's output norm is missing, or a key is
-            unexpected or of another shape.
+            unexpected or of another shape; or if the file holds NaN or infinity.
     """
     misfits = [
         f'{key}: file {tuple(new[key].shape)}, model {tuple(own[key].shape)}'
@@ -73,6 +74,7 @@ def compare(
             'mixer, for the same method and number of classes?'
         )
         raise InputError('\n'.join(lines))
+    check_finite(new, path, own)
     return LoadReport(matched, kept, list(dropped), dict.fromkeys(kept, _KEPT) | dict(dropped))
 
 

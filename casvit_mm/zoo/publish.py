@@ -15,6 +15,7 @@ from torch import Tensor
 
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import replacing
+from casvit_mm.weights.finite import check_finite
 from casvit_mm.weights.reading import (
     SAFETENSORS_META,
     WEIGHT_SETS,
@@ -122,9 +123,10 @@ def slim(
         names, epoch and iteration, as ``meta`` of a training file has them.
 
     Raises:
-        InputError: If the file lacks what was asked for.
+        InputError: If the file lacks what was asked for, or its weights are NaN or infinite.
     """
     chosen, state = _choose(content, weights, source)
+    check_finite(state, source)
     tensors = {
         # A copy, since a view would bring along what it is a view of.
         key: tensor.detach().clone(memory_format=torch.contiguous_format)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from casvit_mm.config.reading import read_config
 from casvit_mm.errors import InputError, first_names
+from casvit_mm.weights.finite import check_finite
 from casvit_mm.weights.matching import read_checkpoint
 from casvit_mm.weights.official_keys import as_classifier
 from casvit_mm.weights.sources import local_file
@@ -212,6 +213,7 @@ def _fill(model: nn.Module, path: str) -> None:
         matched = len(own) - len(groups['missing']) - len(groups['of another shape'])
         lines = [f'{path!r} does not fit the teacher: {matched}/{len(own)} keys matched.', *misfits]
         raise InputError('\n'.join([*lines, 'model.teacher must describe the model of that file.']))
+    check_finite(state, path, own)
     model.load_state_dict(state)
 
 
