@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import torch.distributed as dist
 
+from casvit_mm.distributed.processes import follow_parent
 from casvit_mm.errors import InputError
 
 __all__ = ['cli']
@@ -23,6 +24,7 @@ def cli(main: Callable[[], object]) -> None:
     Under several processes rank 0 speaks and the others wait for the launcher to end them.
     """
     speaks = os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0'
+    follow_parent()
     status: Any = 0
     try:
         main()

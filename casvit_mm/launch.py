@@ -4,11 +4,13 @@
 More processes than GPUs, or a port that is in use, end at once with one message; when a process
 fails, its own message is the last thing printed instead of the launcher's traceback. SIGTERM,
 Ctrl-C and SIGHUP are passed on, and the processes get the time they need to save their state; a
-second Ctrl-C ends them at once. A signal that is ignored, as ``nohup`` does, stays ignored.
+second Ctrl-C ends them at once. If the launcher itself is killed, they get SIGTERM. A signal that
+is ignored, as ``nohup`` does, stays ignored.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -20,6 +22,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from casvit_mm.cli import cli
 from casvit_mm.distributed import too_few_gpus
+from casvit_mm.distributed.processes import PARENT
 from casvit_mm.errors import InputError
 
 __all__ = ['check_launch', 'main']
@@ -110,6 +113,7 @@ def main() -> None:
     # torchrun has no option for either.
     PContext.close = _patient_close  # type: ignore[method-assign]
     PContext.start = _start_ignoring  # type: ignore[method-assign]
+    os.environ[PARENT] = str(os.getpid())
     try:
         run.run(args)
     except ChildFailedError as error:

@@ -11,6 +11,7 @@ in work_dirs/quickstart or work_dirs/quickstart_segmentation. What is there is n
 import argparse
 import json
 import math
+import os
 import re
 import shlex
 import subprocess
@@ -24,6 +25,7 @@ from typing import NamedTuple
 from casvit_mm.cli import cli
 from casvit_mm.datasets.shapes import generate_shape_labels, generate_shapes
 from casvit_mm.detection.evaluation import tables as detection_tables
+from casvit_mm.distributed.processes import PARENT
 from casvit_mm.io import write_json
 from casvit_mm.plotting.training_curves import draw_loss_curve
 from casvit_mm.segmentation.evaluation import tables as segmentation_tables
@@ -70,6 +72,7 @@ def run(command: str, log: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, *shlex.split(command)[1:]],
         cwd=ROOT,
+        env={**os.environ, PARENT: str(os.getpid())},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -116,8 +116,8 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _stop(self, runner: Runner, signum: int, where: str) -> None:
         runner.logger.info(
-            f'{signal.Signals(signum).name}: stopped {where}; all is saved in {self.out_dir}. To go '
-            'on from there, run the same command with --resume'
+            f'{signal.Signals(signum).name}: stopped {where}; all is saved in {self.out_dir}. To '
+            'go on from there, run the same command with --resume'
         )
         raise SystemExit(exit_status(signum))
 

@@ -92,6 +92,8 @@ class AverageBuffersHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         buffers = [buffer for buffer in runner.model.buffers() if buffer.is_floating_point()]
+        if not buffers:
+            return
         values = torch.cat([buffer.double().flatten() for buffer in buffers])
         all_reduce(values, op='mean')
         sizes = [buffer.numel() for buffer in buffers]

@@ -167,7 +167,4 @@ def make_resumable(cfg: Config, options: TrainOptions) -> list[str]:
     checkpoint = cfg.default_hooks.checkpoint
     if checkpoint is not None and type_name(checkpoint) == 'CheckpointHook':
         checkpoint.type = 'SafeCheckpointHook'
-    for name in ('train_dataloader', 'val_dataloader'):
-        if cfg.get(name):
-            cfg[name].setdefault('worker_init_fn', dict(type='outlive_signals'))
     return []

@@ -24,8 +24,8 @@ from casvit_mm.engine.options import TrainOptions
 
 __all__ = ['SeededBatch', 'SeededBatchSampler', 'seed_generators', 'set_randomness']
 
-# Configs in the work dirs of old runs know it by its old name.
-FUNCTIONS.register_module(['outlive_signals', 'outlive_sigterm'], module=outlive_signals)
+# Configs in the work dirs of old runs name it.
+FUNCTIONS.register_module('outlive_sigterm', module=outlive_signals)
 
 
 def set_randomness(cfg: Config, options: TrainOptions) -> list[str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 import casvit_mm.engine.divergence
 import casvit_mm.engine.hooks  # noqa: F401  both register hooks
 from casvit_mm.config.editing import add_hook, add_import
 from casvit_mm.config.reading import read_config
+from casvit_mm.engine.data_loading import guard_workers
 from casvit_mm.engine.resume import load_whole_model
 from casvit_mm.engine.speed import ChannelsLastRunner
 
@@ -45,9 +48,17 @@ def load_config(path: str, cfg_options: dict | None, launcher: str, work_dir: st
     return cfg
 
 
+class _GuardedRunner(ChannelsLastRunner):
+    """A Runner whose data workers do not outlive it."""
+
+    @staticmethod
+    def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
+        return guard_workers(ChannelsLastRunner.build_dataloader(*args, **kwargs))
+
+
 def build_runner(cfg: Config, notes: list[str]) -> Runner:
     """Build the Runner, and log what was changed for the user."""
-    runner = ChannelsLastRunner.from_cfg(cfg)
+    runner = _GuardedRunner.from_cfg(cfg)
     _shorten_terminal(runner.logger)
     for note in notes:
         runner.logger.info(note)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from casvit_mm.cli import cli
+from casvit_mm.distributed.processes import die_with_parent
 from casvit_mm.errors import InputError
 
 __all__ = ['run_once']
@@ -38,4 +40,5 @@ def run_once(result: Path, work: Callable[..., object], *args: object) -> dict[s
 
 
 def _run(work: Callable[..., object], args: tuple[object, ...]) -> None:
+    die_with_parent(signal.SIGTERM)
     cli(lambda: work(*args))

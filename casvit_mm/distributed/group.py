@@ -1,8 +1,9 @@
-"""Several processes: their group on GPU and CPU hosts, work of one rank, the unwrapped model."""
+"""The process group on GPU and CPU hosts, work of one rank, the unwrapped model."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from mmengine.dist import init_dist
 from mmengine.runner import Runner
 from torch import nn
 
+from casvit_mm.distributed.processes import die_with_parent
 from casvit_mm.errors import InputError
 
 __all__ = ['init_distributed', 'on_first_rank', 'too_few_gpus', 'unwrapped_model']
@@ -37,6 +39,8 @@ def init_distributed(cfg: Config) -> None:
             '--launcher pytorch needs the variables that torchrun sets. Use tools/dist_train.sh or '
             'tools/dist_test.sh, or leave --launcher out.'
         )
+    if cfg.launcher == 'pytorch':
+        die_with_parent(signal.SIGTERM)  # also where torchrun itself was called
     if torch.cuda.is_available():
         local_world_size = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
         if local_world_size > torch.cuda.device_count():
