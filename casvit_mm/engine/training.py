@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from casvit_mm.engine.finetune import finetune_from
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.profiling import profile_instead_of_training
 from casvit_mm.engine.resume import make_resumable, set_initial_weights, set_resume
+from casvit_mm.engine.run_lock import claim_work_dir, release_work_dir
 from casvit_mm.engine.schedule import scale_learning_rate, shorten_warm_up, stretch_schedule
 from casvit_mm.engine.seeding import set_randomness
 from casvit_mm.engine.setup import build_runner, load_config
@@ -42,16 +44,19 @@ def train(config: str, options: TrainOptions | None = None) -> Runner:
         The Runner, after training or profiling.
 
     Raises:
-        InputError: If anything the user gave cannot work, before training starts; or if a
-            checkpoint cannot be written.
+        InputError: If anything the user gave cannot work, before training starts; if another
+            training runs in the work dir; or if a checkpoint cannot be written.
         SystemExit: With status 143 after SIGTERM, 130 after Ctrl-C and 129 after SIGHUP, when the
             state of the run is saved.
     """
     options = options or TrainOptions()
     cfg = load_config(config, options.cfg_options, options.launcher, options.work_dir)
-    notes = [note for edit in EDITS for note in edit(cfg, options)]
-    runner = build_runner(cfg, notes)
-    _run(runner)
+    try:
+        notes = [note for edit in EDITS for note in edit(cfg, options)]
+        runner = build_runner(cfg, notes)
+        _run(runner)
+    finally:
+        release_work_dir()
     if options.profile_data is None:
         _log_result(runner, config)
     return runner
@@ -111,6 +116,7 @@ EDITS: tuple[Callable[[Config, TrainOptions], list[str]], ...] = (
     _add_tensorboard,
     stretch_schedule,
     _start_processes,
+    claim_work_dir,  # rank 0 does for all
     scale_learning_rate,  # by the number of processes
     _check_model,
     _set_data,
@@ -118,14 +124,26 @@ EDITS: tuple[Callable[[Config, TrainOptions], list[str]], ...] = (
 )
 
 
+# A disk that is full, read-only, broken or gone.
+_STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
+
+
 def _run(runner: Runner) -> None:
     """Train.
 
     Raises:
-        InputError: If an operator cannot be deterministic on this device.
+        InputError: If an operator cannot be deterministic on this device, or a file cannot be
+            written any more.
     """
     try:
         runner.train()
+    except OSError as error:
+        if error.errno not in _STORAGE_ERRORS:
+            raise
+        raise InputError(
+            f'cannot go on: {error.filename or "a file"}: {error.strerror}. The checkpoints in '
+            f'{runner.work_dir} are as they were; then run the same command with --resume'
+        ) from error
     except RuntimeError as error:
         if 'deterministic' not in str(error):
             raise

@@ -7,8 +7,12 @@ import time
 
 import pytest
 import torch
+from mmengine.config import Config
 from tiny_training import TinyRun
 
+from casvit_mm import InputError
+from casvit_mm.engine import TrainOptions
+from casvit_mm.engine.run_lock import claim_work_dir
 from casvit_mm.weights.reading import load_file
 
 pytestmark = [
@@ -32,9 +36,11 @@ def start(tmp_path):
 
 @pytest.mark.slow
 def test_processes_whose_launcher_is_killed_save_and_end(start):
-    run = start(processes=2)
+    run = start('model.seconds=0.3', processes=2)
     run.wait_for('Epoch(train) [1][2/4]')
     assert len(run.trainings()) == 2
+    with pytest.raises(InputError, match='another training runs in .*--launcher pytorch'):
+        claim_work_dir(Config(dict(work_dir=str(run.work_dir))), TrainOptions())
     os.kill(run.process.pid, signal.SIGKILL)
     end = time.monotonic() + 30
     while run.processes() and time.monotonic() < end:

@@ -1,5 +1,7 @@
 """What a training does with its options, and that bad input ends it before it starts."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from old_runs import unpack_run
 
 pytest.importorskip('mmdet')
 from casvit_mm import InputError
-from casvit_mm.engine import Randomness, Speed, Start, TrainOptions, evaluate, train
+from casvit_mm.engine import Randomness, Speed, Start, TrainOptions, evaluate, train, training
 from casvit_mm.engine.hooks import PlainCheckpointHook
 
 COCO = 'configs/maskrcnn_casvit_xs_coco.py'
@@ -171,6 +173,17 @@ def test_a_checkpoint_that_cannot_be_used_is_refused(shapes, tmp_path, entry, da
     }[entry]
     with pytest.raises(InputError, match=message):
         use()
+
+
+def test_a_disk_that_turns_read_only_ends_a_training_with_one_message(tmp_path):
+    class Runner:
+        work_dir = tmp_path
+
+        def train(self):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), 'vis_data/scalars.json')
+
+    with pytest.raises(InputError, match=r'scalars\.json: Read-only file system.*--resume'):
+        training._run(Runner())
 
 
 def test_resuming_never_executes_the_checkpoints_text(tmp_path):
