@@ -160,6 +160,26 @@ def repeated_image(folder):
     edit(folder, lambda c: c['images'].append(c['images'][1]))
 
 
+@plant('file under two image ids')
+def one_file_of_two_entries(folder):
+    def change(content):
+        entry = content['images'][1]
+        content['images'].append(dict(entry, id=900, file_name=f'./{entry["file_name"]}'))
+        content['annotations'][-1]['image_id'] = 900
+
+    edit(folder, change)
+
+
+@plant('boxes look like corners')
+def corners(folder, split='train'):
+    def change(content):
+        for annotation in content['annotations']:
+            x, y, w, h = annotation['bbox']
+            annotation['bbox'] = [x, y, x + w, y + h]
+
+    edit(folder, change, split)
+
+
 @plant('missing list')
 def no_list(folder):
     edit(folder, lambda c: c.pop('categories'))

@@ -34,6 +34,7 @@ __all__ = [
     'described_task',
     'read_names',
     'read_shared_fields',
+    'require_text',
 ]
 
 S = TypeVar('S')
@@ -256,18 +257,29 @@ def _read_text(value: Any, where: str) -> str:
     return str(value)
 
 
-def read_names(value: list | dict, path: Path) -> tuple[str, ...]:
+def require_text(names: Iterable[Any], path: Path) -> None:
+    """Refuse names of classes that YAML does not take for text, like on, 01, 1.10 or null.
+
+    Raises:
+        InputError: Asking for quotation marks.
+    """
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise InputError(
+                f'{path}: YAML takes a name under classes for {name!r}, which is no text. Put such '
+                "names in quotation marks, like 'on', '01' or 'null'."
+            )
+
+
+def read_names(value: Iterable[Any], path: Path) -> tuple[str, ...]:
     """Return the names of classes that stand under ``classes``, without blanks around them.
 
     Raises:
         InputError: If one is no text to YAML, or stands twice.
     """
-    for name in value:
-        if not isinstance(name, (str, int, float)) or isinstance(name, bool):
-            raise InputError(
-                f'{path}: YAML takes a name under classes for {name!r}; put it in quotation marks'
-            )
-    names = tuple(str(name).strip() for name in value)
+    value = list(value)
+    require_text(value, path)
+    names = tuple(name.strip() for name in value)
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise InputError(

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from casvit_mm.datasets.formats.coco_file import read_plain_annotations
+from casvit_mm.datasets.formats.coco_values import (
+    is_box,
+    is_id,
+    is_number,
+    is_polygon,
+    is_size,
+    name_annotation,
+)
 from casvit_mm.datasets.formats.rle import find_rle_fault
+from casvit_mm.datasets.formats.usable import describe_obstacles, find_obstacle
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.errors import InputError
 
@@ -20,12 +28,6 @@ __all__ = [
     'check_coco',
     'check_content',
     'find_issues',
-    'is_box',
-    'is_id',
-    'is_number',
-    'is_polygon',
-    'is_size',
-    'name_annotation',
 ]
 
 _NEEDED = {
@@ -34,8 +36,6 @@ _NEEDED = {
     'categories': ('id', 'name'),
 }
 
-_HUGE = 1e9  # beyond any pixel count; NaN is not below it either
-_LARGEST_ID = 1 << 63  # the evaluation keeps ids in 64 bits
 _FLAGS = ('iscrowd', 'ignore')
 
 
@@ -95,7 +95,7 @@ def check_content(
         raise InputError(f'{where}: {fatal[0].message}{more if len(fatal) > 1 else ""}')
     names = {category['id']: category['name'] for category in content['categories']}
     sizes = _sizes(content['images'])
-    usable = sum(_is_usable(annotation, sizes) for annotation in content['annotations'])
+    usable = sum(find_obstacle(a, sizes) is None for a in content['annotations'])
     return CocoSummary(tuple(names[i] for i in sorted(names)), len(sizes), usable)
 
 
@@ -121,6 +121,7 @@ def find_issues(content: dict[str, Any], images: Path, with_masks: bool) -> list
     issues += _duplicates(categories, 'categories', 'id')
     issues += _duplicates(categories, 'categories', 'name')
     issues += _duplicates(images_left, 'images', 'id')
+    issues += _same_files(images_left)
     issues += _size_issues(images_left)
     issues += _missing_images(images_left, images)
     issues += _duplicates(annotations, 'annotations', 'id')
@@ -134,46 +135,11 @@ def find_issues(content: dict[str, Any], images: Path, with_masks: bool) -> list
         issues += _flag_issues(index, annotation)
         if with_masks:
             issues += _segmentation_issues(index, annotation, sizes)
-    left = (e for e in content['annotations'] if isinstance(e, dict))
-    if not any(_is_usable(annotation, sizes) for annotation in left):
-        issues.append(_no_usable_object(len(content['annotations'])))
+    obstacles = [find_obstacle(a, sizes) for a in content['annotations']]
+    if None not in obstacles:
+        where = f'{len(obstacles)} annotations'
+        issues.append(Issue('no usable object', where, describe_obstacles(obstacles), True))
     return issues
-
-
-def is_number(value: Any) -> TypeGuard[float]:
-    """Return whether ``value`` is a finite number, not its text."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _HUGE
-
-
-def is_id(value: Any) -> TypeGuard[int]:
-    """Return whether ``value`` can be an id: a whole number."""
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_ID
-
-
-def is_size(width: Any, height: Any) -> bool:
-    """Return whether an image can have this width and height in pixels."""
-    return all(is_id(side) and 0 < side < _HUGE for side in (width, height))
-
-
-def is_box(value: Any) -> TypeGuard[list[float]]:
-    """Return whether ``value`` is a list of four finite numbers."""
-    return isinstance(value, list) and len(value) == 4 and _are_numbers(value)
-
-
-def is_polygon(value: Any) -> TypeGuard[list[float]]:
-    """Return whether ``value`` is a flat list of three points or more."""
-    return (
-        isinstance(value, list) and len(value) >= 6 and len(value) % 2 == 0 and _are_numbers(value)
-    )
-
-
-def _are_numbers(values: list) -> bool:
-    """Return :func:`is_number` of all values, ten times as fast: polygons have many."""
-    return (
-        set(map(type, values)) <= {int, float}
-        and max(map(abs, values)) < _HUGE
-        and sum(values) < math.inf  # false for NaN, which max may overlook
-    )
 
 
 def _has_id(entry: Any) -> bool:
@@ -224,12 +190,33 @@ def _duplicates(entries: list[tuple[int, dict]], section: str, key: str) -> Iter
     for i, entry in entries:
         value = entry[key]
         if counts[value] > 1 and value in seen:
+            advice = 'Make them unique.'
+            if key == 'name':
+                advice = (
+                    'If they mean one class, as a root category that Roboflow names like its only '
+                    f'child, join them in dataset.yaml by classes: [{", ".join(counts)}]'
+                )
             message = (
-                f'{total} values of {section}.{key} occur more than once, among them {value!r}. '
-                'Make them unique.'
+                f'{total} value(s) of {section}.{key} occur more than once, among them {value!r}. '
+                f'{advice}'
             )
             yield Issue(f'duplicate {kind}', f'{key} {value!r}', message, True, (section, i))
         seen.add(value)
+
+
+def _same_files(images: list[tuple[int, dict]]) -> Iterator[Issue]:
+    """Find every entry that lists a file which an entry of another id lists before it."""
+    first: dict[str, dict] = {}
+    for i, entry in images:
+        other = first.setdefault(os.path.normpath(entry['file_name']), entry)
+        if other['id'] != entry['id']:
+            name = entry['file_name']
+            message = (
+                f'{name} is listed under the image ids {other["id"]} and {entry["id"]}, so the '
+                'objects of one entry would be learnt as background in the other. Give them one '
+                'id; --fix does.'
+            )
+            yield Issue('file under two image ids', name, message, True, ('images', i))
 
 
 def _size_issues(images: list[tuple[int, dict]]) -> Iterator[Issue]:
@@ -338,28 +325,3 @@ def _is_segmentation(value: Any) -> bool:
     if isinstance(value, dict):
         return 'counts' in value and 'size' in value
     return isinstance(value, list) and bool(value) and all(map(is_polygon, value))
-
-
-def _is_usable(annotation: dict[str, Any], sizes: dict[int, tuple[int, int]]) -> bool:
-    """Return whether mmdet takes an annotation as an object."""
-    box, image, area = (annotation.get(key) for key in ('bbox', 'image_id', 'area'))
-    if not (is_id(image) and image in sizes and is_box(box) and is_number(area)):
-        return False
-    x, y, w, h = box
-    width, height = sizes[image]
-    inside = min(x + w, width) > max(x, 0) and min(y + h, height) > max(y, 0)
-    return inside and w >= 1 and h >= 1 and area > 0 and not annotation.get('iscrowd', 0)
-
-
-def _no_usable_object(listed: int) -> Issue:
-    message = (
-        f'no usable annotation: {listed} listed, none of them a non-crowd box of at least 1 px '
-        'inside its image. Annotate some objects, or name another file.'
-    )
-    return Issue('no usable object', f'{listed} annotations', message, True)
-
-
-def name_annotation(annotation: dict[str, Any]) -> str:
-    """Name an annotation for a message: its id, and the place that it was converted from."""
-    source = annotation.get('source')
-    return f'annotation {annotation.get("id")}{f" ({source})" if source else ""}'

@@ -13,7 +13,8 @@ import numpy as np
 
 from casvit_mm.datasets.duplicates import duplicate_issues
 from casvit_mm.datasets.files import plain_name
-from casvit_mm.datasets.formats.coco import find_issues, is_id, name_annotation
+from casvit_mm.datasets.formats.coco import find_issues
+from casvit_mm.datasets.formats.coco_values import is_id, name_annotation
 from casvit_mm.datasets.image_scan import ImageScan
 from casvit_mm.datasets.issues import Issue, is_trainable
 from casvit_mm.datasets.splitting import shared_images
@@ -23,6 +24,7 @@ from casvit_mm.detection.data.mask_checks import has_masks, mask_issues, read_ma
 from casvit_mm.detection.data.objects import Objects, read_objects
 from casvit_mm.detection.data.sources import LoadedSplit, load_split
 from casvit_mm.detection.data.split_checks import (
+    corner_boxes,
     empty_class,
     image_files,
     list_open_classes,
@@ -102,6 +104,8 @@ def inspect_dataset(
             *(Issue('unreadable source', place, p, True) for place, p in split.unreadable),
             *found,
         ]
+        if message := corner_boxes(data, split):
+            issues[name].append(Issue('boxes look like corners', name, message, True))
         if not any(d.kind == 'missing list' for d in found):
             issues[name] += _class_issues(objects[name], name)
     sound = {n: o for n, o in objects.items() if not _UNSURE & {d.kind for d in issues[n]}}

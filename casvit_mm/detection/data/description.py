@@ -9,6 +9,7 @@
     max_dets: 100                # raise it where images hold more objects
     classes: [cat, dog]          # may be left out; drops the others, or renames and joins:
                                  #   {pet: [cat, dog]}
+    boxes: corners               # where a COCO file has [x1, y1, x2, y2] for boxes
 
 ``annotations`` is a COCO file or a folder of Pascal VOC XML files; ``list`` beside it names a text
 file with the images to take; a list of such entries joins several sources. ``data`` and ``split``
@@ -24,7 +25,9 @@ from typing import Any
 from casvit_mm.datasets.description import (
     DatasetDescription,
     SourceFormat,
+    read_names,
     read_shared_fields,
+    require_text,
 )
 from casvit_mm.errors import InputError
 
@@ -54,10 +57,13 @@ class DetectionDescription(DatasetDescription[Source]):
         classes: Names to learn, in order, each with the category names that count as it; None takes
             the categories as they are.
         max_dets: Detections per image that training and evaluation allow for.
+        boxes: What the last two numbers of a box in a COCO file are: ``'corners'``, or ``'sizes'``
+            where they are not to be taken for corners; None where nothing is said.
     """
 
     classes: dict[str, tuple[str, ...]] | None = None
     max_dets: int = 100
+    boxes: str | None = None
 
 
 def read_dataset(path: str | Path) -> DetectionDescription:
@@ -68,14 +74,19 @@ def read_dataset(path: str | Path) -> DetectionDescription:
             malformed fields.
     """
     sources = SourceFormat('detection', ('annotations', 'images'), ('list',), _read_source)
-    fields = {'max_dets', 'classes', 'data', 'split'}
+    fields = {'max_dets', 'classes', 'boxes', 'data', 'split'}
     shared, content = read_shared_fields(path, sources, fields)
     max_dets = content.get('max_dets', 100)
     if not isinstance(max_dets, int) or isinstance(max_dets, bool) or max_dets < 1:
         raise InputError(f'{path}: max_dets must be a positive integer, got {max_dets!r}')
-    return DetectionDescription(
-        **vars(shared), classes=_read_classes(content, shared.path), max_dets=max_dets
-    )
+    boxes = content.get('boxes')
+    if boxes not in (None, 'sizes', 'corners'):
+        raise InputError(
+            f'{path}: boxes must be sizes for [x, y, width, height] or corners for [x1, y1, x2, '
+            f'y2], got {boxes!r}'
+        )
+    classes = _read_classes(content, shared.path)
+    return DetectionDescription(**vars(shared), classes=classes, max_dets=max_dets, boxes=boxes)
 
 
 def _read_source(entry: dict[str, str], root: Path, where: str) -> Source:
@@ -91,19 +102,22 @@ def _read_classes(content: dict[str, Any], path: Path) -> dict[str, tuple[str, .
     value = content.get('classes')
     if value is None:
         return None
-    if isinstance(value, list):
-        value = {name: name for name in value}
-        if len(value) < len(content['classes']):
-            raise InputError(f'{path}: classes names one class twice: {content["classes"]}')
-    if not isinstance(value, dict) or not value:
+    if not isinstance(value, (list, dict)) or not value:
         raise InputError(
             f'{path}: classes must be a list of names, or new names with what counts as them, like '
             '{pet: [cat, dog]}'
         )
+    names = read_names(value, path)
+    if isinstance(value, list):
+        return {name: (old,) for name, old in zip(names, value, strict=True)}
+    # Names of categories count as they stand in the files, with blanks around them.
     classes = {
-        str(new): tuple(map(str, old if isinstance(old, list) else [old]))
-        for new, old in value.items()
+        new: tuple(old) if isinstance(old, list) else (old,)
+        for new, old in zip(names, value.values(), strict=True)
     }
+    require_text((old for olds in classes.values() for old in olds), path)
+    if empty := [new for new, olds in classes.items() if not olds]:
+        raise InputError(f'{path}: classes takes no category for {empty[0]!r}; name one')
     sources = [old for names in classes.values() for old in names]
     twice = sorted({old for old in sources if sources.count(old) > 1})
     if twice:

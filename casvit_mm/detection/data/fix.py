@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from casvit_mm.datasets.formats.coco import is_box, is_id, is_number, is_polygon, is_size
+from casvit_mm.datasets.formats.coco_values import is_box, is_id, is_number, is_polygon, is_size
 from casvit_mm.datasets.image_scan import ImageScan
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.detection.data.checks import Inspection, content_issues
@@ -64,6 +66,25 @@ class _Fixing:
     dropped: dict[str, set[int]] = field(
         default_factory=lambda: {'images': set(), 'annotations': set()}
     )
+
+    @cached_property
+    def first_entry(self) -> dict[str, int]:
+        """Position of the first entry of every image file that has an id."""
+        first: dict[str, int] = {}
+        for i, entry in enumerate(self.content['images']):
+            name = entry.get('file_name') if isinstance(entry, dict) else None
+            if isinstance(name, str) and is_id(entry.get('id')):
+                first.setdefault(os.path.normpath(name), i)
+        return first
+
+    @cached_property
+    def objects_of(self) -> dict[int, list[dict]]:
+        """Annotations by the image id that they had at the start of the round."""
+        found: dict[int, list[dict]] = {}
+        for entry in self.content['annotations']:
+            if isinstance(entry, dict) and is_id(entry.get('image_id')):
+                found.setdefault(entry['image_id'], []).append(entry)
+        return found
 
 
 def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[tuple[str, Issue]]]:
@@ -117,6 +138,8 @@ def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[
         for split, loaded in inspection.loaded.items()
     }
     description['max_dets'] = inspection.data.max_dets
+    if inspection.data.boxes:
+        description['boxes'] = 'sizes'
     with replacing(folder / 'dataset.yaml') as file:
         yaml.safe_dump(description, file, sort_keys=False)
     return folder / 'dataset.yaml', changes
@@ -221,6 +244,19 @@ def _drop_same_id(state: _Fixing, section: str, index: int) -> None:
     state.dropped[section].update([index] if one_file else same)
 
 
+def _join_files(state: _Fixing, section: str, index: int) -> None:
+    """Give the objects of a repeated entry to the first entry of the file."""
+    entries = state.content[section]
+    entry = entries[index]
+    first = state.first_entry[os.path.normpath(entry['file_name'])]
+    if any(entries[first].get(side) != entry.get(side) for side in ('width', 'height')):
+        state.dropped[section].update([first, index])
+        return
+    for annotation in state.objects_of.get(entry['id'], ()):
+        annotation['image_id'] = entries[first]['id']
+    state.dropped[section].add(index)
+
+
 def _correct_size(state: _Fixing, section: str, index: int) -> None:
     if index not in state.scans or state.scans[index].error:
         return  # missing or unreadable, and therefore dropped
@@ -322,6 +358,7 @@ def _drop(content: dict[str, Any], dropped: dict[str, set[int]]) -> None:
 _FIXES: dict[str, Callable[[_Fixing, str, int], None]] = {
     'missing field': _fill_fields,
     'duplicate image id': _drop_same_id,
+    'file under two image ids': _join_files,
     'duplicate annotation id': _number_anew,
     'impossible image size': _correct_size,
     'image of another size': _correct_size,

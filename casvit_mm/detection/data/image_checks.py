@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from casvit_mm.datasets.formats.coco import is_id, is_size
+from casvit_mm.datasets.formats.coco_values import is_id, is_size
 from casvit_mm.datasets.image_scan import ImageScan, scan_images
 from casvit_mm.datasets.issues import Issue
 
@@ -15,17 +15,21 @@ __all__ = ['file_issues', 'scan_split']
 
 
 def scan_split(content: dict[str, Any], folder: Path, name: str) -> dict[int, ImageScan]:
-    """Read the images of a split that exist, each id once, by position in the list of images."""
+    """Read the images of a split that exist, each id and file once, by position in the list."""
     entries = content.get('images')
-    found = {}
+    found: dict[int, Path] = {}
     ids = set()
+    files = set()
     for i, entry in enumerate(entries if isinstance(entries, list) else []):
         if not isinstance(entry, dict) or not is_id(entry.get('id')) or entry['id'] in ids:
             continue
         ids.add(entry['id'])
         file_name = entry.get('file_name')
-        if isinstance(file_name, str) and os.path.exists(folder / file_name):
-            found[i] = folder / file_name
+        if isinstance(file_name, str) and os.path.isfile(folder / file_name):
+            path = os.path.normpath(file_name)
+            if path not in files:
+                found[i] = folder / file_name
+            files.add(path)
     return dict(zip(found, scan_images(list(found.values()), name), strict=True))
 
 

@@ -22,6 +22,10 @@ ISSUE_KINDS = {
     'duplicate image id': IssueKind(
         STOPS.effect, 'drops repeated entries; all with their objects if they name different files'
     ),
+    'file under two image ids': IssueKind(
+        STOPS.effect, 'joins the entries; drops them with their objects if their sizes differ'
+    ),
+    'boxes look like corners': STOPS,
     'duplicate annotation id': IssueKind(STOPS.effect, 'numbers anew'),
     'no image folder': STOPS,
     'impossible image size': IssueKind(STOPS.effect, 'takes the size from the image'),

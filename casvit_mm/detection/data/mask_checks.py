@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from casvit_mm.datasets.formats.coco import is_polygon, name_annotation
+from casvit_mm.datasets.formats.coco_values import is_polygon, name_annotation
 from casvit_mm.datasets.formats.rle import find_rle_fault, rle_counts
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.detection.data.objects import Objects

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from casvit_mm.datasets.formats.coco import is_box, is_id, is_number, is_size
+from casvit_mm.datasets.formats.coco_values import is_box, is_id, is_number, is_size
 
 __all__ = ['Objects', 'read_objects']
 

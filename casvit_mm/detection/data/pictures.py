@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
-from casvit_mm.datasets.formats.coco import is_polygon
+from casvit_mm.datasets.formats.coco_values import is_polygon
 from casvit_mm.datasets.formats.rle import find_rle_fault
 from casvit_mm.datasets.sheets import (
     SPLIT_COLOURS,

@@ -12,6 +12,7 @@ from casvit_mm.datasets.splitting import shared_images
 from casvit_mm.detection.data.description import DetectionDescription
 from casvit_mm.detection.data.sources import LoadedSplit, load_split
 from casvit_mm.detection.data.split_checks import (
+    corner_boxes,
     empty_class,
     image_files,
     list_open_classes,
@@ -72,6 +73,9 @@ def prepare_dataset(
         name: check_content(split.content, split.images, split.where, with_masks)
         for name, split in loaded.items()
     }
+    for split in loaded.values():
+        if message := corner_boxes(data, split):
+            raise InputError(message)
     names = _agree_on_classes(data, loaded, summaries, classes)
     list_open_classes(loaded, names)
     if message := empty_class(data, loaded):

@@ -158,9 +158,10 @@ def _print_changes(inspection: Inspection, path: Path, changes: list[tuple[str, 
             f'{name}: {len(before.images)} images and {int(np.sum(before.learnt()))} usable '
             f'objects before, {len(objects.images)} and {int(np.sum(objects.learnt()))} in the copy'
         )
-    screen.print(
-        f'Clean copy: {path}; every change: {path.parent / "changes.json"}. Use it by --data '
-        f'{path}',
-        soft_wrap=True,
-        markup=False,
-    )
+    left = Counter(issue.kind for issues in copied.issues.values() for issue in issues)
+    text = f'{"Copy" if left else "Clean copy"}: {path}; every change: '
+    text += f'{path.parent / "changes.json"}. Use it by --data {path}'
+    if left:
+        kinds = ', '.join(f'{kind} ({times})' for kind, times in left.items())
+        text += f'\nWhat it still has, for you to judge: {kinds}'
+    screen.print(text, soft_wrap=True, markup=False)

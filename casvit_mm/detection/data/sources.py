@@ -11,6 +11,7 @@ from typing import Any
 from casvit_mm.datasets.description import FoldSplit, RandomSplit
 from casvit_mm.datasets.files import read_list, stem
 from casvit_mm.datasets.formats.coco_file import read_annotations
+from casvit_mm.datasets.formats.corners import boxes_from_corners
 from casvit_mm.datasets.formats.voc import read_voc
 from casvit_mm.datasets.splitting import split_names
 from casvit_mm.detection.data.description import DetectionDescription, Source
@@ -73,6 +74,8 @@ def _load_source(source: Source, name: str, data: DetectionDescription) -> Loade
         names = list(read_list(source.image_list, f'{name} of {data.path}'))
     if not source.annotations.is_dir():
         content = read_annotations(source.annotations, where)
+        if data.boxes == 'corners':
+            boxes_from_corners(content)
         part = LoadedSplit(content, source.images, where, False)
         if names is not None:
             _keep_listed(part, names, source)

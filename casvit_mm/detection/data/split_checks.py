@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from casvit_mm.datasets.formats.corners import count_corners
 from casvit_mm.detection.data.description import DetectionDescription
 from casvit_mm.detection.data.sources import LoadedSplit
 
-__all__ = ['empty_class', 'image_files', 'list_open_classes', 'open_names']
+__all__ = ['corner_boxes', 'empty_class', 'image_files', 'list_open_classes', 'open_names']
 
 
 def list_open_classes(loaded: dict[str, LoadedSplit], names: tuple[str, ...]) -> None:
@@ -57,6 +58,19 @@ def empty_class(data: DetectionDescription, loaded: dict[str, LoadedSplit]) -> s
     return (
         f'{data.path}: class {empty[0]!r} occurs in another split but not in train. A typing '
         'error? Correct it there, or name the classes to learn under classes:'
+    )
+
+
+def corner_boxes(data: DetectionDescription, split: LoadedSplit) -> str | None:
+    """Return what is wrong if boxes look like corners, and nobody says what they are; or None."""
+    found = None if data.boxes else count_corners(split.content)
+    if found is None:
+        return None
+    return (
+        f'{split.where}: the boxes look like corners [x1, y1, x2, y2]; COCO format has [x, y, '
+        f'width, height]. {found[0]} of {found[1]} leave their image or contradict their area or '
+        f'mask otherwise. If they are corners, write boxes: corners in {data.path}; if not, '
+        'boxes: sizes.'
     )
 
 

@@ -29,6 +29,7 @@ ALSO = {
     'class not learnt': {'class without objects'},
     'train shares images': {'image in two splits'},
     'val and test share images': {'image in two splits'},
+    'boxes look like corners': {'box beyond the edge', 'box differs from mask'},
 }
 
 

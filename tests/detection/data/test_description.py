@@ -27,7 +27,8 @@ SET = 'data: {annotations: a, images: b}\n'
         (f'{SET}split: {{folds: 1}}', 'folds of at least 2'),
         (f'{SET}split: {{folds: 3, fold: 3}}', 'fold from 0 to folds - 1'),
         (f'{SET}split: {{val: 0.2}}\nclasses: cat', 'classes must be a list'),
-        (f'{SET}split: {{val: 0.2}}\nclasses: [cat, cat]', 'one class twice'),
+        (f'{SET}split: {{val: 0.2}}\nclasses: [cat, cat]', "names 'cat' twice"),
+        (f'{SET}split: {{val: 0.2}}\nboxes: xyxy', "boxes must be sizes .* got 'xyxy'"),
         (f'{SET}split: {{val: 0.2}}\nclasses: {{a: cat, b: [dog, cat]}}', "'cat' into two"),
     ],
 )
@@ -37,6 +38,19 @@ def test_a_wrong_description_is_refused_by_field(tmp_path, yaml, message):
     (tmp_path / 'd.yaml').write_text(text)
     with pytest.raises(InputError, match=message):
         read_dataset(tmp_path / 'd.yaml')
+
+
+@pytest.mark.parametrize('name', ['on', 'no', '01', '1.10', 'null', '2024-01-02', '~', '0x1f'])
+@pytest.mark.parametrize('classes', ['[{}]', '{{{}: cat}}', '{{pet: {}}}', '{{pet: [cat, {}]}}'])
+def test_names_of_classes_that_yaml_takes_for_something_else_are_refused(tmp_path, classes, name):
+    path = tmp_path / 'd.yaml'
+    path.write_text(f'{SET}split: {{val: 0.2}}\nclasses: {classes.format(name)}')
+    with pytest.raises(InputError, match=r'is no text\. Put such names in quotation marks'):
+        read_dataset(path)
+    path.write_text(f'{SET}split: {{val: 0.2}}\nclasses: {classes.format(repr(name))}')
+    assert name in {
+        name for pair in read_dataset(path).classes.items() for name in (pair[0], *pair[1])
+    }
 
 
 def test_a_missing_description_is_refused():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip('mmdet')
-from detection_data import objects_by_image, read
+from detection_data import corners, edit, objects_by_image, read
 
 from casvit_mm import InputError
 from casvit_mm.datasets.shapes import CLASSES, generate_shapes
@@ -227,6 +227,35 @@ def test_classes_rename_join_and_drop(folder):
     assert after == {'angular': before['square'] + before['triangle']}
     assert prepared.dropped == {'circle': before['circle']}
     assert prepared.summary.classes == ('angular',)
+
+
+def test_classes_join_categories_of_one_name(folder):
+    def twice(content):
+        content['categories'] = [dict(id=0, name='shape'), dict(id=1, name='shape')]
+        for annotation in content['annotations']:
+            annotation['category_id'] = 1
+
+    for split in ('train', 'val', 'test'):
+        edit(folder, twice, split)
+    text = (folder / 'dataset.yaml').read_text()
+    with pytest.raises(InputError, match=r"among them 'shape'. .*Roboflow.* classes: \[shape\]"):
+        prepare(folder, text)
+    prepared = prepare(folder, text + 'classes: [shape]\n')['train']
+    assert prepared.summary.classes == ('shape',)
+    assert prepared.summary.num_objects == len(read(folder / 'train.json')['annotations'])
+
+
+def test_boxes_that_are_corners_are_read_as_such(folder):
+    expected = objects_by_image(folder / 'train.json')
+    corners(folder)
+    text = (folder / 'dataset.yaml').read_text()
+    with pytest.raises(InputError, match=r'look like corners .* boxes: corners in .*mine.yaml'):
+        prepare(folder, text)
+    for split in ('val', 'test'):
+        corners(folder, split)
+    prepared = prepare(folder, text + 'boxes: corners\n')
+    assert objects_by_image(prepared['train'].annotations) == expected
+    assert prepare(folder, text + 'boxes: sizes\n')
 
 
 @pytest.mark.parametrize(

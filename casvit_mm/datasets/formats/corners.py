@@ -1,0 +1,82 @@
+"""Whether the boxes of COCO content are ``[x1, y1, x2, y2]`` where width and height belong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from casvit_mm.datasets.formats.coco_values import is_box, is_id, is_number, is_polygon, is_size
+
+__all__ = ['boxes_from_corners', 'count_corners']
+
+_FIT = 0.95  # share of the boxes that are possible as corners
+_TOLD = 0.3  # share that is not possible, or contradicts mask or area, as width and height
+_BEYOND = 1.05  # times the side of the image: rounding and careless drawing stay below
+_ALIKE = 0.02  # share by which an area may differ
+
+
+def boxes_from_corners(content: dict[str, Any]) -> None:
+    """Turn every well-formed box from two corners into corner, width and height, in place."""
+    annotations = content.get('annotations')
+    for entry in annotations if isinstance(annotations, list) else []:
+        if isinstance(entry, dict) and is_box(entry.get('bbox')):
+            x1, y1, x2, y2 = entry['bbox']
+            entry['bbox'] = [x1, y1, x2 - x1, y2 - y1]
+
+
+def count_corners(content: dict[str, Any]) -> tuple[int, int] | None:
+    """Return how many boxes speak for corners, and how many there are; None if they do not.
+
+    Nearly all must be possible as corners. Then a share of them must leave the image, or differ
+    from their mask or area, if the last two numbers were width and height, and agree with it if
+    they are a corner. Masks that say otherwise decide; areas may have been computed from the boxes.
+    """
+    table = np.array(list(_rows(content)), dtype=np.float64).reshape(-1, 9)
+    x, y, right, bottom, width, height, area, mask_right, mask_bottom = table.T
+    number = len(table)
+    fits = (right > x) & (bottom > y) & (right <= width + 1) & (bottom <= height + 1)
+    if number == 0 or fits.mean() < _FIT:
+        return None
+    beyond = (x + right > _BEYOND * width) | (y + bottom > _BEYOND * height)
+    as_corners = _like(area, (right - x) * (bottom - y))
+    as_sides = _like(area, right * bottom)
+    mask_at = np.abs([mask_right - right, mask_bottom - bottom]).max(axis=0) <= 2
+    mask_beyond = np.abs([mask_right - x - right, mask_bottom - y - bottom]).max(axis=0) <= 2
+    if (mask_beyond & ~mask_at).mean() > 1 - _FIT:
+        return None
+    denied = (as_sides & ~as_corners).mean() > 1 - _FIT
+    if denied and (number < 4 or beyond.mean() < _TOLD):
+        return None
+    told = beyond | (as_corners & ~as_sides) | (mask_at & ~mask_beyond)
+    return (int(told.sum()), number) if told.mean() >= _TOLD else None
+
+
+def _like(area: np.ndarray, product: np.ndarray) -> np.ndarray:
+    return np.abs(area - product) <= _ALIKE * np.abs(product)
+
+
+def _rows(content: dict[str, Any]) -> Any:
+    """Yield box, size of the image, area, and right and lower end of the polygons or NaN."""
+    sections = [content.get(key) for key in ('images', 'annotations')]
+    images, annotations = (
+        [e for e in s if isinstance(e, dict)] if isinstance(s, list) else [] for s in sections
+    )
+    sizes = {
+        e['id']: (e['width'], e['height'])
+        for e in images
+        if is_id(e.get('id')) and is_size(e.get('width'), e.get('height'))
+    }
+    for entry in annotations:
+        image, box, area = (entry.get(key) for key in ('image_id', 'bbox', 'area'))
+        if is_id(image) and image in sizes and is_box(box) and box[2] > 0 and box[3] > 0:
+            ends = _ends(entry.get('segmentation'))
+            yield (*box, *sizes[image], area if is_number(area) else np.nan, *ends)
+
+
+def _ends(segmentation: Any) -> tuple[float, float]:
+    polygons = segmentation if isinstance(segmentation, list) else []
+    sound = [polygon for polygon in polygons if is_polygon(polygon)]
+    if not sound:
+        return np.nan, np.nan
+    return max(max(p[::2]) for p in sound), max(max(p[1::2]) for p in sound)
