@@ -43,7 +43,9 @@ def main() -> None:
     )
     args = parser.parse_args()
     if args.layout is not None:
-        sys.exit(print_layout(*args.layout[:2]))
+        if len(args.layout) > 2:
+            parser.error('--layout takes a name and one folder')
+        sys.exit(print_layout(*args.layout))
     if args.data is None:
         parser.error('name a dataset.yaml, or --layout coco')
     out = args.out or f'work_dirs/check_data/{Path(args.data).stem}'

@@ -10,9 +10,8 @@ was.
 
 import argparse
 
-from mmengine.config import DictAction
-
 from casvit_mm.cli import cli
+from casvit_mm.config.options import ConfigOptions
 from casvit_mm.engine import Randomness, Start, TrainOptions
 from casvit_mm.engine.cross_validation import cross_validate
 
@@ -30,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--deterministic', action='store_true')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
     return parser.parse_args()
 
 

@@ -11,9 +11,8 @@ The file needs no mm package any more: from casvit_mm.deploy import load; load('
 
 import argparse
 
-from mmengine.config import DictAction
-
 from casvit_mm.cli import cli
+from casvit_mm.config.options import ConfigOptions
 from casvit_mm.export import FORMATS, export, export_fastest
 
 
@@ -50,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--images', metavar='FOLDER', help="to compare on (the config's test data, or generated)"
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
     parser.set_defaults(precision='fp32')
     return parser.parse_args()
 

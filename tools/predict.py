@@ -10,9 +10,8 @@ Writes predictions.json, pictures and annotated videos. Status 1: some files cou
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
 from casvit_mm.cli import cli
+from casvit_mm.config.options import ConfigOptions
 from casvit_mm.detection.prediction.files import predict
 
 
@@ -40,7 +39,7 @@ def parse_args() -> argparse.Namespace:
         '--every', type=int, default=1, metavar='N', help='every n-th frame of a video'
     )
     parser.add_argument('--max-frames', type=int, metavar='N', help='of a video, no more than N')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
     return parser.parse_args()
 
 

@@ -11,11 +11,11 @@ Tables, JSON and pictures go to --out. An interrupted --train goes on where it w
 import argparse
 
 import torch
-from mmengine.config import DictAction
 
 from casvit_mm.benchmark.mixer_accuracy import compare_accuracies
 from casvit_mm.benchmark.mixer_costs import SIDES, compare_costs, mixer_names
 from casvit_mm.cli import cli
+from casvit_mm.config.options import ConfigOptions
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
     accuracy.add_argument('--train', metavar='YAML', help='an image folder, docs/custom_dataset.md')
     accuracy.add_argument('--config', default='configs/casvit_xs_short.py', help='the recipe')
     accuracy.add_argument('--seeds', type=int, nargs='+', default=(0, 1, 2), metavar='N')
-    accuracy.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    accuracy.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
     return parser.parse_args()
 
 

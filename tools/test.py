@@ -11,9 +11,8 @@ tools/dist_test.sh CONFIG CKPT 8
 
 import argparse
 
-from mmengine.config import DictAction
-
 from casvit_mm.cli import cli
+from casvit_mm.config.options import ConfigOptions
 from casvit_mm.engine import evaluate
 
 
@@ -41,7 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--slide', type=int, metavar='PX', help='segment large images by windows of this side'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     return parser.parse_args()
 

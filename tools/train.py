@@ -10,9 +10,8 @@ tools/dist_train.sh configs/maskrcnn_casvit_s_coco.py 8 --amp
 
 import argparse
 
-from mmengine.config import DictAction
-
 from casvit_mm.cli import cli
+from casvit_mm.config.options import ConfigOptions
 from casvit_mm.engine import Randomness, Speed, Start, TrainOptions, train
 
 
@@ -58,7 +57,7 @@ def parse_args() -> argparse.Namespace:
         metavar='N',
         help='do not train: time N batches (30) of the data loader and of the model',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
     return parser.parse_args()
 

@@ -10,9 +10,8 @@ For classifiers, detectors and segmentors. docs/visualize.md tells how to read t
 
 import argparse
 
-from mmengine.config import DictAction
-
 from casvit_mm.cli import cli
+from casvit_mm.config.options import ConfigOptions
 from casvit_mm.visualization.cams import METHODS
 from casvit_mm.visualization.run import KINDS, visualize
 
@@ -56,7 +55,7 @@ def parse_args() -> argparse.Namespace:
         help='whose map explains, from 1 (the last one for classifiers, else the mean of all)',
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; a GPU where there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
     return parser.parse_args()
 
 

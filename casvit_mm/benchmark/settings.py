@@ -101,7 +101,10 @@ class Settings:
             raise InputError(f'{" and ".join(map(_option, chosen))}: ask for one at a time')
         if self.rounds < 2 or self.calls < 1:
             raise InputError('--rounds must be 2 or more and --calls 1 or more')
-        if any(number < 1 for number in [*(self.batch or []), self.threads or 1]):
+        if any(
+            number < 1
+            for number in [*(self.batch or []), 1 if self.threads is None else self.threads]
+        ):
             raise InputError('--batch and --threads must be 1 or more')
         if not (self.model_names or self.files):
             raise InputError(

@@ -13,7 +13,10 @@ from mmengine.registry import MODELS, init_default_scope
 
 from casvit_mm.config.checks import check_backbone
 from casvit_mm.config.editing import config_classes, set_num_classes
+from casvit_mm.config.options import merge_options
 from casvit_mm.config.reading import read_config
+from casvit_mm.config.type_checks import explaining_build_errors
+from casvit_mm.config.value_checks import check_values
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.weights.matching import check_fit, read_checkpoint
 from casvit_mm.weights.reading import class_names
@@ -47,9 +50,8 @@ def read_model_config(path: str | Path, cfg_options: dict[str, Any] | None = Non
         InputError: If the config is missing, has no model, or its backbone has wrong arguments.
     """
     cfg = read_config(path)
-    cfg.merge_from_dict(cfg_options or {})
-    if 'model' not in cfg:
-        raise InputError(f'{path} has no model')
+    merge_options(cfg, cfg_options)
+    check_values(cfg)
     check_backbone(cfg)
     if 'backbone' in cfg.model:
         cfg.model.backbone.init_cfg = None
@@ -87,7 +89,8 @@ def build_model(
     if 'data_preprocessor' in cfg:  # beside the model, where MMEngine's Runner finds it as well
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    model: Any = revert_sync_batchnorm(MODELS.build(cfg.model))
+    with explaining_build_errors(cfg):
+        model: Any = revert_sync_batchnorm(MODELS.build(cfg.model))
     if checkpoint:
         names = content.get('official_names')
         try:

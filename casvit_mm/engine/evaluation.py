@@ -11,6 +11,8 @@ from mmengine.dist import is_main_process
 
 from casvit_mm.config.checks import check_backbone
 from casvit_mm.config.forms import type_name
+from casvit_mm.config.type_checks import explaining_build_errors
+from casvit_mm.config.value_checks import check_groups
 from casvit_mm.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.exported import check_classes, exported_model, is_exported, read_spec
 from casvit_mm.engine.setup import build_runner, load_config
@@ -62,7 +64,8 @@ def evaluate(
         InputError: If anything the user gave cannot work, before the evaluation starts; or if a
             result cannot be written, after the metrics are printed and the others written.
     """
-    cfg = load_config(config, cfg_options, launcher, work_dir)
+    cfg = load_config(config, ('test',), cfg_options, launcher, work_dir)
+    check_groups(cfg, ('test_dataloader', 'test_cfg'))
     cfg.work_dir = _own_folder(cfg, config, work_dir)
     if cfg.model.get('backbone', {}).get('init_cfg'):
         cfg.model.backbone.init_cfg = None
@@ -88,9 +91,10 @@ def evaluate(
     (files if task.PREDICTIONS_IN_ONE_FILE else folders)['--out-pred'] = out_pred
     on_first_rank(lambda: check_writable(files, folders))
 
-    runner = build_runner(cfg, [])
-    start = time.perf_counter()
-    metrics = {name: float(value) for name, value in runner.test().items()}
+    with explaining_build_errors(cfg):
+        runner = build_runner(cfg, [])
+        start = time.perf_counter()
+        metrics = {name: float(value) for name, value in runner.test().items()}
     seconds = time.perf_counter() - start
     if is_main_process():
         facts: dict[str, Any] = dict(config=config, checkpoint=checkpoint, seconds=seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from casvit_mm.config.value_checks import MAX_SEED
 from casvit_mm.errors import InputError
 
 __all__ = ['Randomness', 'Speed', 'Start', 'TrainOptions']
@@ -76,10 +77,17 @@ class Randomness:
     Attributes:
         seed: Random seed; drawn and logged if None.
         deterministic: Only operators that give the same result every time.
+
+    Raises:
+        InputError: If the seed is out of range.
     """
 
     seed: int | None = None
     deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        if self.seed is not None and not 0 <= self.seed <= MAX_SEED:
+            raise InputError(f'--seed {self.seed} is not between 0 and {MAX_SEED}')
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,13 @@ def set_initial_weights(cfg: Config, options: TrainOptions) -> list[str]:
 
     Returns:
         What the log should say.
+
+    Raises:
+        InputError: If two places to start from are named.
     """
     if options.start.from_scratch:
+        if (options.cfg_options or {}).get('load_from'):
+            raise InputError('--from-scratch and load_from name two places to start from')
         return [_leave_out_pretrained(cfg)]
     if options.start.pretrained is not None:
         checkpoint = options.start.pretrained

@@ -33,6 +33,11 @@ def stretch_schedule(cfg: Config, options: TrainOptions) -> list[str]:
             if scheduler.get(key):
                 # A ramp of one step would stay at its start for good.
                 scheduler[key] = max(2, round(scheduler[key] * total / planned))
+    reached = [s for s in schedulers if s.get('begin', 0) < s.get('end', math.inf)]
+    if len(reached) < len(schedulers):
+        # A run of very few iterations ends within the warm-up; MMEngine refuses what is empty.
+        by_epoch = [s for s in entries(cfg, 'param_scheduler') if s not in schedulers]
+        cfg.param_scheduler = [*by_epoch, *reached]
     return [f'learning rate: the schedule of {planned} iterations is rescaled to {total}']
 
 

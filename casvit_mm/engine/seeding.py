@@ -29,8 +29,10 @@ FUNCTIONS.register_module('outlive_sigterm', module=outlive_signals)
 
 
 def set_randomness(cfg: Config, options: TrainOptions) -> list[str]:
-    """Put ``--seed`` and ``--deterministic`` into a config, in place."""
-    seed, deterministic = options.randomness.seed, options.randomness.deterministic
+    """Put ``--seed`` and ``--deterministic`` into a config, in place; without, its own hold."""
+    own = cfg.get('randomness') or {}
+    seed = options.randomness.seed if options.randomness.seed is not None else own.get('seed')
+    deterministic = options.randomness.deterministic or bool(own.get('deterministic'))
     cfg.randomness = dict(seed=seed, deterministic=deterministic)
     if deterministic:
         # cuBLAS reads this when it starts; without it torch refuses its matrix products.

@@ -13,10 +13,14 @@ from torch.utils.data import DataLoader
 import casvit_mm.engine.divergence
 import casvit_mm.engine.hooks  # noqa: F401  both register hooks
 from casvit_mm.config.editing import add_hook, add_import
+from casvit_mm.config.options import merge_options
 from casvit_mm.config.reading import read_config
+from casvit_mm.config.type_checks import check_types
+from casvit_mm.config.value_checks import check_values
 from casvit_mm.engine.data_loading import guard_workers
 from casvit_mm.engine.resume import load_whole_model
 from casvit_mm.engine.speed import ChannelsLastRunner
+from casvit_mm.task import task_name
 
 __all__ = ['build_runner', 'load_config']
 
@@ -31,11 +35,30 @@ _REGISTERING = (
 )
 
 
-def load_config(path: str, cfg_options: dict | None, launcher: str, work_dir: str | None) -> Config:
-    """Read a config and put the options on top that training and evaluation share."""
+def load_config(
+    path: str,
+    splits: tuple[str, ...],
+    cfg_options: dict | None,
+    launcher: str,
+    work_dir: str | None,
+) -> Config:
+    """Read and check a config, and put the options on top that training and evaluation share.
+
+    Args:
+        path: Config file.
+        splits: Splits whose datasets and loops will be built.
+        cfg_options: Config entries to set, by dotted name.
+        launcher: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+        work_dir: Folder for logs and checkpoints; that of the config, or one by its name, if None.
+
+    Raises:
+        InputError: If the config cannot be read, or holds what cannot work.
+    """
     cfg = read_config(path)
-    if cfg_options:
-        cfg.merge_from_dict(cfg_options)
+    merge_options(cfg, cfg_options)
+    task_name(cfg)  # refuses a scope that is of no task
+    check_values(cfg)
+    check_types(cfg, splits)
     load_whole_model(cfg)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(cfg.filename).stem}'

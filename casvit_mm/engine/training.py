@@ -11,6 +11,8 @@ from mmengine.runner import Runner
 
 from casvit_mm.config.checks import check_backbone, check_pretrained
 from casvit_mm.config.editing import add_hook
+from casvit_mm.config.type_checks import explaining_build_errors
+from casvit_mm.config.value_checks import check_groups
 from casvit_mm.datasets.description import SPLITS
 from casvit_mm.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.finetune import finetune_from
@@ -50,11 +52,15 @@ def train(config: str, options: TrainOptions | None = None) -> Runner:
             state of the run is saved.
     """
     options = options or TrainOptions()
-    cfg = load_config(config, options.cfg_options, options.launcher, options.work_dir)
+    cfg = load_config(
+        config, ('train', 'val'), options.cfg_options, options.launcher, options.work_dir
+    )
+    check_groups(cfg, ('train_dataloader', 'train_cfg', 'optim_wrapper'))
     try:
         notes = [note for edit in EDITS for note in edit(cfg, options)]
-        runner = build_runner(cfg, notes)
-        _run(runner)
+        with explaining_build_errors(cfg):
+            runner = build_runner(cfg, notes)
+            _run(runner)
     finally:
         release_work_dir()
     if options.profile_data is None:

@@ -21,7 +21,15 @@ from torchvision.ops import nms, roi_align
 
 from casvit_mm.errors import InputError
 
-__all__ = ['Candidates', 'Decoder', 'DenseCandidates', 'RoIFeatures', 'Suppress', 'unknown_part']
+__all__ = [
+    'Candidates',
+    'Decoder',
+    'DenseCandidates',
+    'RoIFeatures',
+    'Suppress',
+    'check_dense_head',
+    'unknown_part',
+]
 
 _MIN_LOGIT = -1e4  # its sigmoid is zero
 _MAX_LOG_SCALE = abs(math.log(16 / 1000))  # by which a box may grow or shrink, as in mmdet
@@ -92,8 +100,7 @@ class DenseCandidates(nn.Module):
 
     def __init__(self, head: Any, nms_pre: int, by_level: bool) -> None:
         super().__init__()
-        if not isinstance(head, AnchorHead) or not head.use_sigmoid_cls:
-            raise unknown_part('head', head)
+        check_dense_head(head)
         self.prior_generator = head.prior_generator
         self.classes = head.cls_out_channels
         self.nms_pre = nms_pre
@@ -264,6 +271,16 @@ class RoIFeatures(nn.Module):
         places = torch.arange(order.shape[0], device=order.device)
         back = torch.zeros_like(order).scatter(0, order, places)  # inverse permutation
         return torch.cat(parts)[back]
+
+
+def check_dense_head(head: Any) -> None:
+    """Refuse a head without anchors, or with a softmax over the classes.
+
+    Raises:
+        InputError: Naming the head.
+    """
+    if not isinstance(head, AnchorHead) or not head.use_sigmoid_cls:
+        raise unknown_part('head', head)
 
 
 def unknown_part(part: str, module: object) -> InputError:

@@ -19,11 +19,30 @@ from casvit_mm.export.detection_parts import (
     DenseCandidates,
     RoIFeatures,
     Suppress,
+    check_dense_head,
     unknown_part,
 )
 from casvit_mm.export.networks import features_of, network_of
 
-__all__ = ['OneStage', 'TwoStage']
+__all__ = ['OneStage', 'TwoStage', 'check_heads']
+
+
+def check_heads(model: Any) -> None:
+    """Refuse a detector whose heads have no form here.
+
+    Raises:
+        InputError: Naming the head.
+    """
+    heads = [getattr(model, name, None) for name in ('rpn_head', 'bbox_head')]
+    dense = next((head for head in heads if head is not None), None)
+    if dense is None:
+        raise unknown_part('detector', model)
+    check_dense_head(dense)
+    roi_head = getattr(model, 'roi_head', None)
+    if roi_head is not None and (
+        type(roi_head) is not StandardRoIHead or roi_head.with_shared_head
+    ):
+        raise unknown_part('roi_head', roi_head)
 
 
 class OneStage(nn.Module):
@@ -68,8 +87,6 @@ class TwoStage(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         roi_head = model.roi_head
-        if type(roi_head) is not StandardRoIHead or roi_head.with_shared_head:
-            raise unknown_part('roi_head', roi_head)
         rpn, rcnn = model.test_cfg.rpn, model.test_cfg.rcnn
         self.strides = _level_strides(model.rpn_head)
         self.network = nn.ModuleDict(network_of(model))

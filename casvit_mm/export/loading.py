@@ -13,6 +13,7 @@ from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import type_name
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
+from casvit_mm.export.detectors import check_heads
 from casvit_mm.task import task_name
 
 __all__ = ['Loaded', 'load_model']
@@ -46,8 +47,9 @@ def load_model(
     The number of classes follows from the names in the checkpoint.
 
     Raises:
-        InputError: If the config or checkpoint is missing, they do not fit each other, or the test
-            pipeline holds a step that an exported file cannot describe.
+        InputError: If the config or checkpoint is missing, they do not fit each other, a head has
+            no form in a graph, or the test pipeline holds a step that an exported file cannot
+            describe.
     """
     cfg = read_model_config(config, cfg_options)
     task = task_name(cfg)
@@ -56,6 +58,8 @@ def load_model(
             f'{config} has no test_dataloader, whose pipeline an exported file follows'
         )
     built = build_model(cfg, checkpoint)
+    if task == 'detection':
+        check_heads(built.model)
     spec = _describe(cfg, built.model, task, built.classes)
     random = 'no checkpoint: the exported weights are random, good for timing'
     return Loaded(cfg, built.model, spec, built.note if checkpoint else random)

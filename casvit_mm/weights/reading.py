@@ -135,6 +135,11 @@ def load_file(path: str | Path) -> dict[str, Any]:
             f'file of weights {str(path)!r} does not exist.\n'
             f'{how_to_get(str(path))}\nOr give another path, or train without: --from-scratch'
         )
+    if path.suffix in ('.onnx', '.xml'):
+        raise InputError(
+            f'{path} is an exported model, not a file of weights: tools/test.py evaluates it, and '
+            'casvit_mm.deploy.load(path) predicts with it'
+        )
     stat = path.stat()
     version = _Version(path.absolute(), stat.st_size, stat.st_mtime_ns, stat.st_ino)
     if version in _last_read:

@@ -54,6 +54,15 @@ def test_one_scheduler_is_stretched():
     assert cfg.param_scheduler.end == 40
 
 
+@pytest.mark.parametrize('total', [1, 2])
+def test_a_run_of_very_few_iterations_keeps_the_warm_up_alone(total):
+    poly = dict(type='PolyLR', by_epoch=False, begin=100, end=200)
+    cfg = config([dict(type='LinearLR', by_epoch=False, begin=0, end=100), poly])
+    cfg.train_cfg = dict(max_iters=total)
+    assert stretch_schedule(cfg, TrainOptions())
+    assert [(s.type, s.begin, s.end) for s in cfg.param_scheduler] == [('LinearLR', 0, 2)]
+
+
 REPEATED = dict(type='RepeatDataset', times=4, dataset=dict(type='_Numbers'))
 
 

@@ -31,3 +31,12 @@ def test_a_pipeline_that_cannot_be_described_is_refused(models, tmp_path, case):
     out = str(tmp_path / 'model.onnx')
     with pytest.raises(InputError, match=message):
         export(config, format='onnx', out=out, cfg_options=changes)
+
+
+@pytest.mark.parametrize(
+    'name', ['detr/detr_r50_8xb2-150e_coco', 'yolox/yolox_tiny_8xb8-300e_coco']
+)
+def test_a_head_without_a_form_is_named_before_the_pipeline(tmp_path, name):
+    out = str(tmp_path / 'model.onnx')
+    with pytest.raises(InputError, match=r'a head (DETR|YOLOX)Head cannot be exported'):
+        export(f'mmdet::{name}.py', format='onnx', out=out)

@@ -25,6 +25,7 @@ from mmengine.runner import set_random_seed
 
 from casvit_mm.config.checks import check_is_detector
 from casvit_mm.config.reading import read_config
+from casvit_mm.config.value_checks import MAX_SEED
 from casvit_mm.datasets.formats.coco import CocoSummary
 from casvit_mm.datasets.views import Colour, View, draw_overview, draw_row, undo_preprocessing
 from casvit_mm.detection.data.apply import apply_splits, needs_masks
@@ -33,6 +34,7 @@ from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.prepare import prepare_dataset
 from casvit_mm.detection.data.trace import TINY, Trace, boxes_of, nested
 from casvit_mm.errors import InputError
+from casvit_mm.io import check_writable
 
 __all__ = ['BrowseReport', 'ObjectsView', 'browse']
 
@@ -195,11 +197,14 @@ def browse(
     """
     if min(count, copies) < 1:
         raise InputError(f'--count and --copies must be 1 or more, got {count} and {copies}')
+    if not 0 <= seed <= MAX_SEED:
+        raise InputError(f'--seed {seed} is not between 0 and {MAX_SEED}')
     cfg = read_config(config)
     check_is_detector(cfg)
     if cfg.get(f'{split}_dataloader') is None:
         raise InputError(f'{config} has no {split}_dataloader; choose another --split')
     folder = Path(out or f'work_dirs/{Path(config).stem}/browse')
+    check_writable({}, {'--out': str(folder)})
     dataset, summaries = _build(cfg, split, data)
     artist = _Artist(cfg, dataset, training=split == 'train')
     report = BrowseReport(

@@ -17,6 +17,7 @@ from casvit_mm.config.building import build_model, check_device, read_model_conf
 from casvit_mm.config.checks import check_is_detector
 from casvit_mm.config.editing import innermost_dataset, raise_max_dets
 from casvit_mm.config.forms import type_name
+from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.errors import InputError
 
 __all__ = ['Predictor']
@@ -188,4 +189,6 @@ def _build_pipeline(cfg: Config) -> tuple[Compose, int | None]:
         )
     pixels = dict(type='mmdet.LoadImageFromNDArray', to_float32=loader.get('to_float32', False))
     scales = [step.scale for step in pipeline if isinstance(step.get('scale'), (list, tuple))]
-    return Compose([pixels, *pipeline[1:]]), max(scales[0]) if scales else None
+    with explaining_build_errors(cfg):
+        steps = Compose([pixels, *pipeline[1:]])
+    return steps, max(scales[0]) if scales else None

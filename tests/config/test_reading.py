@@ -1,0 +1,37 @@
+"""Configs that cannot be read."""
+
+import pytest
+
+from casvit_mm.config.reading import read_config
+from casvit_mm.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'message'),
+    [
+        ('a.py', 'model = dict(\n', "a.py, line 1: '\\(' was never closed"),
+        ('a.py', 'model = {}\nlr = 1 / 0\n', 'a.py, line 2: ZeroDivisionError: division by zero'),
+        ('a.py', 'model = {}\nlr = rate\n', "a.py, line 2: NameError: name 'rate'"),
+        ('a.py', "_base_ = './broken.py'\n", 'broken.py, line 2: ZeroDivisionError'),
+        ('a.py', "_base_ = './nowhere.py'\n", 'nowhere.py does not exist; does _base_ name it'),
+        ('a.py', "_base_ = './a.py'\n", '_base_ leads back to the file itself'),
+        ('a.py', 'import no_such_package\nmodel = {}\n', 'no_such_package'),
+        ('a.py', "custom_imports = dict(imports=['no_such_package'])\n", 'no_such_package'),
+        ('a.py', 'lr = 1\n', 'a.py is no config: it has no model$'),
+        ('a.yaml', 'train: {images: train}\n', 'no model. A description of data goes to --data'),
+        ('a.yaml', '- a\n', 'a.yaml'),
+        ('a.json', '{"a":', 'a.json: JSONDecodeError'),
+        ('a.pth', '', 'does not end in .py, .json'),
+    ],
+)
+def test_a_broken_config_ends_with_its_file_and_line(tmp_path, name, text, message):
+    (tmp_path / 'broken.py').write_text('model = {}\nlr = 1 / 0\n')
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_config(tmp_path / name)
+
+
+def test_a_binary_file_is_no_config(tmp_path):
+    (tmp_path / 'a.py').write_bytes(b'\xff\xfe\x00model')
+    with pytest.raises(InputError, match=r'a\.py is no text in UTF-8'):
+        read_config(tmp_path / 'a.py')
