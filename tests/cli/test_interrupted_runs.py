@@ -39,7 +39,7 @@ def test_processes_whose_launcher_is_killed_save_and_end(start):
     run = start('model.seconds=0.3', processes=2)
     run.wait_for('Epoch(train) [1][2/4]')
     assert len(run.trainings()) == 2
-    with pytest.raises(InputError, match='another training runs in .*--launcher pytorch'):
+    with pytest.raises(InputError, match=r'another training runs in .*--launcher pytorch'):
         claim_work_dir(Config(dict(work_dir=str(run.work_dir))), TrainOptions())
     os.kill(run.process.pid, signal.SIGKILL)
     end = time.monotonic() + 30
