@@ -8,8 +8,10 @@ from mmengine.config import Config
 
 import casvit_mm.engine.checkpoints
 import casvit_mm.engine.loops  # noqa: F401  both register what is named below
+from casvit_mm.config.editing import add_hook
 from casvit_mm.config.forms import type_name
 from casvit_mm.engine.options import TrainOptions
+from casvit_mm.engine.resumed_schedule import check_length
 from casvit_mm.errors import InputError
 from casvit_mm.weights.reading import load_file
 
@@ -130,6 +132,7 @@ def _resume_from(cfg: Config, path: str) -> list[str]:
             f'start a new training from these weights: --finetune {path}'
         )
     notes = []
+    notes += check_length(cfg, content, path)
     seed, asked = content.get('meta', {}).get('seed'), cfg.randomness.get('seed')
     if seed is not None:
         if asked not in (None, seed):
@@ -159,7 +162,7 @@ def load_whole_model(cfg: Config) -> None:
 
 
 def make_resumable(cfg: Config, options: TrainOptions) -> list[str]:
-    """Give a config the loop and the checkpoints that a run goes on from exactly, in place.
+    """Give a config the loop and the hooks that a run goes on by exactly, in place.
 
     Training loops that are not MMEngine's own stay as they are.
     """
@@ -172,4 +175,5 @@ def make_resumable(cfg: Config, options: TrainOptions) -> list[str]:
     checkpoint = cfg.default_hooks.checkpoint
     if checkpoint is not None and type_name(checkpoint) == 'CheckpointHook':
         checkpoint.type = 'SafeCheckpointHook'
+    add_hook(cfg, 'ResumedScheduleHook')
     return []

@@ -16,29 +16,49 @@ __all__ = ['scale_learning_rate', 'shorten_warm_up', 'stretch_schedule']
 
 
 def stretch_schedule(cfg: Config, options: TrainOptions) -> list[str]:
-    """Stretch a schedule by iterations to ``max_iters``, which an option may have changed.
+    """Stretch a schedule to the length of the run, which an option may have changed, in place.
 
-    Otherwise the rate of a shorter run would hardly fall, and that of a longer one stay at its end.
+    Otherwise the rate of a longer run would stay at its end. By iterations also for a shorter run,
+    whose rate would hardly fall; by epochs the beginning of the longer schedule is taken there. A
+    schedule whose end is not given has no length to compare, and stays.
 
     Returns:
         What the log should say.
     """
-    schedulers = [s for s in entries(cfg, 'param_scheduler') if not s.get('by_epoch', True)]
-    planned = max((s.get('end', 0) for s in schedulers), default=0)
-    total = cfg.train_cfg.get('max_iters', planned)
-    if planned in (0, total):
+    by_epoch = 'max_iters' not in cfg.train_cfg
+    unit = 'epochs' if by_epoch else 'iterations'
+    schedulers = [
+        s for s in entries(cfg, 'param_scheduler') if bool(s.get('by_epoch', True)) == by_epoch
+    ]
+    ends = [s.get('end') for s in schedulers]
+    total = cfg.train_cfg.get('max_epochs' if by_epoch else 'max_iters')
+    if not ends or None in ends or total is None:
+        return []
+    planned = max(ends)
+    if total == planned or (by_epoch and total < planned):
         return []
     for scheduler in schedulers:
-        for key in ('begin', 'end'):
-            if scheduler.get(key):
-                # A ramp of one step would stay at its start for good.
-                scheduler[key] = max(2, round(scheduler[key] * total / planned))
-    reached = [s for s in schedulers if s.get('begin', 0) < s.get('end', math.inf)]
-    if len(reached) < len(schedulers):
-        # A run of very few iterations ends within the warm-up; MMEngine refuses what is empty.
-        by_epoch = [s for s in entries(cfg, 'param_scheduler') if s not in schedulers]
-        cfg.param_scheduler = [*by_epoch, *reached]
-    return [f'learning rate: the schedule of {planned} iterations is rescaled to {total}']
+        _stretch(scheduler, total / planned)
+    return [f'learning rate: the schedule of {planned} {unit} is rescaled to {total}']
+
+
+def _stretch(scheduler: ConfigDict, factor: float) -> None:
+    """Multiply every length in the config of a scheduler."""
+    length = scheduler.end - scheduler.get('begin', 0)
+    for key in ('begin', 'end'):
+        if scheduler.get(key):
+            # A ramp of one step would stay at its start for good.
+            scheduler[key] = max(2, round(scheduler[key] * factor))
+    # A run of very few iterations ends within the warm-up; MMEngine refuses what is empty.
+    scheduler.end = max(scheduler.end, scheduler.get('begin', 0) + 1)
+    for key in ('T_max', 'total_iters', 'total_steps', 'step_size'):
+        if scheduler.get(key) == length:
+            scheduler[key] = scheduler.end - scheduler.get('begin', 0)
+        elif scheduler.get(key):
+            scheduler[key] = max(1, round(scheduler[key] * factor))
+    for key in ('milestones', 'periods'):
+        if scheduler.get(key):
+            scheduler[key] = [max(1, round(step * factor)) for step in scheduler[key]]
 
 
 def shorten_warm_up(cfg: Config, num_images: int) -> list[str]:

@@ -55,12 +55,50 @@ def test_one_scheduler_is_stretched():
 
 
 @pytest.mark.parametrize('total', [1, 2])
-def test_a_run_of_very_few_iterations_keeps_the_warm_up_alone(total):
+def test_a_run_of_very_few_iterations_ends_within_the_warm_up(total):
     poly = dict(type='PolyLR', by_epoch=False, begin=100, end=200)
     cfg = config([dict(type='LinearLR', by_epoch=False, begin=0, end=100), poly])
     cfg.train_cfg = dict(max_iters=total)
     assert stretch_schedule(cfg, TrainOptions())
-    assert [(s.type, s.begin, s.end) for s in cfg.param_scheduler] == [('LinearLR', 0, 2)]
+    assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 2), (2, 3)]
+
+
+COSINE = dict(type='CosineAnnealingLR', begin=4, end=20, T_max=16, convert_to_iter_based=True)
+STEPS = dict(type='MultiStepLR', begin=0, end=12, milestones=[8, 11], gamma=0.1)
+
+
+@pytest.mark.parametrize(
+    ('scheduler', 'train_cfg', 'expected'),
+    [
+        (STEPS, dict(max_epochs=24), dict(end=24, milestones=[16, 22])),
+        (COSINE, dict(max_epochs=30), dict(begin=6, end=30, T_max=24)),
+        (dict(COSINE, T_max=8), dict(max_epochs=30), dict(begin=6, end=30, T_max=12)),
+        (dict(STEPS, by_epoch=False), dict(max_iters=6), dict(end=6, milestones=[4, 6])),
+    ],
+    ids=['steps', 'cosine', 'cosine of another period', 'iterations'],
+)
+def test_every_length_in_a_scheduler_is_stretched(scheduler, train_cfg, expected):
+    cfg = config(scheduler)
+    cfg.train_cfg = train_cfg
+    assert 'rescaled to' in stretch_schedule(cfg, TrainOptions())[0]
+    assert dict(cfg.param_scheduler) == {**scheduler, **expected}
+
+
+@pytest.mark.parametrize(
+    ('schedulers', 'train_cfg'),
+    [
+        ([STEPS], dict(max_epochs=3)),
+        ([STEPS, LINEAR], dict(max_epochs=12)),
+        # A warm-up is not all of a schedule whose other part has no end.
+        ([LINEAR, dict(type='StepLR', by_epoch=False, step_size=9)], dict(max_iters=90000)),
+    ],
+    ids=['fewer epochs', 'the same length', 'no end'],
+)
+def test_other_schedules_stay_as_they_are(schedulers, train_cfg):
+    cfg = config(schedulers)
+    cfg.train_cfg = train_cfg
+    assert stretch_schedule(cfg, TrainOptions()) == []
+    assert cfg.param_scheduler == schedulers
 
 
 REPEATED = dict(type='RepeatDataset', times=4, dataset=dict(type='_Numbers'))
