@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from casvit_mm.errors import InputError
+from casvit_mm.weights.bounds import check_archive, check_content, limited_memory
 from casvit_mm.weights.published import how_to_get
 from casvit_mm.weights.sources import local_file
 
@@ -127,7 +128,7 @@ def load_file(path: str | Path) -> dict[str, Any]:
 
     Raises:
         InputError: If the file is missing, cut short, not a checkpoint, or holds a class that only
-            executing code could rebuild.
+            executing code could rebuild; or if it asks for more memory than its size explains.
     """
     path = local_file(path)
     if not path.is_file():
@@ -160,10 +161,13 @@ def _read(path: Path) -> dict[str, Any]:
     """
     try:
         if path.suffix == '.safetensors':
-            return _load_safetensors(path)
+            content = _load_safetensors(path)
+            _check(content, path)
+            return content
         _refuse_programs(path)
-        with _allowing_harmless_classes():
+        with _allowing_harmless_classes(), limited_memory(path):
             content = torch.load(path, map_location='cpu', weights_only=True)
+        _check(content, path)
     except InputError:
         raise
     except UnpicklingError as error:
@@ -174,12 +178,22 @@ def _read(path: Path) -> dict[str, Any]:
             f'{str(path)!r} was not loaded: rebuilding {refused!r} from it could run arbitrary '
             f'code.\n{_SAVE_TENSORS}'
         ) from error
+    except MemoryError as error:
+        raise _damaged(path, 'it asks for more memory than such a file can fill') from error
     except Exception as error:  # each format has its own way to fail on damaged bytes
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise _damaged(path, lines[0]) from error
+    return content
+
+
+def _check(content: Any, path: Path) -> None:
+    """Refuse what is no dictionary, or more than a file of this size can hold."""
     if not isinstance(content, dict):
         raise InputError(f'{str(path)!r} holds a {type(content).__name__}, not a dictionary')
-    return content
+    meta = content.get('meta')
+    if not isinstance(meta, (Mapping, type(None))):
+        raise ValueError(f"its entry 'meta' is a {type(meta).__name__}, not a dictionary")
+    check_content(content, path.stat().st_size)
 
 
 def _refuse_programs(path: Path) -> None:
@@ -192,6 +206,7 @@ def _refuse_programs(path: Path) -> None:
     if zipped:
         reader: Any = torch._C.PyTorchFileReader(str(path))  # declared in part by torch 2.4
         kind = 'a TorchScript program' if 'constants.pkl' in reader.get_all_records() else None
+        check_archive(path)
     else:
         kind = 'a tar archive of torch 0.1' if tarfile.is_tarfile(path) else None
     if kind:
@@ -255,10 +270,12 @@ def state_dict_of(
     state = {
         re.sub(r'^(?:module\.|_orig_mod\.)+', '', key): value  # DDP and torch.compile add these
         for key, value in (content[found[0]] if found else content).items()
-        if isinstance(value, Tensor) and key != 'steps'  # counts the updates of an average
+        # "steps" counts the updates of an average.
+        if isinstance(value, Tensor) and isinstance(key, str) and key != 'steps'
     }
     if not state:
-        raise InputError(f'{str(path)!r} holds no weights; its keys are {sorted(content)[:8]}')
+        keys = sorted(map(str, content))[:8]
+        raise InputError(f'{str(path)!r} holds no weights; its keys are {keys}')
     return state
 
 
@@ -272,7 +289,11 @@ def class_names(checkpoint: dict[str, Any]) -> tuple[str, ...] | None:
         The names in the order of the model's outputs; None if the file holds none.
     """
     meta = checkpoint.get('meta') or {}
-    names = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
+    described = meta.get('dataset_meta')
+    names = described.get('classes') if isinstance(described, Mapping) else None
+    names = names or meta.get('CLASSES')
     if isinstance(names, str):  # mmdet 2 stored a single class so
         return (names,)
-    return tuple(names) if names else None
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(names) or None

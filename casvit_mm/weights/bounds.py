@@ -1,0 +1,114 @@
+"""Bounds of what a file of weights asks for: a small file cannot take much memory or time."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, strided
+
+__all__ = ['check_archive', 'check_content', 'limited_memory']
+
+_SLACK = 2**32  # bytes that reading may take beside what the file holds
+_MAX_DEPTH = 100
+# What is stored once and referred to several times counts each time.
+_MAX_FACTOR = 100
+_FREE_BYTES = 2**20
+
+
+def check_archive(path: Path) -> None:
+    """Refuse an archive whose parts are larger than itself: torch stores them as they are.
+
+    Raises:
+        ValueError: If they are.
+        zipfile.BadZipFile: If it is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        declared = sum(part.file_size for part in archive.infolist())
+    if declared > path.stat().st_size:
+        raise ValueError(
+            f'its parts take {declared:,} bytes once they are unpacked, which torch.save does not '
+            'write'
+        )
+
+
+@contextmanager
+def limited_memory(path: Path) -> Iterator[None]:
+    """Let the process take no more memory inside the block than reading this file should need.
+
+    What asks for more raises MemoryError there, before another process is ended for it. Where the
+    system knows no such limit nothing happens.
+    """
+    status = Path('/proc/self/status')
+    if not status.exists():
+        yield
+        return
+    import resource
+
+    taken = next(line for line in status.read_text().splitlines() if line.startswith('VmData'))
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = int(taken.split()[1]) * 1024 + 4 * path.stat().st_size + _SLACK
+    ceilings = [value for value in (soft, hard) if value != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min([wanted, *ceilings]), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def check_content(content: dict[str, Any], size: int) -> None:
+    """Refuse what a file of ``size`` bytes cannot hold, and tensors that are no plain arrays.
+
+    Raises:
+        ValueError: If values are nested deeply or within themselves, or tensors claim to hold much
+            more than the file does.
+    """
+    claimed = _Claims(size).of(content, 0)
+    if claimed > _MAX_FACTOR * size + _FREE_BYTES:
+        raise ValueError(f'its values claim to take {claimed:,} bytes')
+
+
+class _Claims:
+    """The bytes, roughly, that values of a file would take if nothing were shared."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        # By the identity of containers; None while they are looked into.
+        self._known: dict[int, int | None] = {}
+
+    def of(self, value: Any, depth: int) -> int:
+        """Return the bytes of a value that lies in ``depth`` containers."""
+        if isinstance(value, Tensor):
+            return self._of_tensor(value)
+        if isinstance(value, (str, bytes)):
+            return len(value)
+        if isinstance(value, int):
+            return value.bit_length() // 8 + 1
+        if isinstance(value, Mapping):
+            inside = [*value.keys(), *value.values()]
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            inside = list(value)
+        else:
+            return 1
+        if depth > _MAX_DEPTH:
+            raise ValueError(f'its values are nested deeper than {_MAX_DEPTH}')
+        key = id(value)
+        if key not in self._known:
+            self._known[key] = None
+            self._known[key] = 1 + sum(self.of(part, depth + 1) for part in inside)
+        found = self._known[key]
+        if found is None:
+            raise ValueError('a value in it lies within itself')
+        return found
+
+    def _of_tensor(self, value: Tensor) -> int:
+        if value.layout != strided or value.device.type != 'cpu' or value.is_quantized:
+            raise ValueError('a tensor in it is no plain array')
+        if value.untyped_storage().nbytes() > self._size:  # torch 2.4 reads behind the end
+            raise ValueError(
+                f'a tensor in it of shape {tuple(value.shape)} is larger than the file'
+            )
+        return value.numel() * value.element_size()
