@@ -11,7 +11,7 @@ from helpers import ROOT, TINY_ARCH, randomize_norms
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from casvit_mm.config.editing import set_num_classes
+from casvit_mm.config.class_counts import set_num_classes
 from casvit_mm.datasets.shapes import CLASSES
 
 WIDTHS = list(TINY_ARCH['embed_dims'])

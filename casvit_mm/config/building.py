@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import torch
 from mmengine.config import Config
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
+from torch import nn
 
 from casvit_mm.config.checks import check_backbone
-from casvit_mm.config.editing import config_classes, set_num_classes
+from casvit_mm.config.class_counts import cap_max_dets, set_num_classes
+from casvit_mm.config.editing import config_classes
 from casvit_mm.config.options import merge_options
 from casvit_mm.config.reading import read_config
 from casvit_mm.config.type_checks import explaining_build_errors
@@ -21,7 +24,7 @@ from casvit_mm.errors import InputError, first_names
 from casvit_mm.weights.matching import check_fit, read_checkpoint
 from casvit_mm.weights.reading import class_names
 
-__all__ = ['BuiltModel', 'build_model', 'check_device', 'read_model_config']
+__all__ = ['BuiltModel', 'build_model', 'build_untrained', 'check_device', 'read_model_config']
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def build_model(
             )
     if classes is not None:
         set_num_classes(cfg, len(classes))
+        cap_max_dets(cfg, len(classes))
     if 'data_preprocessor' in cfg:  # beside the model, where MMEngine's Runner finds it as well
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
@@ -99,6 +103,14 @@ def build_model(
             raise InputError(f'{error}\n{note}' if note else str(error)) from error
         model.load_state_dict(state)
     return BuiltModel(model.eval(), classes or (), note)
+
+
+def build_untrained(cfg: Config) -> nn.Module:
+    """Return a config's model as it is built, its weights not initialised; ``cfg`` is kept."""
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    with explaining_build_errors(cfg):
+        model: nn.Module = MODELS.build(copy.deepcopy(cfg.model))  # some heads change what they get
+    return model
 
 
 def check_device(device: str | None) -> str:

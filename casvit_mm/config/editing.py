@@ -19,26 +19,9 @@ __all__ = [
     'dicts_in',
     'innermost_dataset',
     'innermost_datasets',
-    'raise_max_dets',
-    'refuse_class_weights',
     'require_pipelines',
-    'set_num_classes',
     'single_dataset',
 ]
-
-
-def set_num_classes(cfg: Config, num_classes: int) -> None:
-    """Set the number of classes in every head of ``cfg.model``, in place."""
-    for node in dicts_in(cfg.model):
-        if 'num_classes' in node:
-            node.num_classes = num_classes
-
-
-def raise_max_dets(cfg: Config, max_dets: int) -> None:
-    """Let every stage of ``cfg.model`` keep at least ``max_dets`` objects per image, in place."""
-    for node in dicts_in(cfg.model):
-        if (node.get('max_per_img') or max_dets) < max_dets:
-            node.max_per_img = max_dets
 
 
 def require_pipelines(cfg: Config, splits: Sequence[str]) -> None:
@@ -53,23 +36,6 @@ def require_pipelines(cfg: Config, splits: Sequence[str]) -> None:
             raise InputError(
                 f'{cfg.filename}: {name}_dataloader holds no dataset with a pipeline, which --data '
                 'could read through'
-            )
-
-
-def refuse_class_weights(cfg: Config, num_classes: int) -> None:
-    """Refuse losses with a weight per class of other data.
-
-    Raises:
-        InputError: Naming the loss and both numbers.
-    """
-    for node in dicts_in(cfg.model):
-        weights = node.get('class_weight')
-        # Heads that classify queries weigh "no object" as well.
-        if isinstance(weights, (list, tuple)) and len(weights) - num_classes not in (0, 1):
-            raise InputError(
-                f'{cfg.filename}: a {type_name(node)} of the model has class_weight for '
-                f'{len(weights)} classes, and the data has {num_classes}. Give weights for these '
-                'by --cfg-options, or None.'
             )
 
 

@@ -51,9 +51,9 @@ def apply_dataset(
             described, splits, Path(cfg.work_dir, 'annotations'), needs_masks(cfg), classes
         )
     )
-    apply_splits(cfg, described, prepared, classes)
+    notes = apply_splits(cfg, described, prepared, classes)
     first = prepared[splits[0]]
-    return first.summary.num_images, _describe(data, prepared, first)
+    return first.summary.num_images, [*_describe(data, prepared, first), *notes]
 
 
 def _describe(data: str, prepared: dict[str, PreparedSplit], first: PreparedSplit) -> list[str]:

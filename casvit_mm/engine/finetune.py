@@ -7,10 +7,11 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
-from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
+from mmengine.registry import DATASETS, HOOKS, MODELS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from casvit_mm.config.building import build_untrained
 from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import entries, type_name, type_of
 from casvit_mm.distributed import unwrapped_model
@@ -20,14 +21,16 @@ from casvit_mm.weights.matching import check_fit, read_checkpoint
 from casvit_mm.weights.official_keys import as_classifier
 from casvit_mm.weights.reading import class_names
 
-__all__ = ['FinetuneHook', 'class_layers', 'finetune_from']
+__all__ = ['FinetuneHook', 'class_layers', 'finetune_from', 'training_classes']
+
+_COUNTS = ('num_classes', 'num_things_classes')
 
 
 def _with_more_classes(node: Any) -> Any:
     """Return a copy of a model's config with one class more wherever classes are counted."""
     if isinstance(node, dict):
         return {
-            key: value + 1 if key == 'num_classes' else _with_more_classes(value)
+            key: value + 1 if key in _COUNTS and value else _with_more_classes(value)
             for key, value in node.items()
         }
     return [_with_more_classes(child) for child in node] if isinstance(node, list) else node
@@ -41,13 +44,12 @@ def class_layers(cfg: Config) -> tuple[nn.Module, list[str]]:
     Returns:
         The model, its weights not initialised, and the keys of its state dict.
     """
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    model = MODELS.build(cfg.model)
+    model = build_untrained(cfg)
     more = MODELS.build(ConfigDict(_with_more_classes(cfg.model.to_dict()))).state_dict()
     return model, [key for key, v in model.state_dict().items() if v.shape != more[key].shape]
 
 
-def _classes_of(cfg: Config) -> tuple[str, ...]:
+def training_classes(cfg: Config) -> tuple[str, ...]:
     """Return the class names of a config's training data."""
     dataset = innermost_dataset(cfg.train_dataloader)
     classes = (dataset.get('metainfo') or {}).get('classes')
@@ -107,7 +109,7 @@ def finetune_from(cfg: Config, options: TrainOptions) -> list[str]:
     if path is None or cfg.get('resume'):
         return []
     checkpoint = read_checkpoint(path)
-    old, new = class_names(checkpoint), _classes_of(cfg)
+    old, new = class_names(checkpoint), training_classes(cfg)
     model, layers = class_layers(cfg)
     state = as_classifier(checkpoint['state_dict'], model)
     if not layers:

@@ -6,16 +6,19 @@ import errno
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from casvit_mm.config.building import build_untrained
 from casvit_mm.config.checks import check_backbone, check_pretrained
+from casvit_mm.config.class_counts import check_class_counts
 from casvit_mm.config.editing import add_hook
 from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.config.value_checks import check_groups
 from casvit_mm.datasets.description import SPLITS
 from casvit_mm.distributed import init_distributed, on_first_rank
-from casvit_mm.engine.finetune import finetune_from
+from casvit_mm.engine.finetune import finetune_from, training_classes
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.profiling import profile_instead_of_training
 from casvit_mm.engine.resume import make_resumable, set_initial_weights, set_resume
@@ -31,6 +34,7 @@ from casvit_mm.engine.speed import (
 )
 from casvit_mm.engine.tasks import task_of
 from casvit_mm.errors import InputError
+from casvit_mm.ops.needs import check_operators
 
 __all__ = ['train']
 
@@ -108,6 +112,19 @@ def _set_data(cfg: Config, options: TrainOptions) -> list[str]:
     return [*shorten_warm_up(cfg, num_images), *described]
 
 
+def _check_built_model(cfg: Config, options: TrainOptions) -> list[str]:
+    """Check what only the model itself tells: its operators, and its classes with ``--data``."""
+
+    def check() -> None:
+        model = build_untrained(cfg)
+        check_operators(model, cfg.filename, torch.cuda.is_available())
+        if options.data is not None:
+            check_class_counts(model, cfg.filename, len(training_classes(cfg)))
+
+    on_first_rank(check)
+    return []
+
+
 # Everything that training changes in a config after load_config, in this order. An edit reads its
 # options, changes the config in place, and returns what the log should say.
 EDITS: tuple[Callable[[Config, TrainOptions], list[str]], ...] = (
@@ -126,6 +143,7 @@ EDITS: tuple[Callable[[Config, TrainOptions], list[str]], ...] = (
     scale_learning_rate,  # by the number of processes
     _check_model,
     _set_data,
+    _check_built_model,  # with the classes of the data
     finetune_from,  # compares the classes of the data
 )
 

@@ -13,6 +13,8 @@ import torch
 import torchvision
 from torch import Tensor
 
+from casvit_mm.errors import InputError
+
 __all__ = [
     'get_compiler_version',
     'get_compiling_cuda_version',
@@ -22,6 +24,11 @@ __all__ = [
     'sigmoid_focal_loss_backward',
     'sigmoid_focal_loss_forward',
 ]
+
+
+class MissingOperatorError(InputError, NotImplementedError):
+    """An operator that is called is neither compiled nor lent."""
+
 
 _AVERAGE = 1  # mmcv's number for pool_mode='avg'
 
@@ -178,7 +185,7 @@ def get_compiling_cuda_version() -> str:
 
 
 def _raise_missing(name: str) -> NoReturn:
-    raise NotImplementedError(
+    raise MissingOperatorError(
         f'mmcv operator {name!r} is compiled code, and this mmcv was installed without any. '
         'casvit_mm lends it nms, RoIAlign and sigmoid focal loss from torchvision; for the others '
         'install compiled mmcv: https://mmcv.readthedocs.io/en/latest/get_started/installation.html'

@@ -6,12 +6,11 @@ from mmengine.config import Config
 
 from casvit_mm.classification.data.description import ClassificationDescription
 from casvit_mm.classification.data.prepare import PreparedSplit
+from casvit_mm.config.class_counts import set_num_classes
 from casvit_mm.config.editing import (
     add_import,
     describe_other_classes,
     dicts_in,
-    refuse_class_weights,
-    set_num_classes,
 )
 from casvit_mm.datasets.description import SPLITS
 from casvit_mm.datasets.in_configs import check_model_type, replace_dataset
@@ -57,7 +56,6 @@ def apply_splits(
         if data.classes is None:
             message += ' Without classes:, those of the data are the names that occur, sorted.'
         raise InputError(message)
-    refuse_class_weights(cfg, len(names))
     for name, split in prepared.items():
         metainfo = dict(classes=names)
         fields = dict(type='ClassDataset', metainfo=metainfo, ann_file=str(split.file))

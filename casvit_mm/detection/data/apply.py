@@ -8,13 +8,12 @@ from mmdet.datasets import BaseDetDataset, CocoPanopticDataset
 from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS
 
+from casvit_mm.config.class_counts import cap_max_dets, raise_max_dets, set_num_classes
 from casvit_mm.config.editing import (
     add_import,
     dicts_in,
     innermost_dataset,
-    raise_max_dets,
     require_pipelines,
-    set_num_classes,
     single_dataset,
 )
 from casvit_mm.config.forms import metric_configs, takes_argument, type_name, type_of
@@ -32,7 +31,7 @@ def apply_splits(
     data: DetectionDescription,
     prepared: dict[str, PreparedSplit],
     classes: tuple[str, ...] | None = None,
-) -> None:
+) -> list[str]:
     """Point a detection config at the prepared splits of a dataset, in place.
 
     Args:
@@ -40,6 +39,12 @@ def apply_splits(
         data: The dataset.
         prepared: Its splits, for the dataloaders of the same names.
         classes: Names in the order of a trained model's outputs; None takes the first split's.
+
+    Returns:
+        What the log should say.
+
+    Raises:
+        InputError: If the config weighs the classes of other data.
     """
     classes = classes or next(iter(prepared.values())).summary.classes
     for name, split in prepared.items():
@@ -57,7 +62,11 @@ def apply_splits(
             _set_truth(cfg, name, dict(ann_file=str(split.annotations), max_dets=data.max_dets))
     set_num_classes(cfg, len(classes))
     raise_max_dets(cfg, data.max_dets)
+    most = cap_max_dets(cfg, len(classes))
     add_import(cfg, 'casvit_mm.detection')
+    if most is None or most >= data.max_dets:
+        return []
+    return [f'max_dets {data.max_dets}: the queries of the model give {most} objects per image']
 
 
 def _set_truth(cfg: Config, split: str, truth: dict[str, Any]) -> None:

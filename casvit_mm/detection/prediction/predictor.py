@@ -15,7 +15,8 @@ from mmengine.config import Config
 
 from casvit_mm.config.building import build_model, check_device, read_model_config
 from casvit_mm.config.checks import check_is_detector
-from casvit_mm.config.editing import innermost_dataset, raise_max_dets
+from casvit_mm.config.class_counts import raise_max_dets
+from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import type_name
 from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.errors import InputError
@@ -69,8 +70,9 @@ class Predictor:
             raise_max_dets(cfg, max_dets)
         test_cfg = cfg.model.get('test_cfg') or {}
         _set_score_thr(test_cfg, score_thr)
-        self.max_dets = test_cfg.get('rcnn', test_cfg).get('max_per_img')
         built = build_model(cfg, checkpoint)
+        limits = test_cfg.get('rcnn', test_cfg)
+        self.max_dets = limits.get('max_per_img', limits.get('max_per_image'))
         self.classes, self.note = built.classes, built.note
         self._model = built.model.to(self.device)
         self._pipeline, self._long_side = _build_pipeline(cfg)

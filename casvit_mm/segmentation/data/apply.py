@@ -7,12 +7,11 @@ from collections.abc import Iterator
 
 from mmengine.config import Config, ConfigDict
 
+from casvit_mm.config.class_counts import set_num_classes
 from casvit_mm.config.editing import (
     add_import,
     describe_other_classes,
     dicts_in,
-    refuse_class_weights,
-    set_num_classes,
 )
 from casvit_mm.config.forms import type_name
 from casvit_mm.datasets.description import SPLITS
@@ -57,7 +56,6 @@ def apply_splits(
     """
     if classes is not None and tuple(classes) != data.classes:
         raise InputError(describe_other_classes(data.path, data.classes, tuple(classes)))
-    refuse_class_weights(cfg, len(data.classes))
     for name, split in prepared.items():
         fields = dict(
             type='LabelDataset',

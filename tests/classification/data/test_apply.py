@@ -88,7 +88,7 @@ def test_classes_of_a_checkpoint_must_be_those_of_the_data(folder):
 
 def test_weights_for_other_classes_are_refused(folder):
     cfg = config()
-    cfg.model.head.loss = dict(type='CrossEntropyLoss', class_weight=[1.0] * 1000)
+    cfg.model.head.loss = dict(type='CrossEntropyLoss', class_weight=list(range(1000)))
     with pytest.raises(InputError, match=r'CrossEntropyLoss .* class_weight for 1000 classes'):
         applied(folder, cfg=cfg)
 

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from prediction_runs import spread_scores
 
-from casvit_mm.config.editing import set_num_classes
+from casvit_mm.config.class_counts import set_num_classes
 from casvit_mm.datasets.shapes import CLASSES
 from casvit_mm.detection.prediction.predictor import Predictor
 

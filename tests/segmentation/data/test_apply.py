@@ -67,7 +67,7 @@ def test_classes_of_a_checkpoint_must_be_those_of_the_data(folder):
 
 def test_weights_for_other_classes_are_refused(folder):
     cfg = load(UPSTREAM)
-    cfg.model.decode_head.loss_decode.class_weight = [1.0] * 150
+    cfg.model.decode_head.loss_decode.class_weight = list(range(150))
     data = read_dataset(folder / 'dataset.yaml')
     with pytest.raises(InputError, match=r'CrossEntropyLoss .* class_weight for 150 classes'):
         apply_splits(cfg, data, prepare_dataset(data, ('train',), folder / 'p'))
