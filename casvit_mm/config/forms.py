@@ -32,8 +32,12 @@ def type_of(cfg: Config, registry: Registry, node: Mapping[str, Any]) -> Any:
         return scoped.get(kind)
 
 
-def takes_argument(kind: type, name: str) -> bool:
-    """Return whether a class can be built with an argument, which it may hand to its parents."""
+def takes_argument(kind: type, name: str) -> bool | None:
+    """Return whether a class can be built with an argument, which it may hand to its parents.
+
+    Returns:
+        None where it goes on as ``**kwargs`` to what is no parent, so that nobody can tell.
+    """
     for parent in inspect.getmro(kind):
         if '__init__' in vars(parent):
             parameters = inspect.signature(vars(parent)['__init__']).parameters
@@ -41,7 +45,7 @@ def takes_argument(kind: type, name: str) -> bool:
                 return True
             if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
                 return False
-    return False
+    return None
 
 
 def entries(cfg: Mapping[str, Any] | Config, name: str) -> list[Any]:

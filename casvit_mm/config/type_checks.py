@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import inspect
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from mmengine import registry
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from casvit_mm.config.forms import metric_configs, type_name, type_of
+from casvit_mm.config.forms import metric_configs, takes_argument, type_name, type_of
 from casvit_mm.errors import InputError
 
 __all__ = ['check_types', 'explaining_build_errors']
@@ -32,29 +33,58 @@ _PACKAGES = {
 _BUILD = 'build_from_cfg'  # MMEngine's function that all registries build by
 _FRAMEWORKS = ('casvit_mm', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'torch')
 
+# What else is built gets or loses arguments on the way.
+_WITH_EXACT_ARGUMENTS = (
+    registry.DATASETS,
+    registry.LOOPS,
+    registry.METRICS,
+    registry.TRANSFORMS,
+)
+
 
 def check_types(cfg: Config, splits: tuple[str, ...]) -> None:
-    """Refuse a type that is not registered, and packages that are not installed.
+    """Refuse types that are not registered, arguments they do not take, and absent packages.
 
-    Only entries whose registry is known by their place are looked up; the others are met by
-    :func:`explaining_build_errors`.
+    Only entries whose registry is known by their place are looked up, and only classes of the
+    frameworks and ours for their arguments; the others are met by :func:`explaining_build_errors`.
 
     Args:
         cfg: With the options of the command line in it.
         splits: Splits whose datasets and loops will be built.
 
     Raises:
-        InputError: Naming the entry, the type, and registered ones of nearly the same name.
+        InputError: Naming the entry, and the nearest names that exist.
     """
     for path, node, kind in _places(cfg, splits):
         if isinstance(node, dict) and 'type' in node and type_of(cfg, kind, node) is None:
             with kind.switch_scope_and_registry(cfg.get('default_scope')) as scoped:
                 raise InputError(f'{cfg.filename}: {path}.{_unknown(node["type"], scoped)}')
+        if kind in _WITH_EXACT_ARGUMENTS and isinstance(node, dict):
+            _check_arguments(cfg, path, node, type_of(cfg, kind, node))
         package = _PACKAGES.get(type_name(node))
         if package and importlib.util.find_spec(package) is None:
             raise InputError(
                 f'{cfg.filename}: {path}.type={node["type"]} needs the package {package}, which is '
                 f'not installed: pip install {package}'
+            )
+
+
+def _check_arguments(cfg: Config, path: str, node: dict, built: Any) -> None:
+    """Refuse an argument that a class of the frameworks or ours does not take."""
+    if not isinstance(built, type) or built.__module__.split('.')[0] not in _FRAMEWORKS:
+        return
+    for name in node:
+        # by_epoch chooses the loop.
+        if name not in ('type', '_scope_', 'by_epoch') and takes_argument(built, name) is False:
+            known = {
+                argument
+                for parent in inspect.getmro(built)[:-1]
+                for argument in inspect.signature(parent).parameters
+            }
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            raise InputError(
+                f'{cfg.filename}: {path} has no argument {name!r}; '
+                f'{f"did you mean {near[0]!r}? " if near else ""}It is built as {built.__name__}'
             )
 
 

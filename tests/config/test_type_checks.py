@@ -42,6 +42,28 @@ def test_an_unknown_type_is_named_with_its_place_and_the_nearest_names(key, name
         check_types(config(**{key: name}), ('train', 'val'))
 
 
+@pytest.mark.parametrize(
+    ('key', 'message'),
+    [
+        ('train_dataloader.dataset.ann_fle', "dataset has no argument 'ann_fle'; .* 'ann_file'"),
+        (
+            'train_dataloader.dataset.pipeline.0.to_float',
+            "no argument 'to_float'; .*to_float32",
+        ),
+        ('val_evaluator.max_det', "has no argument 'max_det'; did you mean 'max_dets'"),
+        ('train_cfg.max_epoch', "train_cfg has no argument 'max_epoch'; .* 'max_epochs'"),
+    ],
+)
+def test_an_argument_that_a_class_does_not_take_is_named(key, message):
+    with pytest.raises(InputError, match=message):
+        check_types(config(**{key: 3}), ('train', 'val'))
+
+
+def test_arguments_that_go_on_elsewhere_are_left_to_the_class():
+    step = dict(type='RandomResize', scale=(64, 64), ratio_range=(0.5, 1), keep_ratio=True)
+    check_types(config(**{'train_dataloader.dataset.pipeline': [step]}), ('train',))
+
+
 def test_only_what_will_be_built_is_looked_up():
     check_types(config(**{'train_dataloader.dataset.pipeline.0.type': 'Mine'}), ('test',))
 

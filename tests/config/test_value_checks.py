@@ -34,7 +34,7 @@ def config(**changes):
         ('train_dataloader.dataset.pipeline', [], 'at least one'),
         ('train_dataloader', 3, 'a dictionary, or None'),
         ('train_cfg.max_epochs', 0, 'a whole number from 1'),
-        ('train_cfg.val_interval', 0, 'a whole number from 1'),
+        ('train_cfg.val_interval', 0, 'a number from 1'),
         ('optim_wrapper.optimizer.lr', float('nan'), 'a number above 0'),
         ('optim_wrapper.optimizer.lr', 0, 'a number above 0'),
         ('optim_wrapper.optimizer.lr', 'fast', 'a number above 0'),
