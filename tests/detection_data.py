@@ -295,6 +295,11 @@ def empty_image(folder):
     add_image(folder, 'empty.png', objects=0)
 
 
+@plant('files not used')
+def unlisted_image(folder):
+    shutil.copy(folder / 'train/0001.png', folder / 'train/beside.png')
+
+
 @plant('unreadable image')
 def text_for_an_image(folder):
     add_image(folder, 'text.png')

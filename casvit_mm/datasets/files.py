@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from casvit_mm.errors import InputError
 
-__all__ = ['IMAGE_SUFFIXES', 'find_files', 'plain_name', 'read_list', 'stem']
+__all__ = ['IMAGE_SUFFIXES', 'describe_unused', 'find_files', 'plain_name', 'read_list', 'stem']
 
 IMAGE_SUFFIXES = {
     *('.avif', '.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.ppm'),
     *('.tif', '.tiff', '.webp'),
 }
+
+_OF_SYSTEMS = {'Thumbs.db', 'desktop.ini'}
+_KINDS = 4  # that a message lists
 
 
 def read_list(path: Path, where: str) -> dict[str, int]:
@@ -33,8 +38,8 @@ def read_list(path: Path, where: str) -> dict[str, int]:
     if not path.is_file():
         raise InputError(f'list {path} ({where}) does not exist')
     try:
-        lines = [line.strip() for line in path.read_text('utf-8-sig').splitlines()]
-    except UnicodeDecodeError as error:
+        lines = [line.strip() for line in _read_text(path).splitlines()]
+    except UnicodeError as error:
         raise InputError(f'list {path} ({where}) is no text in UTF-8: {error}') from error
     names = [line for line in lines if line]
     twice = [line for line, count in Counter(names).items() if count > 1]
@@ -42,6 +47,13 @@ def read_list(path: Path, where: str) -> dict[str, int]:
         reason = f'names {twice[0]!r} twice' if twice else 'is empty'
         raise InputError(f'list {path} ({where}) {reason}; it needs one image per line')
     return {line: number for number, line in enumerate(lines, 1) if line}
+
+
+def _read_text(path: Path) -> str:
+    """Read text in UTF-8 or, as Windows tells by its first bytes, in UTF-16."""
+    data = path.read_bytes()
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode('utf-16' if marked else 'utf-8-sig')
 
 
 def find_files(folder: Path, known: set[str], suffix: str | None = None) -> dict[str, list[Path]]:
@@ -66,6 +78,27 @@ def find_files(folder: Path, known: set[str], suffix: str | None = None) -> dict
             key = relative.removesuffix(suffix) if suffix else os.path.splitext(relative)[0]
             found.setdefault(key, []).append(path)
     return found
+
+
+def describe_unused(folder: Path, used: Callable[[Path], bool]) -> str | None:
+    """Return how many files of a folder, and of those below it, nobody reads; None if none.
+
+    Args:
+        folder: Where to look; hidden files do not count.
+        used: Whether a file is read, by its path.
+    """
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if name[0] != '.')
+        paths = (Path(parent, name) for name in sorted(names) if name[0] != '.')
+        found += [path for path in paths if path.name not in _OF_SYSTEMS and not used(path)]
+    if not found:
+        return None
+    kinds = Counter(path.suffix or 'without suffix' for path in found)
+    counts = ', '.join(f'{count} {kind}' for kind, count in kinds.most_common(_KINDS))
+    more = ', ...' if len(kinds) > _KINDS else ''
+    first = found[0].relative_to(folder).as_posix()
+    return f'{len(found)} file(s) of {folder} are not used: {counts}{more}; first {first}'
 
 
 def stem(name: str) -> str:

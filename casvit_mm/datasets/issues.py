@@ -11,6 +11,7 @@ __all__ = [
     'DUPLICATE_KINDS',
     'FILE_KINDS',
     'STOPS',
+    'UNUSED_KINDS',
     'Issue',
     'IssueKind',
     'first_of',
@@ -55,6 +56,9 @@ class IssueKind:
 
 STOPS = IssueKind('stops training')
 
+# In folders that are named; casvit_mm.datasets.files counts them.
+UNUSED_KINDS = {'files not used': IssueKind('neither learnt nor scored')}
+
 # Of folders, lists and names, where a split is found by its files.
 FILE_KINDS = {
     'missing folder': STOPS,
@@ -63,6 +67,7 @@ FILE_KINDS = {
     'listed image missing': STOPS,
     'listed twice': STOPS,
     'ambiguous name': STOPS,
+    **UNUSED_KINDS,
 }
 
 # casvit_mm.datasets.duplicates finds them.

@@ -62,6 +62,8 @@ def _describe(data: str, prepared: dict[str, PreparedSplit], first: PreparedSpli
         for name, split in distinct_splits(prepared).items()
     )
     notes = [f'custom dataset {data}: {counts}; classes {", ".join(first.summary.classes)}']
+    for name, split in distinct_splits(prepared).items():
+        notes += [f'{name}: {note}' for note in split.notes]
     if first.dropped:
         left_out = ', '.join(f'{count} {name}' for name, count in first.dropped.items())
         notes.append(f'left out of train by classes: {left_out}')

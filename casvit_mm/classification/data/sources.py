@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from casvit_mm.classification.data.description import ClassificationDescription, Source
 from casvit_mm.datasets.description import FoldSplit
-from casvit_mm.datasets.files import IMAGE_SUFFIXES, find_files, read_list
+from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, find_files, read_list
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.splitting import split_names
 from casvit_mm.errors import InputError, first_names
@@ -141,7 +141,11 @@ def _list_source(data: ClassificationDescription, source: Source, where: str) ->
         )
         return Listing(issues=[Issue('empty split', where, message, True)])
     if source.image_list is None:
-        return _from_folders(data, source.images, files, where)
+        listing = _from_folders(data, source.images, files, where)
+        if unused := describe_unused(source.images, set(files).__contains__):
+            issue = Issue('files not used', str(source.images), unused, False)
+            listing.issues.append(issue)
+        return listing
     try:
         written = read_list(source.image_list, where)
     except InputError as error:

@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from casvit_mm.datasets.formats.foreign import name_content, name_file
 from casvit_mm.errors import InputError
 
 __all__ = ['SECTIONS', 'read_annotations', 'read_plain_annotations', 'settle']
@@ -70,7 +71,11 @@ def _read(path: Path, where: str) -> tuple[dict[str, Any], bool]:
     try:
         content = json.loads(data)  # knows byte order marks, of UTF-16 as well
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f'{where} is not JSON: {error}. Export it again.') from error
+        named = name_file(path)
+        reason = f'is not JSON: {error}. Export it again' if named is None else f'is {named}'
+        raise InputError(f'{where} {reason}.') from error
+    if (named := name_content(content)) is not None:
+        raise InputError(f'{where} is {named}.')
     if not isinstance(content, dict):
         raise InputError(
             f'{where} holds a {type(content).__name__}, not an object with {", ".join(SECTIONS)}. '

@@ -6,6 +6,7 @@ One XML file per image, boxes in pixels counted from 1
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,12 @@ from typing import Any
 from PIL import Image
 
 from casvit_mm.datasets.files import IMAGE_SUFFIXES
+from casvit_mm.datasets.formats.foreign import name_file, name_folder
 from casvit_mm.errors import InputError
 
 __all__ = ['read_voc']
 
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
-
-
 _SIDES = ('width', 'height')
 
 
@@ -34,7 +34,7 @@ def read_voc(
     Args:
         annotations: Folder of XML files.
         images: Folder of images; that of ``a.xml`` is ``a.jpg`` (or another image suffix), else the
-            file that its ``filename`` names.
+            file that its ``filename`` names; so it is where ``a.jpg`` and ``a.png`` are there.
         stems: Names without suffix, of the files to read; None reads all.
 
     Returns:
@@ -44,36 +44,31 @@ def read_voc(
     Raises:
         InputError: If the folder holds no XML file.
     """
+    files = _by_stem(annotations, {'.xml'})
     if stems is None:
-        stems = sorted(path.stem for path in annotations.glob('*.xml'))
+        stems = sorted(files)
         if not stems:
-            raise InputError(f'annotation folder {annotations} holds no XML file')
-    found = {}
-    if images.is_dir():
-        for path in sorted(images.iterdir(), reverse=True):
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                found[path.stem] = path.name
+            raise InputError(_describe_no_file(annotations))
+    found = _by_stem(images, IMAGE_SUFFIXES) if images.is_dir() else {}
     entries: list[dict] = []
     objects: list[tuple[str, dict]] = []
     unreadable: list[tuple[str, str]] = []
     for stem in stems:
-        path = annotations / f'{stem}.xml'
+        paths = files.get(stem, [annotations / f'{stem}.xml'])
         try:
-            root = ElementTree.parse(path).getroot()
-        except FileNotFoundError:
-            unreadable.append((path.name, f'{path} does not exist'))
+            root = _parse(paths)
+            name = _image_of(stem, root, found.get(stem, []))
+        except ValueError as error:
+            unreadable.append((paths[0].name, f'{paths[0]} {error}'))
             continue
-        except (ElementTree.ParseError, UnicodeDecodeError) as error:
-            unreadable.append((path.name, f'{path} is not XML: {error}. Export it again.'))
-            continue
-        name = found.get(stem) or (root.findtext('filename') or f'{stem}.jpg').strip()
         width, height = _size(root, images / name)
         entries.append(dict(id=len(entries) + 1, file_name=name, width=width, height=height))
         for number, element in enumerate(root.iter('object'), 1):
+            place = f'{paths[0].name}, object {number}'
             try:
-                objects.append(_object(element, len(entries), f'{path.name}, object {number}'))
+                objects.append(_object(element, len(entries), place))
             except ValueError as error:
-                unreadable.append((path.name, f'{path}: object {number} {error}'))
+                unreadable.append((paths[0].name, f'{paths[0]}: object {number} {error}'))
     names = sorted({name for name, _ in objects})
     for number, (name, annotation) in enumerate(objects, 1):
         annotation.update(id=number, category_id=names.index(name) + 1)
@@ -85,11 +80,70 @@ def read_voc(
     return content, unreadable
 
 
+def _by_stem(folder: Path, suffixes: set[str]) -> dict[str, list[Path]]:
+    """Return the files of a folder with one of ``suffixes``, in any case, by name without it."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes:
+            found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def _describe_no_file(annotations: Path) -> str:
+    message = f'annotation folder {annotations} holds no XML file'
+    if any(path.suffix.lower() == '.xml' for path in annotations.rglob('*')):
+        return f'{message}, only folders below it do; name those, as several sources'
+    named = name_folder(annotations)
+    return message if named is None else f'{message}, but {named}.'
+
+
+def _parse(paths: list[Path]) -> ElementTree.Element:
+    """Return the root element of the file.
+
+    Raises:
+        ValueError: If it is not there or not VOC, or there are two.
+    """
+    path = paths[0]
+    if len(paths) > 1:
+        raise ValueError(f'and {paths[1].name} have one name; take one of the two away')
+    try:
+        root = ElementTree.parse(path).getroot()
+    except FileNotFoundError:
+        raise ValueError('does not exist') from None
+    except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
+        raise ValueError(f'is not XML: {error}. Export it again.') from error
+    if root.tag.lower() != 'annotation':
+        named = name_file(path) or f'XML of another kind, with <{root.tag}> at its root'
+        raise ValueError(f'is {named}. Pascal VOC has <annotation>, one file per image.')
+    return root
+
+
+def _image_of(stem: str, root: ElementTree.Element, candidates: list[Path]) -> str:
+    """Return the name of the image that an XML file is about.
+
+    Raises:
+        ValueError: If it may be one or another.
+    """
+    named = (root.findtext('filename') or '').strip()
+    names = [path.name for path in candidates]
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        return named or f'{stem}.jpg'
+    last = re.split(r'[\\/]', named)[-1]
+    if last not in names:
+        raise ValueError(
+            f'may be about {names[0]} or {names[1]}, and its <filename> {named!r} is neither; '
+            'name one there, or take one away'
+        )
+    return last
+
+
 def _size(root: ElementTree.Element, image: Path) -> tuple[int, int]:
     """Return width and height as the file says, or as the image has them; 0 if neither does."""
     try:
         width, height = (int(float(root.findtext(f'size/{side}', '0'))) for side in _SIDES)
-    except ValueError:
+    except (ValueError, OverflowError):
         width = height = 0
     if width > 0 and height > 0:
         return width, height
@@ -120,7 +174,7 @@ def _object(element: ElementTree.Element, image_id: int, source: str) -> tuple[s
             raise ValueError(f'({name}) has {key} {text.strip()!r}, not a number') from None
     x1, y1, x2, y2 = corners
     width, height = x2 - x1, y2 - y1
-    difficult = (element.findtext('difficult') or '0').strip() == '1'
+    difficult = (element.findtext('difficult') or '0').strip().lower() in ('1', 'true')
     return name, dict(
         image_id=image_id,
         bbox=[x1 - 1, y1 - 1, width, height],

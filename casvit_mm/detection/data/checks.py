@@ -29,6 +29,7 @@ from casvit_mm.detection.data.split_checks import (
     image_files,
     list_open_classes,
     open_names,
+    unlisted_images,
 )
 from casvit_mm.errors import InputError
 
@@ -102,6 +103,7 @@ def inspect_dataset(
         found = content_issues(split.content, split.images, with_masks)
         issues[name] = [
             *(Issue('unreadable source', place, p, True) for place, p in split.unreadable),
+            *(Issue('files not used', folder, p, False) for folder, p in split.unused),
             *found,
         ]
         if message := corner_boxes(data, split):
@@ -117,6 +119,9 @@ def inspect_dataset(
     for first, second, message in shared_images(image_files(readable)):
         kind = 'train shares images' if first == 'train' else 'val and test share images'
         issues[first].append(Issue(kind, f'{first} and {second}', message, True))
+    # A name that is wrong leaves its image unlisted, and is told already.
+    if is_trainable(issues) and (message := unlisted_images(data, loaded)):
+        issues['train'].append(Issue('files not used', 'images', message, False))
 
     scans: dict[str, dict[int, ImageScan]] = {}
     if read_images:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from casvit_mm.datasets.issues import DUPLICATE_KINDS, STOPS, IssueKind
+from casvit_mm.datasets.issues import DUPLICATE_KINDS, STOPS, UNUSED_KINDS, IssueKind
 
 __all__ = ['ISSUE_KINDS']
 
@@ -12,6 +12,7 @@ ISSUE_KINDS = {
     # What a file must have; casvit_mm.datasets.formats.coco finds them.
     'unreadable annotations': STOPS,
     'unreadable source': IssueKind(STOPS.effect, 'leaves the file, image or object out'),
+    **UNUSED_KINDS,
     'missing list': STOPS,
     'missing field': IssueKind(
         STOPS.effect, 'fills in id and area of an object, drops other entries'

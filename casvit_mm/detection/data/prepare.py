@@ -33,12 +33,14 @@ class PreparedSplit:
         images: Folder that ``file_name`` in it counts from.
         summary: What it holds.
         dropped: Annotations left out by ``classes``, by category.
+        notes: What the user should know though it stops nothing.
     """
 
     annotations: Path
     images: Path
     summary: CocoSummary
     dropped: dict[str, int]
+    notes: tuple[str, ...] = ()
 
 
 def prepare_dataset(
@@ -90,7 +92,8 @@ def prepare_dataset(
         with replacing(annotations) as file:
             file.write(json.dumps(split.content))
         summary = replace(summaries[name], classes=names) if split.open_classes else summaries[name]
-        prepared[name] = PreparedSplit(annotations, split.images, summary, split.dropped)
+        notes = tuple(message for _, message in split.unused)
+        prepared[name] = PreparedSplit(annotations, split.images, summary, split.dropped, notes)
     return {name: prepared[data.used_split(name)] for name in splits}
 
 

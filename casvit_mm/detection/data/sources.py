@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.description import FoldSplit, RandomSplit
-from casvit_mm.datasets.files import read_list, stem
+from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, read_list, stem
 from casvit_mm.datasets.formats.coco_file import read_annotations
 from casvit_mm.datasets.formats.corners import boxes_from_corners
 from casvit_mm.datasets.formats.voc import read_voc
@@ -31,6 +32,7 @@ class LoadedSplit:
         open_classes: Whether the categories are those that occur, as in VOC files, and not a list
             that somebody wrote down.
         unreadable: What could not be read, as (place, message); training refuses it.
+        unused: Files that no reader takes, as (folder, message).
         dropped: Annotations left out by ``classes``, by category.
     """
 
@@ -39,6 +41,7 @@ class LoadedSplit:
     where: str
     open_classes: bool
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    unused: list[tuple[str, str]] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
 
 
@@ -84,9 +87,19 @@ def _load_source(source: Source, name: str, data: DetectionDescription) -> Loade
         raise InputError(f'{where}: its image folder {source.images} does not exist')
     stems = None if names is None else [stem(name) for name in names]
     content, unreadable = read_voc(source.annotations, source.images, stems)
+    unused = describe_unused(source.annotations, partial(_is_read, source))
     if source.image_list is not None:
         unreadable = [(place, f'{p} (listed in {source.image_list})') for place, p in unreadable]
-    return LoadedSplit(content, source.images, where, True, unreadable=unreadable)
+    part = LoadedSplit(content, source.images, where, True, unreadable=unreadable)
+    part.unused = [] if unused is None else [(str(source.annotations), unused)]
+    return part
+
+
+def _is_read(source: Source, path: Path) -> bool:
+    """Return whether a file below a folder of annotations is one of them, or an image."""
+    if path.suffix.lower() == '.xml':
+        return path.parent == source.annotations
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_relative_to(source.images)
 
 
 def _require_tables(part: LoadedSplit) -> None:
@@ -203,7 +216,8 @@ def _join(parts: list[LoadedSplit], name: str, data: DetectionDescription) -> Lo
             )
     unreadable = [entry for part in parts for entry in part.unreadable]
     open_classes = all(part.open_classes for part in parts)
-    return LoadedSplit(joined, data.root, where, open_classes, unreadable=unreadable)
+    unused = [entry for part in parts for entry in part.unused]
+    return LoadedSplit(joined, data.root, where, open_classes, unreadable, unused)
 
 
 def _apply_classes(

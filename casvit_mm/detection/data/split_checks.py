@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from casvit_mm.datasets.files import IMAGE_SUFFIXES
 from casvit_mm.datasets.formats.corners import count_corners
 from casvit_mm.detection.data.description import DetectionDescription
 from casvit_mm.detection.data.sources import LoadedSplit
 
-__all__ = ['corner_boxes', 'empty_class', 'image_files', 'list_open_classes', 'open_names']
+__all__ = [
+    'corner_boxes',
+    'empty_class',
+    'image_files',
+    'list_open_classes',
+    'open_names',
+    'unlisted_images',
+]
 
 
 def list_open_classes(loaded: dict[str, LoadedSplit], names: tuple[str, ...]) -> None:
@@ -84,3 +93,29 @@ def image_files(loaded: dict[str, LoadedSplit]) -> dict[str, set[Path]]:
         }
         for name, split in loaded.items()
     }
+
+
+def unlisted_images(data: DetectionDescription, loaded: dict[str, LoadedSplit]) -> str | None:
+    """Return how many images lie beside those that the splits list; None if none do.
+
+    A list beside the annotations leaves images out on purpose.
+    """
+    if any(source.image_list for sources in data.splits.values() for source in sources):
+        return None
+    listed = {
+        Path(os.path.normpath(path)) for files in image_files(loaded).values() for path in files
+    }
+    found = [
+        Path(entry)
+        for folder in sorted({path.parent for path in listed})
+        if folder.is_dir()
+        for entry in os.scandir(folder)
+        if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
+    ]
+    unlisted = sorted(set(found) - listed)
+    if not unlisted:
+        return None
+    return (
+        f'{len(unlisted)} of {len(found)} images in the folders of the splits are in no annotation '
+        f'file, first {unlisted[0]}: neither learnt nor scored'
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from casvit_mm.datasets.files import IMAGE_SUFFIXES, find_files, read_list, stem
+from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, find_files, read_list, stem
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.segmentation.data.description import (
@@ -65,13 +65,14 @@ def _pair(source: Source, where: str) -> tuple[list[ImagePair], list[Issue]]:
     files = _list_files(source)
     if missing := _nothing_to_pair(source, files, where):
         return [], [Issue('empty split', where, missing, True)]
-    issues: list[Issue] = []
+    issues = list(_unused(source, files))
     if source.image_list is not None:
         try:
             lines = read_list(source.image_list, where)
         except InputError as error:
             return [], [Issue('unusable list', str(source.image_list), str(error), True)]
-        files, issues = _keep_listed(files, source, lines)
+        files, wrong = _keep_listed(files, source, lines)
+        issues += wrong
     common = sorted(files.images.keys() & files.labels.keys())
     if not common and files.images and not files.jpeg_labels.keys() & files.images.keys():
         return [], [*issues, _no_common_name(source, files, where)]
@@ -100,6 +101,17 @@ def _leave_out(
     taken = {path for paths in others.values() for path in paths}
     kept = {name: [path for path in paths if path not in taken] for name, paths in files.items()}
     return {name: paths for name, paths in kept.items() if paths}
+
+
+def _unused(source: Source, files: _Files) -> Iterator[Issue]:
+    """Count the files in both folders that are neither image nor mask."""
+    used = {path for part in vars(files).values() for paths in part.values() for path in paths}
+    folders = {source.images, source.labels}
+    for folder in sorted(folders):
+        if any(other != folder and folder.is_relative_to(other) for other in folders):
+            continue  # counted with the one around it
+        if unused := describe_unused(folder, used.__contains__):
+            yield Issue('files not used', str(folder), unused, False)
 
 
 def _nothing_to_pair(source: Source, files: _Files, where: str) -> str | None:

@@ -44,13 +44,16 @@ def test_folders_below_a_class_belong_to_it(folder):
     assert prepare(folder)['train'].counts.tolist() == [2, 2, 2]
 
 
-def test_hidden_files_and_other_files_are_left_alone(folder):
+def test_hidden_files_are_left_alone_and_others_counted(folder):
     (folder / 'train/circle/.hidden.png').write_bytes(b'')
     (folder / 'train/circle/Thumbs.db').write_bytes(b'')
     (folder / 'train/.cache').mkdir()
     (folder / 'train/notes.txt').write_text('')
     train = prepare(folder)['train']
-    assert (len(train.images), train.notes) == (6, ())
+    (note,) = train.notes
+    assert len(train.images) == 6
+    assert '1 file(s) of ' in note
+    assert note.endswith('train are not used: 1 .txt; first notes.txt')
 
 
 def test_several_sources_are_joined(folder):

@@ -89,6 +89,31 @@ def test_voc_objects_marked_difficult_are_not_counted(voc):
     assert first == [1, 0]
 
 
+def test_voc_files_may_end_in_capitals(voc):
+    (voc / 'xml/0001.xml').rename(voc / 'xml/0001.XML')
+    assert prepare(voc, VOC)['train'].summary.num_images == 6
+
+
+def test_the_file_name_tells_apart_images_of_one_stem(voc):
+    shutil.copy(voc / 'train/0001.png', voc / 'train/0001.jpg')
+    prepared = prepare(voc, VOC)['train']  # the XML names the png
+    assert '0001.png' in objects_by_image(prepared.annotations)
+    path = voc / 'xml/0001.xml'
+    path.write_text(path.read_text().replace('0001.png', 'C:\\data\\0001.jpg'))
+    assert '0001.jpg' in objects_by_image(prepare(voc, VOC)['train'].annotations)
+    path.write_text(path.read_text().replace('0001.jpg', 'other.bmp'))
+    with pytest.raises(InputError, match=r'0001.xml may be about 0001.jpg or 0001.png'):
+        prepare(voc, VOC)
+
+
+def test_files_beside_voc_annotations_are_counted(voc):
+    (voc / 'xml/more').mkdir()
+    shutil.copy(voc / 'xml/0001.xml', voc / 'xml/more/0009.xml')
+    (voc / 'xml/notes.txt').write_text('')
+    (note,) = prepare(voc, VOC)['train'].notes
+    assert note.endswith('xml are not used: 1 .txt, 1 .xml; first notes.txt')
+
+
 def test_voc_sizes_that_are_absent_come_from_the_image(voc):
     write_xml(voc / 'xml/0001.xml', voc_object('circle', (1, 1, 30, 30)), size='')
     image = read(prepare(voc, VOC)['train'].annotations)['images'][0]
@@ -107,6 +132,18 @@ def test_voc_classes_of_a_checkpoint_keep_their_order(voc):
     ('change', 'message'),
     [
         (lambda f: (f / 'xml/0002.xml').write_text('<annotation><obj'), '0002.xml is not XML'),
+        (
+            lambda f: (f / 'xml/0002.xml').write_text('<annotations><image/></annotations>'),
+            r'0002.xml is CVAT\'s own XML .*Export the task from CVAT as COCO',
+        ),
+        (
+            lambda f: (f / 'xml/0002.xml').write_text('<html/>'),
+            '0002.xml is XML of another kind, with <html> at its root',
+        ),
+        (
+            lambda f: shutil.copy(f / 'xml/0002.xml', f / 'xml/0002.XML'),
+            '0002.XML and 0002.xml have one name',
+        ),
         (lambda f: (f / 'xml/0002.xml').unlink(), r'0002.xml does not exist \(listed in .*train'),
         (
             lambda f: write_xml(f / 'xml/0002.xml', '<object><name>circle</name></object>'),
