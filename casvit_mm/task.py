@@ -137,6 +137,13 @@ class Task(Protocol):
             InputError: If the data cannot be used with this config.
         """
 
+    def metric_names(self, cfg: Config, metric: Mapping[str, Any]) -> list[str] | None:
+        """Return the names of what a metric reports, ``*`` for any ending; None if unknown.
+
+        Raises:
+            InputError: If the metric or the model does not have what is asked of it.
+        """
+
     def configure_outputs(self, cfg: Config, outputs: EvaluationOutputs) -> None:
         """Change ``cfg`` so that an evaluation keeps or draws what ``outputs`` names.
 

@@ -16,6 +16,7 @@ from casvit_mm.classification.data.description import read_dataset
 from casvit_mm.classification.data.prepare import prepare_dataset
 from casvit_mm.classification.data.report import check_dataset
 from casvit_mm.classification.evaluation.metric import ClassificationAccuracy
+from casvit_mm.classification.evaluation.names import metric_names
 from casvit_mm.classification.evaluation.pictures import write_analysis
 from casvit_mm.classification.evaluation.predictions import write_predictions
 from casvit_mm.classification.evaluation.tables import print_metrics
@@ -31,6 +32,7 @@ __all__ = [
     'check_dataset',
     'check_datasets',
     'configure_outputs',
+    'metric_names',
     'report',
 ]
 

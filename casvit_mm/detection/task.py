@@ -20,6 +20,7 @@ from casvit_mm.detection.data.prepare import PreparedSplit, prepare_dataset
 from casvit_mm.detection.data.report import check_dataset
 from casvit_mm.detection.evaluation.analysis import analyse, summarise
 from casvit_mm.detection.evaluation.metric import CocoAP
+from casvit_mm.detection.evaluation.names import metric_names
 from casvit_mm.detection.evaluation.pictures import write_analysis
 from casvit_mm.detection.evaluation.predictions import write_predictions
 from casvit_mm.detection.evaluation.tables import print_errors, print_metrics
@@ -34,6 +35,7 @@ __all__ = [
     'check_dataset',
     'check_datasets',
     'configure_outputs',
+    'metric_names',
     'report',
 ]
 

@@ -15,6 +15,7 @@ from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.config.value_checks import check_groups
 from casvit_mm.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.exported import check_classes, exported_model, is_exported, read_spec
+from casvit_mm.engine.metric_checks import check_metrics
 from casvit_mm.engine.setup import build_runner, load_config
 from casvit_mm.engine.tasks import task_of
 from casvit_mm.io import check_writable
@@ -83,6 +84,7 @@ def evaluate(
         task.apply_dataset(cfg, data, ('test',), classes)
     else:
         on_first_rank(lambda: task.check_datasets(cfg, ('test',)))
+    on_first_rank(lambda: check_metrics(cfg, task, 'test'))
     task.configure_outputs(cfg, outputs)
     if spec is not None:
         check_classes(checkpoint, spec, cfg)

@@ -19,6 +19,7 @@ from casvit_mm.config.value_checks import check_groups
 from casvit_mm.datasets.description import SPLITS
 from casvit_mm.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.finetune import finetune_from, training_classes
+from casvit_mm.engine.metric_checks import check_metrics
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.profiling import profile_instead_of_training
 from casvit_mm.engine.resume import make_resumable, set_initial_weights, set_resume
@@ -105,10 +106,12 @@ def _set_data(cfg: Config, options: TrainOptions) -> list[str]:
     task = task_of(cfg)
     if options.data is None:
         on_first_rank(lambda: task.check_datasets(cfg, ('train', 'val')))
+        on_first_rank(lambda: check_metrics(cfg, task, 'val'))
         return []
     # Without validation MMEngine takes None for its dataloader.
     splits = ('train', *(name for name in SPLITS[1:] if cfg.get(f'{name}_dataloader')))
     num_images, described = task.apply_dataset(cfg, options.data, splits)
+    on_first_rank(lambda: check_metrics(cfg, task, 'val'))  # some depend on the classes
     return [*shorten_warm_up(cfg, num_images), *described]
 
 

@@ -24,6 +24,7 @@ from casvit_mm.segmentation.data.prepare import prepare_dataset
 from casvit_mm.segmentation.data.report import check_dataset
 from casvit_mm.segmentation.evaluation.hooks import SegmentationPicturesHook
 from casvit_mm.segmentation.evaluation.metric import SegmentationIoU
+from casvit_mm.segmentation.evaluation.names import metric_names
 from casvit_mm.segmentation.evaluation.pictures import write_analysis
 from casvit_mm.segmentation.evaluation.tables import print_metrics
 from casvit_mm.task import EvaluationOutputs, built_metric, describe_dataset, distinct_splits
@@ -34,6 +35,7 @@ __all__ = [
     'check_dataset',
     'check_datasets',
     'configure_outputs',
+    'metric_names',
     'report',
 ]
 

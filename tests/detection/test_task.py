@@ -87,6 +87,9 @@ def test_a_place_that_cannot_be_written_ends_before_the_evaluation(
 
 
 def test_predictions_of_another_metric_are_refused(untrained, tmp_path):
-    untrained['cfg_options'] |= {'test_evaluator.type': 'CocoMetric'}
+    untrained['cfg_options'] |= {
+        'test_evaluator.type': 'CocoMetric',
+        'test_evaluator.iou_thrs': [0.5],
+    }
     with pytest.raises(InputError, match=r"need test_evaluator\.type=CocoAP; .* has 'CocoMetric'"):
         evaluate(**untrained, out_pred=str(tmp_path / 'p.json'))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmdet.datasets import BaseDetDataset, CocoPanopticDataset
+from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS
 
@@ -21,9 +22,13 @@ from casvit_mm.datasets.description import SPLITS
 from casvit_mm.detection.data.description import DetectionDescription
 from casvit_mm.detection.data.prepare import PreparedSplit
 from casvit_mm.detection.dataset import NamedCocoDataset
+from casvit_mm.detection.evaluation.metric import CocoAP
 from casvit_mm.errors import InputError
 
 __all__ = ['apply_splits', 'check_config', 'needs_masks']
+
+
+_REPORTED = {'type', 'classwise'}  # CocoAP reports the classes in any case
 
 
 def apply_splits(
@@ -70,9 +75,16 @@ def apply_splits(
 
 
 def _set_truth(cfg: Config, split: str, truth: dict[str, Any]) -> None:
-    """Give each metric of a split what it takes of ``truth``, in place."""
+    """Give each metric of a split what it takes of ``truth``, in place.
+
+    mmdet's CocoMetric becomes CocoAP, which reports the same under the same names, and the metrics
+    of each class; one with settings that CocoAP does not have stays.
+    """
     for metric in metric_configs(cfg, split):
         kind = type_of(cfg, METRICS, metric)
+        if kind is CocoMetric and all(takes_argument(CocoAP, k) for k in {*metric} - _REPORTED):
+            metric.pop('classwise', None)
+            metric.type, kind = 'CocoAP', CocoAP
         # An unknown type is refused where it is built.
         metric.update({k: v for k, v in truth.items() if kind and takes_argument(kind, k)})
 

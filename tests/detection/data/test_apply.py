@@ -76,16 +76,26 @@ def test_test_falls_back_to_val(folder):
 
 
 @pytest.mark.parametrize('kind', ['CocoMetric', 'mmdet.CocoMetric', CocoMetric])
-def test_a_metric_of_another_gets_only_what_it_takes(folder, kind):
+def test_mmdets_metric_becomes_ours_unless_it_has_settings_of_its_own(folder, kind):
+    cfg = load_config(RETINA)
+    cfg.val_evaluator = dict(type=kind, ann_file='x.json', metric='bbox', classwise=True)
+    cfg.test_evaluator = dict(type=kind, ann_file='x.json', iou_thrs=[0.5])
+    put_into(cfg, folder / 'dataset.yaml')
+    val, test = (str(folder / f'prepared/{split}.json') for split in ('val', 'test'))
+    assert cfg.val_evaluator == dict(type='CocoAP', ann_file=val, metric='bbox', max_dets=100)
+    assert cfg.test_evaluator == dict(type=kind, ann_file=test, iou_thrs=[0.5])
+
+
+def test_a_metric_of_another_gets_only_what_it_takes(folder):
     cfg = load_config(RETINA)
     cfg.test_evaluator = [
         dict(type='DumpDetResults', out_file_path='r.pkl'),
-        dict(type=kind, ann_file='x.json'),
+        dict(type='LVISMetric', ann_file='x.json'),
         dict(type='VOCMetric'),
     ]
     put_into(cfg, folder / 'dataset.yaml', ('test',))
-    dump, coco, voc = cfg.test_evaluator
-    assert coco == dict(type=kind, ann_file=str(folder / 'prepared/test.json'))
+    dump, lvis, voc = cfg.test_evaluator
+    assert lvis == dict(type='LVISMetric', ann_file=str(folder / 'prepared/test.json'))
     assert dump == dict(type='DumpDetResults', out_file_path='r.pkl')
     assert voc == dict(type='VOCMetric')
 
