@@ -1,4 +1,4 @@
-"""Files that are never half written, and images that are too large to be read."""
+"""Files that are never half written, and files that ask for too much."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = [
     'PIXEL_LIMIT',
     'check_writable',
     'limit_pixels',
+    'limited_memory',
     'pixel_limit',
     'replacing',
     'run_all',
@@ -30,6 +31,7 @@ PIXEL_LIMIT = 'OPENCV_IO_MAX_IMAGE_PIXELS'
 # 0.8 GB once it is decoded; a training decodes several at a time. OpenCV alone allows four times as
 # many, Pillow two thirds.
 _MAX_PIXELS = 2**28
+_SLACK = 2**32  # bytes that reading a file of weights may take beside what the file holds
 
 
 def limit_pixels() -> None:
@@ -60,6 +62,30 @@ def pixel_limit() -> int:
     if not text.isdecimal() or not text.isascii():
         raise InputError(f'{PIXEL_LIMIT}={text} is no number of pixels')
     return int(text)
+
+
+@contextmanager
+def limited_memory(path: Path) -> Iterator[None]:
+    """Let the process take no more memory inside the block than reading this file should need.
+
+    What asks for more raises MemoryError there, before another process is ended for it. Where the
+    system knows no such limit nothing happens.
+    """
+    status = Path('/proc/self/status')
+    if not status.exists():
+        yield
+        return
+    import resource
+
+    taken = next(line for line in status.read_text().splitlines() if line.startswith('VmData'))
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = int(taken.split()[1]) * 1024 + 4 * path.stat().st_size + _SLACK
+    ceilings = [value for value in (soft, hard) if value != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min([wanted, *ceilings]), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def check_writable(files: dict[str, str | None], folders: dict[str, str | None]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 
 from casvit_mm.deploy.spec import KEY, Spec
 from casvit_mm.errors import InputError
+from casvit_mm.io import limited_memory
 
 __all__ = [
     'ENGINES',
@@ -112,13 +113,13 @@ class OnnxEngine:
             settings.intra_op_num_threads = options.threads
         known = ['CUDAExecutionProvider'] * options.use_gpu + ['CPUExecutionProvider']
         providers = [name for name in known if name in ort.get_available_providers()]
-        try:
-            self._session = ort.InferenceSession(str(path), settings, providers=providers)
-        except Exception as error:  # onnxruntime has a dozen of its own, without a common parent
-            raise _damaged(path, error) from error
         self._path = path
-        self._names = [output.name for output in self._session.get_outputs()]
-        first = self._session.get_inputs()[0]
+        with _loading(path):
+            self._session = ort.InferenceSession(str(path), settings, providers=providers)
+            self._names = [output.name for output in self._session.get_outputs()]
+            (first,) = self._session.get_inputs()
+            meta = self._session.get_modelmeta().custom_metadata_map
+        self._text = meta.get(KEY)
         self._input_name = first.name
         self.input_shape = tuple(size if isinstance(size, int) else None for size in first.shape)
         self.input_type = _numpy_type(first.type, path)
@@ -126,8 +127,7 @@ class OnnxEngine:
     @cached_property
     def spec(self) -> Spec:
         """What the file says of itself."""
-        meta = self._session.get_modelmeta().custom_metadata_map
-        return Spec.from_json(meta.get(KEY), self._path)
+        return Spec.from_json(self._text, self._path)
 
     def bind(self, image: np.ndarray) -> Callable[[], list[np.ndarray]]:
         """Return a call that runs the file on an input, for timing."""
@@ -135,7 +135,8 @@ class OnnxEngine:
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs by name for an input ``(B, 3, H, W)``."""
-        return dict(zip(self._names, self.bind(image)(), strict=True))
+        with _running(self._path):
+            return dict(zip(self._names, self.bind(image)(), strict=True))
 
 
 class OpenVinoEngine:
@@ -150,15 +151,13 @@ class OpenVinoEngine:
     def __init__(self, path: Path, options: EngineOptions) -> None:
         openvino = require('openvino', 'export')
         core = openvino.Core()
-        try:
-            model = core.read_model(path)
-        except RuntimeError as error:
-            raise _damaged(path, error) from error
         self._path = path
-        self._text = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else None
+        with _loading(path):
+            model = core.read_model(path)
+            self._text = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else None
+            (first,) = model.inputs
         self._computes_in = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
         self.precision = options.precision or self._exported_precision()
-        first = model.inputs[0]
         self.input_shape = tuple(
             size.get_length() if size.is_static else None for size in first.partial_shape
         )
@@ -170,11 +169,15 @@ class OpenVinoEngine:
         )
         if options.threads is not None:
             settings['INFERENCE_NUM_THREADS'] = options.threads
-        self._request = core.compile_model(model, 'CPU', settings).create_infer_request()
+        with _loading(path):
+            self._request = core.compile_model(model, 'CPU', settings).create_infer_request()
 
     def _exported_precision(self) -> str:
         """Return the precision that the file names; eight-bit and foreign files run in fp32."""
-        precision = json.loads(self._text).get('precision') if self._text else None
+        try:
+            precision = self.spec.precision
+        except InputError:
+            return 'fp32'
         return precision if precision in ('bf16', 'fp16') else 'fp32'
 
     @cached_property
@@ -203,8 +206,9 @@ class OpenVinoEngine:
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs by name for an input ``(B, 3, H, W)``."""
-        outputs = self.bind(image)()
-        return {port.get_any_name(): values.copy() for port, values in outputs.items()}
+        with _running(self._path):
+            outputs = self.bind(image)()
+            return {port.get_any_name(): values.copy() for port, values in outputs.items()}
 
 
 class TorchExportEngine:
@@ -219,10 +223,8 @@ class TorchExportEngine:
         if options.threads is not None:
             self._torch.set_num_threads(options.threads)
         extra = {f'{KEY}.json': ''}
-        try:
+        with _loading(path):
             program = self._torch.export.load(str(path), extra_files=extra)
-        except Exception as error:  # a damaged file fails in zip, JSON or the schema
-            raise _damaged(path, error) from error
         self._path = path
         self._text = extra[f'{KEY}.json']
         self._module = program.module()
@@ -234,7 +236,7 @@ class TorchExportEngine:
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs by name for an input ``(B, 3, H, W)``."""
-        with self._torch.inference_mode():
+        with _running(self._path), self._torch.inference_mode():
             outputs = self._module(self._torch.from_numpy(image))
         return {name: output.numpy() for name, output in outputs.items()}
 
@@ -284,9 +286,37 @@ def _numpy_type(name: str, path: Path) -> type[np.generic]:
     return _TYPES[name]
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
-    reason = str(error).strip().splitlines()
-    return InputError(
-        f'{path} cannot be loaded, it may be cut short: {reason[0] if reason else error!r}\n'
-        'Copy it again, or export it again with tools/export.py'
-    )
+@contextmanager
+def _loading(path: Path) -> Iterator[None]:
+    """Turn what an engine raises over a file into an InputError.
+
+    Engines have a dozen errors of their own, without a common parent; and torch.export fails in
+    zip, JSON or its schema.
+    """
+    try:
+        with limited_memory(path):
+            yield
+    except Exception as error:
+        raise InputError(
+            f'{path} cannot be loaded, it may be cut short: {_first_line(error)}\n'
+            'Copy it again, or export it again with tools/export.py'
+        ) from error
+
+
+@contextmanager
+def _running(path: Path) -> Iterator[None]:
+    """Turn what an engine raises while it computes into an InputError."""
+    try:
+        yield
+    except Exception as error:
+        raise InputError(
+            f'{path} cannot be run on this input: {_first_line(error)}\n'
+            'Its graph is damaged, or it takes other inputs than it says. Export it again'
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    # OpenVINO begins with the places in its source.
+    said = [line for line in lines if line and not line.startswith('Exception from ')]
+    return (said or [repr(error)])[0]

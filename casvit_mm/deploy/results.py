@@ -10,6 +10,7 @@ import numpy as np
 
 from casvit_mm.deploy.images import Resized
 from casvit_mm.deploy.spec import Spec
+from casvit_mm.errors import InputError
 
 __all__ = ['Classification', 'Detections', 'Features', 'Result', 'Segmentation', 'read_outputs']
 
@@ -86,7 +87,11 @@ def read_outputs(outputs: Outputs, spec: Spec, resized: Resized) -> Result:
         outputs: By name, each beginning with a batch of one, see docs/export.md.
         spec: Task, classes and thresholds.
         resized: The input that they are for.
+
+    Raises:
+        InputError: If the outputs are not those of the task and its classes.
     """
+    _check(outputs, spec)
     if spec.task == 'classification':
         return _classify(outputs['scores'][0], spec)
     if spec.task == 'segmentation':
@@ -94,6 +99,45 @@ def read_outputs(outputs: Outputs, spec: Spec, resized: Resized) -> Result:
     if spec.task == 'detection':
         return _detect(outputs, spec, resized)
     return Features({name: values[0] for name, values in outputs.items()})
+
+
+# Number of axes of each output, the batch among them.
+_AXES = {
+    'classification': dict(scores=2),
+    'segmentation': dict(logits=4),
+    'detection': dict(boxes=3, scores=2, labels=2),
+    'backbone': {},
+}
+
+
+def _check(outputs: Outputs, spec: Spec) -> None:
+    """Refuse a network that is not the one that its description is for."""
+    for name, axes in _AXES[spec.task].items():
+        if name not in outputs or outputs[name].ndim != axes:
+            raise InputError(
+                f'the exported file calls itself a model of {spec.task}, but has no output '
+                f'{name!r} of {axes} axes. Export it again'
+            )
+    if spec.task == 'detection':
+        places = outputs['labels'].shape[1]
+        lengths = {values.shape[1] for values in outputs.values() if values.ndim > 1}
+        if lengths != {places} or outputs['boxes'].shape[2] != 4:
+            raise InputError('the outputs of the exported file differ in length. Export it again')
+    number = len(spec.classes)
+    if spec.task == 'classification':
+        found = outputs['scores'].shape[1]
+    elif spec.task == 'segmentation':
+        # One output tells two classes apart.
+        found = outputs['logits'].shape[1] + (spec.label_thr is not None)
+    elif spec.task == 'detection':
+        found = max(number, int(outputs['labels'].max(initial=-1)) + 1)
+    else:
+        return
+    if found != number:
+        raise InputError(
+            f'the exported file names {number} classes, but its network tells {found} apart. '
+            'Export it again'
+        )
 
 
 def _classify(scores: np.ndarray, spec: Spec) -> Classification:
@@ -150,6 +194,8 @@ def _lines(old: int, new: int) -> np.ndarray:
 def _detect(outputs: Outputs, spec: Spec, resized: Resized) -> Detections:
     # Of P places, those without an object have the label -1.
     found = (outputs['labels'][0] >= 0) & (outputs['scores'][0] > spec.score_thr)  # (P,)
+    if not np.isfinite(outputs['boxes'][0][found]).all():
+        raise InputError('the exported network predicts boxes that are no numbers; train it again')
     labels = outputs['labels'][0][found].astype(np.int64)  # (N,)
     scores = outputs['scores'][0][found]
     height, width = resized.original_size

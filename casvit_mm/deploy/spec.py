@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from casvit_mm.errors import InputError
@@ -12,6 +13,7 @@ __all__ = ['KEY', 'Spec']
 
 KEY = 'casvit_mm'  # under which each format holds the JSON text of a Spec
 _VERSION = 1
+_MAX_SIDE = 2**20  # pixels; OpenCV's limit
 
 
 @dataclass(frozen=True)
@@ -64,21 +66,108 @@ class Spec:
         """Read the text of a file.
 
         Raises:
-            InputError: If there is none, or a newer version of this package wrote it.
+            InputError: If there is none, it is damaged, or a newer version of this package wrote
+                it.
         """
         if not text:
             raise InputError(
                 f'{path} does not say how to use it: tools/export.py did not write it, or another '
                 f'tool has dropped its metadata ({KEY!r})'
             )
-        content = json.loads(text)
-        if content['version'] != _VERSION:
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise _damaged(path, f'no JSON: {error}') from error
+        if not isinstance(content, dict):
+            raise _damaged(path, 'no mapping')
+        if content.get('version') != _VERSION:
             raise InputError(
-                f'{path} has version {content["version"]} of the description, this casvit_mm reads '
-                f'version {_VERSION}. Export the model again, or use the casvit_mm that wrote it.'
+                f'{path} has version {content.get("version")!r:.40} of the description, this '
+                f'casvit_mm reads version {_VERSION}. Export the model again, or use the casvit_mm '
+                'that wrote it.'
             )
+        for one in fields(cls):
+            if one.name not in content:
+                if one.default is MISSING:
+                    raise _damaged(path, f'it lacks {one.name!r}')
+            elif not _IS_SOUND[one.name](content[one.name]):
+                raise _damaged(path, f'{one.name} is {content[one.name]!r:.80}')
+        unknown = sorted(set(content) - set(_IS_SOUND))
+        if unknown:
+            raise _damaged(path, f'it has {unknown[0]!r:.40}, which no version knows')
         for name in ('classes', 'steps', 'mean', 'std'):
             content[name] = tuple(content[name])
-        if content['size']:
+        if content.get('size'):
             content['size'] = tuple(content['size'])
         return cls(**content)
+
+
+def _damaged(path: object, reason: str) -> InputError:
+    return InputError(
+        f'{path}: the description in it ({KEY!r}) is damaged: {reason}. Copy the file again, or '
+        'export the model again'
+    )
+
+
+def _is_number(low: float, high: float) -> Callable[[Any], bool]:
+    def check(value: Any) -> bool:  # false for NaN
+        return isinstance(value, (int, float)) and type(value) is not bool and low <= value <= high
+
+    return check
+
+
+def _is_list_of(check: Callable[[Any], bool], *lengths: int) -> Callable[[Any], bool]:
+    def check_all(value: Any) -> bool:
+        fits = isinstance(value, list) and (not lengths or len(value) in lengths)
+        return fits and all(map(check, value))
+
+    return check_all
+
+
+def _is_one_of(*known: Any) -> Callable[[Any], bool]:
+    return lambda value: any(type(value) is type(one) and value == one for one in known)
+
+
+def _is_side(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= _MAX_SIDE
+
+
+_is_size = _is_list_of(_is_side, 2)
+# What each step of a pipeline has beside its interpolation.
+_STEPS: dict[str, dict[str, Callable[[Any], bool]]] = {
+    'fit': dict(scale=_is_size),
+    'letterbox': dict(size=_is_size),
+    'stretch': dict(size=_is_size),
+    'multiple': dict(divisor=_is_side),
+    'short_edge': dict(size=_is_side),
+    'center_crop': dict(size=_is_size),
+}
+_is_interpolation = _is_one_of('bilinear', 'bicubic', 'pillow-bilinear', 'pillow-bicubic')
+
+
+def _is_step(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get('op'), str):
+        return False
+    needed = _STEPS.get(value['op'])
+    if needed is None or not all(check(value.get(name)) for name, check in needed.items()):
+        return False
+    return value['op'] == 'center_crop' or _is_interpolation(value.get('interpolation'))
+
+
+_IS_SOUND: dict[str, Callable[[Any], bool]] = dict(
+    task=_is_one_of('classification', 'segmentation', 'detection', 'backbone'),
+    classes=_is_list_of(lambda value: isinstance(value, str)),
+    steps=_is_list_of(_is_step),
+    mean=_is_list_of(_is_number(-1e6, 1e6), 3),
+    std=_is_list_of(_is_number(1e-6, 1e6), 3),
+    rgb=_is_one_of(True, False),
+    preprocess=_is_one_of('inside', 'outside'),
+    size=lambda value: value is None or _is_size(value),
+    least=_is_side,
+    precision=_is_one_of('fp32', 'fp16', 'bf16', 'int8'),
+    score_thr=_is_number(0, 1),
+    mask_thr=_is_number(0, 1),
+    label_thr=lambda value: value is None or _is_number(0, 1)(value),
+    align_corners=_is_one_of(True, False),
+    version=_is_one_of(_VERSION),
+)

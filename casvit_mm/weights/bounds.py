@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, strided
 
-__all__ = ['check_archive', 'check_content', 'limited_memory']
+__all__ = ['check_archive', 'check_content']
 
-_SLACK = 2**32  # bytes that reading may take beside what the file holds
 _MAX_DEPTH = 100
 # What is stored once and referred to several times counts each time.
 _MAX_FACTOR = 100
@@ -33,30 +31,6 @@ def check_archive(path: Path) -> None:
             f'its parts take {declared:,} bytes once they are unpacked, which torch.save does not '
             'write'
         )
-
-
-@contextmanager
-def limited_memory(path: Path) -> Iterator[None]:
-    """Let the process take no more memory inside the block than reading this file should need.
-
-    What asks for more raises MemoryError there, before another process is ended for it. Where the
-    system knows no such limit nothing happens.
-    """
-    status = Path('/proc/self/status')
-    if not status.exists():
-        yield
-        return
-    import resource
-
-    taken = next(line for line in status.read_text().splitlines() if line.startswith('VmData'))
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = int(taken.split()[1]) * 1024 + 4 * path.stat().st_size + _SLACK
-    ceilings = [value for value in (soft, hard) if value != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min([wanted, *ceilings]), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def check_content(content: dict[str, Any], size: int) -> None:

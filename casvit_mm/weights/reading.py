@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from casvit_mm.errors import InputError
-from casvit_mm.weights.bounds import check_archive, check_content, limited_memory
+from casvit_mm.io import limited_memory
+from casvit_mm.weights.bounds import check_archive, check_content
 from casvit_mm.weights.published import how_to_get
 from casvit_mm.weights.sources import local_file
 

@@ -15,6 +15,7 @@ from export_models import CLASSES
 from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
 from torch.nn import functional as F
 
+from casvit_mm import InputError
 from casvit_mm.deploy.images import Resized
 from casvit_mm.deploy.results import read_outputs
 from casvit_mm.deploy.spec import Spec
@@ -49,7 +50,8 @@ def test_masks_are_pasted_as_mmdet_pastes_them():
 def test_masks_are_enlarged_as_mmseg_enlarges_them(align_corners):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(1, 20, 8, 12)).astype(np.float32)
-    spec = replace(SPEC, task='segmentation', align_corners=align_corners)
+    names = tuple(map(str, range(20)))
+    spec = replace(SPEC, task='segmentation', classes=names, align_corners=align_corners)
     resized = Resized(np.zeros((32, 48, 3), np.uint8), (32, 48), (50, 77))
     found = read_outputs({'logits': logits}, spec, resized)
     enlarged = torch.from_numpy(logits)
@@ -59,8 +61,36 @@ def test_masks_are_enlarged_as_mmseg_enlarges_them(align_corners):
 
 
 def test_a_single_output_is_a_class_above_its_threshold():
-    spec = replace(SPEC, task='segmentation', label_thr=0.3)
+    spec = replace(SPEC, task='segmentation', classes=('ground', 'crack'), label_thr=0.3)
     logits = np.array([[[[-2.0, -0.5], [0.0, 3.0]]]], np.float32)
     resized = Resized(np.zeros((2, 2, 3), np.uint8), (2, 2), (2, 2))
     labels = read_outputs({'logits': logits}, spec, resized).labels
     np.testing.assert_array_equal(labels, [[0, 1], [1, 1]])
+
+
+FOUND = dict(
+    boxes=np.zeros((1, 2, 4), np.float32),
+    scores=np.ones((1, 2), np.float32),
+    labels=np.zeros((1, 2), np.int64),
+)
+
+
+@pytest.mark.parametrize(
+    ('task', 'outputs', 'message'),
+    [
+        ('detection', dict(scores=FOUND['scores']), "has no output 'boxes'"),
+        ('detection', dict(FOUND, boxes=FOUND['boxes'][0]), "has no output 'boxes'"),
+        ('detection', dict(FOUND, boxes=FOUND['boxes'][:, :1]), 'differ in length'),
+        ('detection', dict(FOUND, boxes=FOUND['boxes'][..., :3]), 'differ in length'),
+        ('detection', dict(FOUND, masks=np.zeros((1, 9, 4, 4))), 'differ in length'),
+        ('detection', dict(FOUND, labels=FOUND['labels'] + 3), 'names 3 classes, .* tells 4'),
+        ('detection', dict(FOUND, boxes=FOUND['boxes'] * np.nan), 'boxes that are no numbers'),
+        ('classification', dict(scores=np.zeros((1, 4))), 'names 3 classes, .* tells 4'),
+        ('classification', dict(logits=np.zeros((1, 3))), "has no output 'scores'"),
+        ('segmentation', dict(logits=np.zeros((1, 2, 4, 4))), 'names 3 classes, .* tells 2'),
+    ],
+)
+def test_outputs_of_another_network_are_refused(task, outputs, message):
+    resized = Resized(np.zeros((8, 8, 3), np.uint8), (8, 8), (8, 8))
+    with pytest.raises(InputError, match=message):
+        read_outputs(outputs, replace(SPEC, task=task), resized)
