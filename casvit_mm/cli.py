@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from typing import Any, NoReturn
 import torch.distributed as dist
 
 from casvit_mm.distributed.processes import follow_parent
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, escaped
 
 __all__ = ['cli']
 
@@ -26,6 +27,9 @@ def cli(main: Callable[[], object]) -> None:
     speaks = os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0'
     follow_parent()
     status: Any = 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')  # what a terminal of ASCII cannot show
     try:
         main()
     except SystemExit as end:
@@ -33,7 +37,7 @@ def cli(main: Callable[[], object]) -> None:
     except InputError as error:
         status = 2
         if speaks:
-            print(f'\nerror: {error}', file=sys.stderr, flush=True)
+            print(f'\nerror: {_short(str(error))}', file=sys.stderr, flush=True)
         else:
             time.sleep(20)
     except KeyboardInterrupt:
@@ -44,6 +48,12 @@ def cli(main: Callable[[], object]) -> None:
         _leave(int(status or 0))
     if status:
         sys.exit(status)
+
+
+def _short(message: str) -> str:
+    """Return a message for a terminal: nothing for it to obey, and no endless lines."""
+    lines = escaped(message).splitlines()
+    return '\n'.join(line if len(line) <= 2000 else f'{line[:1999]}…' for line in lines)
 
 
 def _leave(status: int) -> NoReturn:

@@ -157,13 +157,18 @@ def run_all(jobs: Sequence[Callable[[], object]]) -> None:
 
     Raises:
         InputError: The messages of all that failed, after the last job.
+        Exception: Any other that a job has raised, likewise; the first of them.
     """
-    messages = []
+    messages, faults = [], []
     for job in jobs:
         try:
             job()
         except InputError as error:
             messages.append(str(error))
+        except Exception as fault:  # the results of the others must not be lost by it
+            faults.append(fault)
+    if faults:
+        raise faults[0]
     if messages:
         raise InputError('\n'.join(messages))
 

@@ -158,7 +158,9 @@ class Task(Protocol):
         facts: dict[str, Any],
         outputs: EvaluationOutputs,
     ) -> None:
-        """Print the metrics of an evaluation, then write what ``outputs`` names.
+        """Write what ``outputs`` names, then print the metrics of an evaluation.
+
+        In this order, so that a fault of printing loses no result.
 
         Args:
             runner: The Runner that evaluated.
@@ -167,7 +169,8 @@ class Task(Protocol):
             outputs: Where to write what.
 
         Raises:
-            InputError: If something cannot be written, after the rest is.
+            InputError: If something cannot be written, after the rest is and the metrics are
+                printed.
         """
 
 

@@ -16,7 +16,6 @@ import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -27,6 +26,7 @@ from casvit_mm.io import replacing, write_json
 from casvit_mm.models.complexity import multiply_adds
 from casvit_mm.models.token_mixers import TOKEN_MIXERS, build_token_mixer
 from casvit_mm.plotting.figures import save_figure
+from casvit_mm.plotting.tables import LiteralConsole
 from casvit_mm.timing import Schedule, make_timer, time_calls
 
 __all__ = ['SIDES', 'compare_costs', 'measure', 'mixer_names', 'publish_tables', 'short_name']
@@ -194,7 +194,7 @@ def publish_tables(tables: Sequence[Table], path: Path) -> None:
     Raises:
         InputError: If the file cannot be written.
     """
-    console = Console(file=io.StringIO(), width=200)
+    console = LiteralConsole(file=io.StringIO(), width=200)
     for table in tables:
         console.print(table)
     text = '\n'.join(line.strip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from casvit_mm.benchmark.plots import draw_accuracy, draw_growth
 from casvit_mm.io import replacing, write_json
+from casvit_mm.plotting.tables import LiteralConsole
 
 __all__ = ['present']
 
@@ -64,14 +64,14 @@ def present(result: dict[str, Any], out: Path | None) -> None:
         InputError: If something cannot be written.
     """
     tables, notes = list(_tables(result)), list(_notes(result))
-    console = Console(highlight=False)
+    console = LiteralConsole()
     if not console.is_terminal:
         console.width = _WIDTH
     for table in tables:
-        console.print(table.title, soft_wrap=True, markup=False)
+        console.print(table.title, soft_wrap=True)
         console.print(table.for_terminal())
         console.print()
-    console.print('\n'.join(notes), soft_wrap=True, markup=False)
+    console.print('\n'.join(notes), soft_wrap=True)
     if out is None:
         return
     write_json(out / 'benchmark.json', result)

@@ -24,6 +24,7 @@ from casvit_mm.config.checks import require_metric
 from casvit_mm.distributed import on_first_rank
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import run_all, write_json
+from casvit_mm.plotting.tables import print_lines
 from casvit_mm.task import EvaluationOutputs, built_metric, describe_dataset, distinct_splits
 
 __all__ = [
@@ -74,24 +75,27 @@ def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
 def report(
     runner: Runner, metrics: dict[str, float], facts: dict[str, Any], outputs: EvaluationOutputs
 ) -> None:
-    """Print the metrics, then write every output, even after one of them has failed."""
+    """Write every output, even after one of them has failed, then print the metrics."""
     metric = built_metric(runner, ClassificationAccuracy)
     # ClassificationAccuracy keeps the metrics of each class out of the log.
     all_metrics = {**metrics, **getattr(metric, 'details', {})}
     images = len(runner.test_dataloader.dataset)
     title = f'{facts["checkpoint"]} on {images} images'
-    print_metrics(all_metrics, title, metric.taken_for() if metric else None)
     jobs: list[Callable[[], object]] = []
+    notes: list[str] = []
     if outputs.out is not None:
         jobs.append(partial(write_json, outputs.out, {**all_metrics, **facts}))
     if outputs.out_pred is not None:
         jobs.append(partial(write_predictions, outputs.out_pred, metric))
     if outputs.analysis is not None:
-        jobs.append(partial(_write_analysis, outputs.analysis, metric))
-    run_all(jobs)
+        jobs.append(partial(_write_analysis, outputs.analysis, metric, notes))
+    try:
+        run_all(jobs)
+    finally:
+        print_metrics(all_metrics, title, metric.taken_for() if metric else None)
+        print_lines(notes)
 
 
-def _write_analysis(folder: str, metric: Any) -> None:
+def _write_analysis(folder: str, metric: Any, notes: list[str]) -> None:
     summary = write_analysis(folder, metric)
-    print('\n' + '\n'.join(summary['remarks']))
-    print('Confusion matrix and the worst images:', folder)
+    notes += ['', *summary['remarks'], f'Confusion matrix and the worst images: {folder}']

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from casvit_mm.datasets.issues import STOPS, Issue, IssueKind, is_trainable
-from casvit_mm.errors import InputError, first_names
+from casvit_mm.errors import InputError, first_names, plain_name
 from casvit_mm.io import write_json
+from casvit_mm.plotting.tables import LiteralConsole
 from casvit_mm.task import CheckOptions
 
 __all__ = [
@@ -31,10 +30,10 @@ __all__ = [
 _FIRST_PLACES = 3
 
 
-def console() -> Console:
+def console() -> LiteralConsole:
     """Return where reports go: the terminal as it is, or 120 columns of a file or pipe."""
-    screen = Console(highlight=False)
-    return screen if screen.is_terminal else Console(highlight=False, width=120)
+    screen = LiteralConsole()
+    return screen if screen.is_terminal else LiteralConsole(width=120)
 
 
 def verdict_on(found: Mapping[str, Sequence[Issue]], with_what: str = '') -> str:
@@ -58,7 +57,7 @@ def print_verdict(
     kinds: Mapping[str, IssueKind],
     place: Callable[[str, Issue], str] = lambda split, issue: issue.where,
     with_what: str = '',
-) -> Console:
+) -> LiteralConsole:
     """Print whether training would start and what was found, and return where that went.
 
     Args:
@@ -69,7 +68,7 @@ def print_verdict(
     """
     screen = console()
     style = f'bold {"green" if is_trainable(found) else "red"}'
-    screen.print(verdict_on(found, with_what), style=style, soft_wrap=True, markup=False)
+    screen.print(verdict_on(found, with_what), style=style, soft_wrap=True)
     _print_issues(screen, found, kinds, place)
     return screen
 
@@ -192,12 +191,12 @@ def class_table(
             more = f'... {len(rows) - shown} more in report.json ...'
             table.add_row(*(more if column == 'class' else '' for column in columns))
         else:
-            table.add_row(*map(escape, rows[i]))
+            table.add_row(*map(plain_name, rows[i]))
     return table
 
 
 def _print_issues(
-    screen: Console,
+    screen: LiteralConsole,
     issues: Mapping[str, Sequence[Issue]],
     kinds: Mapping[str, IssueKind],
     place: Callable[[str, Issue], str],
@@ -217,12 +216,12 @@ def _print_issues(
     for kind, places in sorted(found.items(), key=lambda item: not _stops(item[1])):
         meaning = _meaning(kinds[kind], _stops(places))
         row = (kind, str(len(places)), _first_places(places, place), meaning)
-        table.add_row(*map(escape, row), style='red' if _stops(places) else None)
+        table.add_row(*row, style='red' if _stops(places) else None)
     screen.print(table)
     for kind, places in found.items():
         if _stops(places):
             first = next(issue for _, issue in places if issue.fatal)
-            screen.print(f'{kind}: {first.message}', style='red', soft_wrap=True, markup=False)
+            screen.print(f'{kind}: {first.message}', style='red', soft_wrap=True)
 
 
 def _first_places(places: list[tuple[str, Issue]], place: Callable[[str, Issue], str]) -> str:

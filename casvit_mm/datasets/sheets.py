@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image, ImageOps
 
-from casvit_mm.plotting.figures import save_figure
+from casvit_mm.errors import plain_name
+from casvit_mm.plotting.figures import legend_name, save_figure
 
 __all__ = [
     'SPLIT_COLOURS',
@@ -82,9 +83,8 @@ def _draw_bars(
 
 
 def shorten(name: str) -> str:
-    """Return a name that fits below a picture, and that matplotlib takes for no formula."""
-    name = name.replace('$', r'\$')
-    return name if len(name) <= 24 else f'{name[:23]}…'
+    """Return a name that fits below a picture."""
+    return plain_name(name, 24)
 
 
 def read_picture(path: Path) -> np.ndarray | None:
@@ -169,7 +169,7 @@ def add_legend(
 ) -> None:
     """Add the classes that are shown to the foot of a figure, the most frequent first."""
     frequent = sorted(shown, key=lambda label: -shown[label])
-    handles = [Patch(color=colours[i], label=shorten(classes[i])) for i in frequent[:_LEGEND]]
+    handles = [Patch(color=colours[i], label=legend_name(classes[i])) for i in frequent[:_LEGEND]]
     if len(frequent) > _LEGEND:
         handles.append(Patch(alpha=0, label=f'... {len(frequent) - _LEGEND} more'))
     if handles:

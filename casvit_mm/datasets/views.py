@@ -18,6 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
+from casvit_mm.errors import escaped, plain_name
+from casvit_mm.plotting.figures import legend_name, save_figure
+
 __all__ = ['Colour', 'View', 'draw_overview', 'draw_row', 'undo_preprocessing']
 
 _PANEL_HEIGHT = 4.0  # inches, at 100 dots each
@@ -85,7 +88,11 @@ def draw_row(views: Sequence[View], path: Path) -> None:
     """Write one picture of several views side by side, all of one height, with a legend."""
     widths = [_PANEL_HEIGHT * min(max(v.image.shape[1] / v.image.shape[0], 0.6), 2) for v in views]
     titles = [
-        [part for line in view.title.splitlines() for part in textwrap.wrap(line, int(width * 12))]
+        [
+            part
+            for line in escaped(view.title).splitlines()
+            for part in textwrap.wrap(line, int(width * 12))
+        ]
         for view, width in zip(views, widths, strict=True)
     ]
     colours = {name: colour for view in views for name, colour in view.legend().items()}
@@ -100,9 +107,9 @@ def draw_row(views: Sequence[View], path: Path) -> None:
         axis.set_anchor('N')
         axis.set_title('\n'.join(title), fontsize=10, loc='left')
     if colours:
-        handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
+        handles = [Patch(color=colour, label=legend_name(name)) for name, colour in colours.items()]
         figure.legend(handles=handles, loc='outside lower center', ncols=columns, fontsize=9)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def draw_overview(rows: Sequence[Sequence[View]], names: Sequence[str], path: Path) -> None:
@@ -130,5 +137,5 @@ def draw_overview(rows: Sequence[Sequence[View]], names: Sequence[str], path: Pa
         cells = axes[line, group * (per_row + 1) :][:per_row]
         for axis, view in zip(cells, views, strict=True):
             view.draw(axis, small=True)
-        cells[0].set_title(name, fontsize=8, loc='left')
-    figure.savefig(path)
+        cells[0].set_title(plain_name(name, 80), fontsize=8, loc='left')
+    save_figure(figure, path)

@@ -25,8 +25,9 @@ from casvit_mm.detection.evaluation.pictures import write_analysis
 from casvit_mm.detection.evaluation.predictions import write_predictions
 from casvit_mm.detection.evaluation.tables import print_errors, print_metrics
 from casvit_mm.distributed import on_first_rank
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import run_all, write_json
+from casvit_mm.plotting.tables import print_lines
 from casvit_mm.task import EvaluationOutputs, built_metric, distinct_splits
 
 __all__ = [
@@ -63,11 +64,12 @@ def _describe(data: str, prepared: dict[str, PreparedSplit], first: PreparedSpli
         f'{split.summary.num_images} {name} images, {split.summary.num_objects} objects'
         for name, split in distinct_splits(prepared).items()
     )
-    notes = [f'custom dataset {data}: {counts}; classes {", ".join(first.summary.classes)}']
+    classes = ', '.join(map(plain_name, first.summary.classes))
+    notes = [f'custom dataset {data}: {counts}; classes {classes}']
     for name, split in distinct_splits(prepared).items():
         notes += [f'{name}: {note}' for note in split.notes]
     if first.dropped:
-        left_out = ', '.join(f'{count} {name}' for name, count in first.dropped.items())
+        left_out = ', '.join(f'{count} {plain_name(name)}' for name, count in first.dropped.items())
         notes.append(f'left out of train by classes: {left_out}')
     return notes
 
@@ -91,34 +93,43 @@ def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
 def report(
     runner: Runner, metrics: dict[str, float], facts: dict[str, Any], outputs: EvaluationOutputs
 ) -> None:
-    """Print the metrics, then write every output, even after one of them has failed."""
+    """Write every output, even after one of them has failed, then print the metrics."""
     # CocoAP keeps the metrics of each class and size out of the log.
     details = getattr(built_metric(runner, CocoAP), 'details', {})
     all_metrics = {**metrics, **{f'coco/{name}': value for name, value in details.items()}}
     files = [m.ann_file for m in metric_configs(runner.cfg, 'test') if m.get('ann_file')]
     data = files[0] if files else f'{len(runner.test_dataloader.dataset)} images'
-    print_metrics(all_metrics, f'{facts["checkpoint"]} on {data}')
     jobs: list[Callable[[], object]] = []
+    errors: list[dict[str, Any]] = []
+    notes: list[str] = []
     if outputs.out is not None:
         jobs.append(partial(write_json, outputs.out, {**all_metrics, **facts}))
     if outputs.out_pred is not None:
-        jobs.append(partial(_write_predictions, runner, outputs.out_pred))
+        jobs.append(partial(_write_predictions, runner, outputs.out_pred, notes))
     if outputs.analysis is not None:
-        jobs.append(partial(_write_analysis, runner, outputs.analysis))
-    run_all(jobs)
+        jobs.append(partial(_write_analysis, runner, outputs.analysis, errors, notes))
+    try:
+        run_all(jobs)
+    finally:
+        print_metrics(all_metrics, f'{facts["checkpoint"]} on {data}')
+        for summary in errors:
+            print_errors(summary)
+        print_lines(notes)
 
 
-def _write_predictions(runner: Runner, path: str) -> None:
+def _write_predictions(runner: Runner, path: str, notes: list[str]) -> None:
     files = write_predictions(path, built_metric(runner, CocoAP).predictions)
-    print('Predictions as COCO results:', ', '.join(map(str, files)))
+    notes.append(f'Predictions as COCO results: {", ".join(map(str, files))}')
 
 
-def _write_analysis(runner: Runner, folder: str) -> None:
+def _write_analysis(
+    runner: Runner, folder: str, errors: list[dict[str, Any]], notes: list[str]
+) -> None:
     metric = built_metric(runner, CocoAP)
     detections = next(iter(metric.predictions.values()))  # masks have boxes, too
     analysis = analyse(metric.ground_truth, detections, metric.categories)
-    print_errors(summarise(analysis))
+    errors.append(summarise(analysis))
     dataset = innermost_dataset(runner.cfg.test_dataloader)
     images = Path(dataset.get('data_root') or '', dataset.data_prefix.img)
     write_analysis(folder, analysis, metric.ground_truth, metric.curves, images)
-    print('Curves, confusion matrix and the worst images:', folder)
+    notes.append(f'Curves, confusion matrix and the worst images: {folder}')

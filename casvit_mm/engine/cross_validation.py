@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from casvit_mm.datasets.yaml_files import read_yaml
@@ -19,8 +18,9 @@ from casvit_mm.engine.evaluation import evaluate
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.subprocesses import run_once
 from casvit_mm.engine.training import train
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import write_json
+from casvit_mm.plotting.tables import LiteralConsole
 
 __all__ = ['cross_validate']
 
@@ -118,5 +118,5 @@ def _print(summary: dict[str, dict[str, float]], folds: int) -> None:
         table.add_column(column, justify='left' if column == 'metric' else 'right')
     for name, values in summary.items():
         if re.search(r'_mAP(_50|_75|_[sml])?$|_AP/', name):
-            table.add_row(name, f'{values["mean"]:.3f}', f'{values["std"]:.3f}')
-    Console().print(table)
+            table.add_row(plain_name(name), f'{values["mean"]:.3f}', f'{values["std"]:.3f}')
+    LiteralConsole().print(table)

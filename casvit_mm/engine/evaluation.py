@@ -63,7 +63,7 @@ def evaluate(
 
     Raises:
         InputError: If anything the user gave cannot work, before the evaluation starts; or if a
-            result cannot be written, after the metrics are printed and the others written.
+            result cannot be written, after the others are written and the metrics printed.
     """
     cfg = load_config(config, ('test',), cfg_options, launcher, work_dir)
     check_groups(cfg, ('test_dataloader', 'test_cfg'))
@@ -96,12 +96,24 @@ def evaluate(
     with explaining_build_errors(cfg):
         runner = build_runner(cfg, [])
         start = time.perf_counter()
-        metrics = {name: float(value) for name, value in runner.test().items()}
+        metrics, others = _numbers(runner.test())
     seconds = time.perf_counter() - start
     if is_main_process():
         facts: dict[str, Any] = dict(config=config, checkpoint=checkpoint, seconds=seconds)
+        facts |= others
         task.report(runner, metrics, facts, outputs)
     return metrics
+
+
+def _numbers(found: dict[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
+    """Part what an evaluator returned: metrics, and what is no number, which no table can show."""
+    metrics, others = {}, {}
+    for name, value in found.items():
+        try:
+            metrics[name] = float(value)
+        except (TypeError, ValueError, RuntimeError):  # the last of a tensor of several numbers
+            others[name] = str(value)
+    return metrics, others
 
 
 def _own_folder(cfg: Config, config: str, work_dir: str | None) -> str:

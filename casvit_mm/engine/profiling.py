@@ -17,13 +17,13 @@ from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
 from casvit_mm.config.forms import entries
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
+from casvit_mm.plotting.tables import LiteralConsole
 
 __all__ = ['ProfileHook', 'Throughput', 'advise', 'profile_instead_of_training']
 
@@ -162,11 +162,9 @@ def _print(reading: Throughput, training: Throughput, workers: int, kept: list[A
         ('model, training step', training),
     ):
         table.add_row(name, f'{measured.images_per_second:.1f}', f'{measured.milliseconds:.1f}')
-    console = Console()
+    console = LiteralConsole()
     console.print(table)
-    console.print(
-        advise(reading, training, workers, _cpus(), _sides(kept)), highlight=False, soft_wrap=True
-    )
+    console.print(advise(reading, training, workers, _cpus(), _sides(kept)), soft_wrap=True)
 
 
 def _cpus() -> int:

@@ -20,6 +20,7 @@ from casvit_mm.config.value_checks import check_values
 from casvit_mm.engine.data_loading import guard_workers
 from casvit_mm.engine.resume import load_whole_model
 from casvit_mm.engine.speed import ChannelsLastRunner
+from casvit_mm.errors import escaped
 from casvit_mm.task import task_name
 
 __all__ = ['build_runner', 'load_config']
@@ -83,9 +84,22 @@ def build_runner(cfg: Config, notes: list[str]) -> Runner:
     """Build the Runner, and log what was changed for the user."""
     runner = _GuardedRunner.from_cfg(cfg)
     _shorten_terminal(runner.logger)
+    for handler in runner.logger.handlers:
+        handler.addFilter(_escape)
     for note in notes:
         runner.logger.info(note)
     return runner
+
+
+def _escape(record: logging.LogRecord) -> bool:
+    """Make visible what names of the data could tell a terminal; keep every record."""
+    message = record.getMessage()
+    text = escaped(message)
+    if record.module == 'logger_hook':  # metrics of classes, on one line
+        text = text.replace('\n', '\\n')
+    if text != message:
+        record.msg, record.args = text, ()
+    return True
 
 
 def _shorten_terminal(logger: logging.Logger) -> None:

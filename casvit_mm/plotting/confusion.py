@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from casvit_mm.errors import plain_name
 from casvit_mm.plotting.figures import matrix_figure, save_figure
 
 __all__ = ['describe_confusions', 'draw_confusion_matrix']
@@ -30,9 +31,10 @@ def describe_confusions(matrix: np.ndarray, classes: Sequence[str], unit: str) -
     for flat in np.argsort(-wrong, axis=None, kind='stable')[:_MAX_SENTENCES]:
         row, column = divmod(int(flat), len(classes))
         if wrong[row, column]:
+            truth, found = plain_name(classes[row]), plain_name(classes[column])
             sentences.append(
-                f'{classes[row]} taken for {classes[column]}: '
-                f'{wrong[row, column] / matrix[row].sum():.1%} of the {unit}s of {classes[row]}, '
+                f'{truth} taken for {found}: '
+                f'{wrong[row, column] / matrix[row].sum():.1%} of the {unit}s of {truth}, '
                 f'{wrong[row, column] / wrong.sum():.1%} of all wrong {unit}s.'
             )
     return sentences or [f'No {unit} is wrong.']

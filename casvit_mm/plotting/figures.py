@@ -11,11 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
 from PIL import ImageFont
 
+from casvit_mm.errors import plain_name
 from casvit_mm.io import replacing
 
-__all__ = ['load_font', 'matrix_figure', 'save_figure']
+__all__ = ['legend_name', 'load_font', 'matrix_figure', 'save_figure']
 
 
 @lru_cache
@@ -30,12 +32,22 @@ def load_font(size: int) -> ImageFont.FreeTypeFont:
 def save_figure(figure: Figure, out: Path) -> Path:
     """Write a figure as PNG, whole or not at all, and return its path; the folder is made.
 
+    Dollar signs are shown: whoever made the data has chosen the names, and nothing is a formula.
+
     Raises:
         InputError: If the file cannot be written.
     """
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # type: ignore[attr-defined]
     with replacing(out, 'wb') as file:
         figure.savefig(file, dpi='figure', format='png')
     return out
+
+
+def legend_name(name: str) -> str:
+    """Return a name for a legend, which leaves out what begins with an underscore."""
+    text = plain_name(name, 24)
+    return f'\u200b{text}' if text.startswith('_') else text
 
 
 def matrix_figure(
@@ -65,7 +77,7 @@ def matrix_figure(
         colour = 'white' if share[row, column] > 0.33 else 'black'
         text = texts[row, column]
         axis.text(column, row, text, ha='center', va='center', fontsize=font, color=colour)
-    _label_cells(axis, names, few)
+    _label_cells(axis, [plain_name(name, 40) for name in names], few)
     axis.xaxis.label.set_fontsize(heading)
     axis.yaxis.label.set_fontsize(heading)
     axis.set_title(title, fontsize=heading)

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from casvit_mm.errors import escaped, plain_name
 
 __all__ = [
+    'LiteralConsole',
     'class_table',
     'format_metric',
     'format_share',
     'plain_table',
+    'print_lines',
     'print_others',
     'print_title',
 ]
+
+
+class LiteralConsole(Console):
+    """A console that shows every text as it is: names are chosen by whoever made the data.
+
+    ``[red]fish``, ``[/x]`` and ``:dog:`` are names and no orders to rich, and what a terminal would
+    obey is escaped. Colours are set by ``style``.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(escaped(text), **{**options, 'markup': False, 'emoji': False})
 
 
 def plain_table(title: str) -> Table:
@@ -43,7 +63,13 @@ def class_table(title: str, columns: Sequence[str]) -> Table:
 def print_title(console: Console, title: str) -> None:
     """Print a line above the tables, if there is one; a long path in it is not wrapped."""
     if title:
-        console.print(title, soft_wrap=True, highlight=False)
+        console.print(title, soft_wrap=True)
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Print lines as they are; a long one is not wrapped."""
+    if lines:
+        LiteralConsole().print('\n'.join(lines), soft_wrap=True)
 
 
 def print_others(console: Console, metrics: Mapping[str, float]) -> None:
@@ -53,7 +79,7 @@ def print_others(console: Console, metrics: Mapping[str, float]) -> None:
         table.add_column('metric', overflow='fold')
         table.add_column('value', justify='right', no_wrap=True)
         for name, value in metrics.items():
-            table.add_row(name, format_metric(value))
+            table.add_row(plain_name(name), format_metric(value))
         console.print(table)
 
 

@@ -14,9 +14,10 @@ from casvit_mm.config.checks import require_metric
 from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import entries
 from casvit_mm.distributed import on_first_rank, unwrapped_model
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import run_all, write_json
 from casvit_mm.models.architectures import stage_stride
+from casvit_mm.plotting.tables import print_lines
 from casvit_mm.segmentation.data.apply import apply_splits, check_config
 from casvit_mm.segmentation.data.config_datasets import check_datasets
 from casvit_mm.segmentation.data.description import read_dataset
@@ -56,7 +57,7 @@ def apply_dataset(
     apply_splits(cfg, described, prepared, classes)
     images = {name: len(split.pairs) for name, split in distinct_splits(prepared).items()}
     notes = {name: split.notes for name, split in prepared.items()}
-    names = f'classes {", ".join(described.classes)}'
+    names = f'classes {", ".join(map(plain_name, described.classes))}'
     first = prepared[splits[0]]
     return len(first.pairs), describe_dataset(described.path, images, names, notes)
 
@@ -94,33 +95,36 @@ def _image_root(cfg: Config) -> str:
 def report(
     runner: Runner, metrics: dict[str, float], facts: dict[str, Any], outputs: EvaluationOutputs
 ) -> None:
-    """Print the metrics, then write every output, even after one of them has failed."""
+    """Write every output, even after one of them has failed, then print the metrics."""
     metric = built_metric(runner, SegmentationIoU)
     # SegmentationIoU keeps the metrics of each class out of the log.
     all_metrics = {**metrics, **getattr(metric, 'details', {})}
     images = len(runner.test_dataloader.dataset)
-    print_metrics(all_metrics, f'{facts["checkpoint"]} on {images} images')
     jobs: list[Callable[[], object]] = []
+    notes: list[str] = []
     if outputs.out is not None:
         jobs.append(partial(write_json, outputs.out, {**all_metrics, **facts}))
     if outputs.out_pred is not None:
-        jobs.append(partial(_report_masks, runner, outputs.out_pred))
+        jobs.append(partial(_check_masks, runner, outputs.out_pred, notes))
     if outputs.show_dir is not None:
         jobs += [h.check_written for h in runner.hooks if isinstance(h, SegmentationPicturesHook)]
     if outputs.analysis is not None:
-        jobs.append(partial(_write_analysis, runner, outputs.analysis))
-    run_all(jobs)
+        jobs.append(partial(_write_analysis, runner, outputs.analysis, notes))
+    try:
+        run_all(jobs)
+    finally:
+        print_metrics(all_metrics, f'{facts["checkpoint"]} on {images} images')
+        print_lines(notes)
 
 
-def _report_masks(runner: Runner, folder: str) -> None:
+def _check_masks(runner: Runner, folder: str, notes: list[str]) -> None:
     built_metric(runner, SegmentationIoU).check_written()
-    print('Predicted segmentation masks, one PNG per image:', folder)
+    notes.append(f'Predicted segmentation masks, one PNG per image: {folder}')
 
 
-def _write_analysis(runner: Runner, folder: str) -> None:
+def _write_analysis(runner: Runner, folder: str, notes: list[str]) -> None:
     model = unwrapped_model(runner)
     dataset = runner.test_dataloader.dataset
     metric = built_metric(runner, SegmentationIoU)
     summary = write_analysis(folder, metric, model, dataset)
-    print('\n' + '\n'.join(summary['remarks']))
-    print('Confusion matrix and the worst images:', folder)
+    notes += ['', *summary['remarks'], f'Confusion matrix and the worst images: {folder}']

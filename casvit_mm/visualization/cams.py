@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, plain_name
 from casvit_mm.visualization.models import PreparedImage, VisualizedModel
 from casvit_mm.visualization.stages import Stage, as_map, capture
 
@@ -210,7 +210,7 @@ def _explain_classifier(
 ) -> _Explained:
     probabilities = logits.detach().softmax(0)  # (num_classes,)
     index = int(probabilities.argmax()) if index is None else index
-    label = f'{visualized.spec.classes[index]} {probabilities[index]:.0%}'
+    label = f'{plain_name(visualized.spec.classes[index], 40)} {probabilities[index]:.0%}'
     return _Explained(label, lambda output: output[index])
 
 
@@ -223,7 +223,7 @@ def _explain_segmentor(
 
     predicted = of_each_class(logits.detach()).argmax(0)  # (h, w)
     index = int(predicted.flatten().mode().values) if index is None else index
-    name, mask = visualized.spec.classes[index], predicted == index
+    name, mask = plain_name(visualized.spec.classes[index], 40), predicted == index
     if not mask.any():
         return _Explained(f'{name}: nowhere')
     label = f'{name}, {mask.float().mean():.0%} of the pixels'
@@ -238,7 +238,7 @@ def _explain_detector(visualized: VisualizedModel, sample: Any, index: int | Non
         return found[found.scores >= min(_MIN_SCORE, found.scores.max())] if len(found) else found
 
     found = kept(sample)
-    name = 'objects' if index is None else visualized.spec.classes[index]
+    name = 'objects' if index is None else plain_name(visualized.spec.classes[index], 40)
     if not len(found):
         return _Explained(f'{name}: none found')
     label = f'{name}: {len(found)} found, best {found.scores.max():.0%}'

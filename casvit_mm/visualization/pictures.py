@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from matplotlib import colormaps
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from casvit_mm.datasets.images import MediaFile
 from casvit_mm.io import write_json
+from casvit_mm.plotting.tables import LiteralConsole
 from casvit_mm.visualization.cams import class_activation
 from casvit_mm.visualization.features import principal_components, stage_maps
 from casvit_mm.visualization.gates import read_gates
@@ -220,7 +220,7 @@ def _print_receptive_fields(rows: Sequence[tuple[str, Sequence[ReceptiveField]]]
         for each in fields:
             sides = map(str, each.sides.values())
             table.add_row(name, str(each.stage.number), str(each.stage.stride), *sides)
-    Console().print(table)
+    LiteralConsole().print(table)
 
 
 class FeaturePictures(Pictures):

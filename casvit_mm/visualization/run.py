@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from casvit_mm.config.building import check_device
 from casvit_mm.datasets.images import MediaFile, find_media, read_image
 from casvit_mm.errors import InputError
 from casvit_mm.io import check_writable
+from casvit_mm.plotting.tables import LiteralConsole
 from casvit_mm.visualization.cams import check_grad_cam
 from casvit_mm.visualization.gates import check_gates, has_gates
 from casvit_mm.visualization.models import VisualizedModel, load_config_model, load_named_model
@@ -151,4 +151,4 @@ def _print_written(
     lines += [f'{path.stem}: {path}' for path in written if path.parent == folder]
     below = [path.relative_to(folder).parts[0] for path in written if path.parent != folder]
     lines += [f'{name}: {folder / name}/' for name in dict.fromkeys(below)]
-    Console().print('\n'.join(lines), soft_wrap=True, highlight=False, markup=False)
+    LiteralConsole().print('\n'.join(lines), soft_wrap=True)

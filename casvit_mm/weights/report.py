@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from casvit_mm.errors import first_names
+from casvit_mm.plotting.tables import LiteralConsole
 
 __all__ = ['LoadReport', 'modules_of']
 
@@ -55,7 +55,7 @@ class LoadReport:
         return table
 
     def __str__(self) -> str:
-        console = Console(width=100)
+        console = LiteralConsole(width=100)
         with console.capture() as captured:
             console.print(self.table())
         return '\n'.join(line.rstrip() for line in captured.get().rstrip().splitlines())

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rich.console import Console
 from rich.table import Table
 
 from casvit_mm.errors import InputError
 from casvit_mm.io import replacing
+from casvit_mm.plotting.tables import LiteralConsole
 from casvit_mm.weights.published import (
     EARLIER_FILES,
     EARLIER_NOTE,
@@ -200,13 +200,12 @@ def _by_hand(file: WeightFile, path: Path) -> str:
 
 def print_files(folder: str | Path = 'checkpoints') -> None:
     """Print the published files, their metrics, and which are in ``folder``; the earlier apart."""
-    console = Console()
+    console = LiteralConsole()
     console.print(_table(FILES, folder))
     console.print(
         f'\n"there": in {folder}. A name that begins with cas-vit is a classifier, whose backbone '
         'other configs start from; else it is the name of the config of the whole model.\n\n'
         f'Earlier files. {EARLIER_NOTE}\n',
-        highlight=False,
     )
     console.print(_table(EARLIER_FILES, folder))
 

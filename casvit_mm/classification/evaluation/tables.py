@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from rich.console import Console
 from rich.table import Table
 
-from casvit_mm.plotting.tables import class_table, format_metric, print_others, print_title
+from casvit_mm.errors import plain_name
+from casvit_mm.plotting.tables import (
+    LiteralConsole,
+    class_table,
+    format_metric,
+    print_others,
+    print_title,
+)
 
 __all__ = ['print_metrics']
 
@@ -32,7 +38,7 @@ def print_metrics(
         taken_for: By class, the one that its images are most often taken for, and the share of its
             images that are.
     """
-    console = Console()
+    console = LiteralConsole()
     print_title(console, title)
     tops = [key for key in metrics if key.startswith('accuracy/top')]
     means = {key.replace('accuracy/top', 'top-'): metrics[key] for key in tops}
@@ -54,7 +60,6 @@ def print_metrics(
             f'{len(shown)} of {len(names)} classes, those with the lowest recall; '
             '--out FILE writes them all',
             soft_wrap=True,
-            highlight=False,
         )
     ours = re.compile(
         'accuracy/top.*|recall|precision|f1|(images|recall|precision|f1)/.*', re.DOTALL
@@ -71,9 +76,9 @@ def _class_table(
         table.add_column('most often taken for', overflow='fold')
     for name in names:
         rates = (format_metric(metrics[f'{key}/{name}']) for key in ('recall', 'precision', 'f1'))
-        row = [name, f'{metrics[f"images/{name}"]:.0f}', *rates]
+        row = [plain_name(name), f'{metrics[f"images/{name}"]:.0f}', *rates]
         if name in taken_for:
             other, share = taken_for[name]
-            row.append(f'{other} {share:.1%}')
+            row.append(f'{plain_name(other)} {share:.1%}')
         table.add_row(*row)
     return table

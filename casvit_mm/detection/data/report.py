@@ -164,4 +164,4 @@ def _print_changes(inspection: Inspection, path: Path, changes: list[tuple[str, 
     if left:
         kinds = ', '.join(f'{kind} ({times})' for kind, times in left.items())
         text += f'\nWhat it still has, for you to judge: {kinds}'
-    screen.print(text, soft_wrap=True, markup=False)
+    screen.print(text, soft_wrap=True)

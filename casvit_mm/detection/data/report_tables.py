@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.report import class_table, print_verdict, split_table, verdict_on
 from casvit_mm.detection.data.checks import Inspection
 from casvit_mm.detection.data.issues import ISSUE_KINDS
+from casvit_mm.plotting.tables import LiteralConsole
 
 __all__ = ['issue_entries', 'print_report', 'verdict']
 
@@ -110,7 +110,7 @@ def print_report(
     if advice:
         screen.print('Advice', style='bold')
     for line in advice:
-        screen.print(f'- {line}', soft_wrap=True, markup=False)
+        screen.print(f'- {line}', soft_wrap=True)
 
 
 def _three(figures: dict[str, float]) -> str:
@@ -131,7 +131,7 @@ def _class_table(splits: dict[str, dict[str, Any]]) -> Table:
     return class_table('Objects per class', ['class', *splits], rows, in_first, _CLASSES_SHOWN)
 
 
-def _print_fit(screen: Console, fit: dict[str, Any], config: str) -> None:
+def _print_fit(screen: LiteralConsole, fit: dict[str, Any], config: str) -> None:
     screen.print('Fit', style='bold')
     sides = fit['scaled_box_side']
     scale = fit['image_scale']
@@ -142,4 +142,4 @@ def _print_fit(screen: Console, fit: dict[str, Any], config: str) -> None:
         f': box sides are {sides["p10"]:.0f}, {sides["p50"]:.0f}, {sides["p90"]:.0f} px there '
         '(10th, 50th, 90th percentile of train)'
     )
-    screen.print(text, soft_wrap=True, markup=False)
+    screen.print(text, soft_wrap=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from casvit_mm.detection.evaluation.overlaps import coco_iou
+from casvit_mm.errors import plain_name
 
 __all__ = [
     'ERRORS',
@@ -291,6 +292,7 @@ def _remarks(names: list[str], matrix: np.ndarray, errors: Counter[str]) -> list
         return ['No error at this threshold.']
     kind, count = errors.most_common(1)[0]
     remarks = [f'Main error: {kind}, {count} of {errors.total()}.']
+    names = [plain_name(name) for name in names]
     unseen, alarms = matrix[:-1, -1], matrix[-1, :-1]
     if unseen.any():
         k = unseen.argmax()

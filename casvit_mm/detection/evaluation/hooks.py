@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from matplotlib import rc_context
 from mmdet.engine.hooks import DetVisualizationHook
 from mmengine.dist import utils
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+
+from casvit_mm.errors import plain_name
 
 __all__ = ['AllRanksVisualizationHook']
 
@@ -34,10 +37,13 @@ class AllRanksVisualizationHook(DetVisualizationHook):
 
     def before_test(self, runner: Runner) -> None:
         """Give every rank the class names, which MMEngine gives to rank 0."""
+        meta = dict(runner.test_dataloader.dataset.metainfo)
+        meta['classes'] = tuple(plain_name(name, 40) for name in meta['classes'])
         with _as_main_process():
-            self._visualizer.dataset_meta = runner.test_dataloader.dataset.metainfo
+            self._visualizer.dataset_meta = meta
 
     def after_test_iter(self, *args: Any, **kwargs: Any) -> None:
         """Draw truth and predictions of one batch to ``test_out_dir``."""
-        with _as_main_process():
+        # A class may have dollar signs in its name, which matplotlib would take for a formula.
+        with _as_main_process(), rc_context({'text.parse_math': False}):
             super().after_test_iter(*args, **kwargs)

@@ -22,9 +22,10 @@ from casvit_mm.detection.evaluation.analysis import (
     worst_images,
 )
 from casvit_mm.detection.evaluation.tables import KINDS
+from casvit_mm.errors import plain_name
 from casvit_mm.io import write_json
 from casvit_mm.plotting.confusion import draw_confusion_matrix
-from casvit_mm.plotting.figures import save_figure
+from casvit_mm.plotting.figures import legend_name, save_figure
 
 __all__ = ['draw_comparison', 'draw_curves', 'write_analysis']
 
@@ -84,7 +85,7 @@ def draw_curves(precision: np.ndarray, classes: list[str], out: Path, title: str
 
     lines = [Line2D([], [], color='black', linewidth=2.5)]
     lines += [Line2D([], [], color=colormaps['tab10'](number)) for number in range(len(named))]
-    labels = ['mean', *(f'{classes[k]} {ap[k]:.3f}' for k in named)]
+    labels = ['mean', *(f'{legend_name(classes[k])} {ap[k]:.3f}' for k in named)]
     if len(named) < len(known):
         lines.append(Line2D([], [], color='0.8'))
         labels.append(f'{len(known) - len(named)} others')
@@ -119,7 +120,9 @@ def draw_comparison(
         dpi=100,
         layout='constrained',
     )
-    figure.suptitle(f'{title}: {image.errors.total()} errors, F1 {image.f1:.2f}', fontsize=12)
+    figure.suptitle(
+        f'{plain_name(title, 80)}: {image.errors.total()} errors, F1 {image.f1:.2f}', fontsize=12
+    )
     left, right = figure.subplots(1, 2)
     for axis in (left, right):
         axis.imshow(pixels)
@@ -146,6 +149,7 @@ def _draw_boxes(
     left: Axes, right: Axes, image: ImageComparison, categories: dict[int, str]
 ) -> None:
     """Draw the objects on the left; detections, and the objects that are missed, on the right."""
+    categories = {key: plain_name(name, 24) for key, name in categories.items()}
     names = [categories[item['category_id']] for item in image.objects]
     few = max(len(image.objects), len(image.detections)) <= _MAX_LABELS
     line = 1.8 if few else 0.8

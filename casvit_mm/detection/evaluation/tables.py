@@ -7,10 +7,16 @@ import re
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from casvit_mm.plotting.tables import class_table, format_metric, print_others, print_title
+from casvit_mm.errors import plain_name
+from casvit_mm.plotting.tables import (
+    LiteralConsole,
+    class_table,
+    format_metric,
+    print_others,
+    print_title,
+)
 
 __all__ = ['KINDS', 'print_errors', 'print_metrics']
 
@@ -26,7 +32,7 @@ def print_metrics(metrics: dict[str, float], title: str = '') -> None:
         metrics: By the names that :class:`casvit_mm.detection.CocoAP` gives them.
         title: Line above the tables.
     """
-    console = Console()
+    console = LiteralConsole()
     suffixes = dict.fromkeys(
         match.group(1) or ''
         for name in metrics
@@ -64,7 +70,7 @@ def _class_table(metrics: dict[str, float], kind: str, suffix: str) -> Table:
         keys.append(f'coco/{kind}_AR@{_limit(suffix)}/{name}')
         objects = metrics.get(f'coco/objects/{name}')
         table.add_row(
-            name,
+            plain_name(name),
             '-' if objects is None else f'{objects:.0f}',
             *(format_metric(metrics.get(key, math.nan)) for key in keys),
         )
@@ -77,7 +83,7 @@ def _limit(suffix: str) -> str:
 
 def print_errors(summary: dict[str, Any]) -> None:
     """Print what :func:`casvit_mm.detection.evaluation.analysis.summarise` found."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = LiteralConsole(soft_wrap=True)
     console.print(
         f'\nErrors of the boxes with score >= {summary["threshold"]:.3f}, where F1 is highest: '
         f'F1 {summary["f1"]:.3f}, precision {summary["precision"]:.3f}, '

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as rle
 
+from casvit_mm.errors import plain_name
 from casvit_mm.plotting.colours import distinct_colours
 from casvit_mm.plotting.figures import load_font
 
@@ -96,7 +97,7 @@ def _draw_labels(
     pad = font.size * 0.25
     for index in reversed(range(len(objects))):
         found, (x1, y1, _, y2) = objects[index], boxes[index]
-        text = f'{found["class"]} {found["score"]:.2f}'
+        text = f'{plain_name(found["class"], 40)} {found["score"]:.2f}'
         width = font.getlength(text) + 2 * pad
         left = max(0.0, min(x1, size[0] - width))
         for top in (y1 - height, y2, y1):
@@ -138,7 +139,7 @@ def _with_counts(
     if not counts:
         pen.text((x, y), 'nothing found', fill='white', font=font, anchor='lm')
     for number, (name, count) in enumerate(counts):
-        text = f'{name} {count}'
+        text = f'{plain_name(name, 40)} {count}'
         more = f'+{len(counts) - number} classes'
         if x + font.getlength(text + more) + 4 * font.size > picture.width and number:
             pen.text((x, y), more, fill='white', font=font, anchor='lm')

@@ -12,8 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -28,8 +26,9 @@ from casvit_mm.datasets.images import MediaFile, find_media, leaves_high_bits_un
 from casvit_mm.datasets.videos import VideoReader, VideoWriter
 from casvit_mm.detection.prediction.drawing import draw_detections
 from casvit_mm.detection.prediction.predictor import Predictor
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import write_json
+from casvit_mm.plotting.tables import LiteralConsole
 
 __all__ = ['predict']
 
@@ -187,7 +186,7 @@ class _Run:
         try:
             reader = VideoReader(file.path)
             promised = min(-(-reader.num_frames // every), max_frames or sys.maxsize)
-            task = self.progress.add_task(file.path.name, total=promised or None)
+            task = self.progress.add_task(plain_name(file.path.name), total=promised or None)
             if self._draw:
                 writer = VideoWriter(
                     self._free_path('videos', file.name, '.mp4'), reader.fps / every
@@ -242,13 +241,13 @@ def _print_summary(
     found = [[entry['class'] for entry in unit['objects']] for unit in result['images'] + frames]
     objects = Counter(name for names in found for name in names)
     holding = Counter(name for names in found for name in set(names))
-    console = Console()
+    console = LiteralConsole()
     if objects:
         table = Table('class')
         table.add_column('objects', justify='right')
         table.add_column('images or frames with it', justify='right')
         for name in filter(objects.get, predictor.classes):
-            table.add_row(escape(name), str(objects[name]), str(holding[name]))
+            table.add_row(plain_name(name), str(objects[name]), str(holding[name]))
         console.print(table)
 
     counts = [_count(len(result['images']), 'image')] if result['images'] or not frames else []
@@ -265,7 +264,7 @@ def _print_summary(
             lines.append(f'{kind}s: {folder / kind}s/')
     full = sum(len(names) == predictor.max_dets for names in found)
     lines += _notes(result, predictor, full)
-    console.print('\n'.join(lines), soft_wrap=True, highlight=False, markup=False)
+    console.print('\n'.join(lines), soft_wrap=True)
 
 
 def _notes(result: dict[str, Any], predictor: Predictor, full: int) -> list[str]:

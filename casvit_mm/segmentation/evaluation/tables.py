@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from rich.console import Console
 from rich.table import Table
 
+from casvit_mm.errors import plain_name
 from casvit_mm.plotting.tables import (
+    LiteralConsole,
     class_table,
     format_metric,
     format_share,
@@ -26,7 +27,7 @@ def print_metrics(metrics: dict[str, float], title: str = '') -> None:
             those of each class.
         title: Line above the tables.
     """
-    console = Console()
+    console = LiteralConsole()
     print_title(console, title)
     means = [name for name in ('mIoU', 'mAcc', 'aAcc') if name in metrics]
     overall = Table(*means)
@@ -38,7 +39,7 @@ def print_metrics(metrics: dict[str, float], title: str = '') -> None:
     total = sum(metrics[f'pixels/{name}'] for name in names)
     for name in names:
         of_class = (format_metric(metrics[f'{key}/{name}']) for key in ('IoU', 'Acc'))
-        table.add_row(name, *of_class, format_share(metrics[f'pixels/{name}'], total))
+        table.add_row(plain_name(name), *of_class, format_share(metrics[f'pixels/{name}'], total))
     if names:
         console.print(table)
     shown = re.compile('mIoU|mAcc|aAcc|(IoU|Acc|pixels)/.*', re.DOTALL)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from casvit_mm.errors import plain_name
 from casvit_mm.plotting.colours import distinct_colours
 from casvit_mm.plotting.figures import load_font
 from casvit_mm.segmentation.evaluation.counts import class_rates, count_pixels, mean_known
@@ -66,12 +67,12 @@ def draw_segmentation(
         ),
     }
     legend = [
-        (f'{classes[k]}: {iou[k]:.2f}'.replace(': nan', ': -'), _swatch(colours[k]))
+        (f'{plain_name(classes[k], 40)}: {iou[k]:.2f}'.replace(': nan', ': -'), _swatch(colours[k]))
         for k in _occurring(truth, prediction, len(classes), ignore_index)
     ]
     if (truth == ignore_index).any():
         legend.append(('ignored', _stripes(_SWATCH, _SWATCH)))
-    return np.asarray(_composed(panels, legend, title))[..., ::-1]
+    return np.asarray(_composed(panels, legend, plain_name(title)))[..., ::-1]
 
 
 def _scaled(image: np.ndarray) -> np.ndarray:
