@@ -22,6 +22,7 @@ from casvit_mm.datasets.formats.rle import find_rle_fault
 from casvit_mm.datasets.formats.usable import describe_obstacles, find_obstacle
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.errors import InputError
+from casvit_mm.io import pixel_limit
 
 __all__ = [
     'CocoSummary',
@@ -224,7 +225,8 @@ def _size_issues(images: list[tuple[int, dict]]) -> Iterator[Issue]:
         if not _has_size(entry):
             message = (
                 f'image {entry["id"]} ({entry["file_name"]}) has width {entry["width"]!r} and '
-                f'height {entry["height"]!r}; both must be positive integers, in pixels'
+                f'height {entry["height"]!r}; both must be positive integers, in pixels, and '
+                f'{pixel_limit():,} pixels at most'
             )
             at = ('images', i)
             yield Issue('impossible image size', entry['file_name'], message, True, at)

@@ -70,7 +70,7 @@ def _read(path: Path, where: str) -> tuple[dict[str, Any], bool]:
     data = path.read_bytes()
     try:
         content = json.loads(data)  # knows byte order marks, of UTF-16 as well
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also where a number has too many digits
         named = name_file(path)
         reason = f'is not JSON: {error}. Export it again' if named is None else f'is {named}'
         raise InputError(f'{where} {reason}.') from error

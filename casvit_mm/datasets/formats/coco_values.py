@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any, TypeGuard
 
+import numpy as np
+
+from casvit_mm.io import pixel_limit
+
 __all__ = ['is_box', 'is_id', 'is_number', 'is_polygon', 'is_size', 'name_annotation']
 
 _HUGE = 1e9  # beyond any pixel count; NaN is not below it either
+_LONGEST_OUTLINE = 2**24  # pixels
 _LARGEST_ID = 1 << 63  # the evaluation keeps ids in 64 bits
 
 
@@ -22,8 +27,10 @@ def is_id(value: Any) -> TypeGuard[int]:
 
 
 def is_size(width: Any, height: Any) -> bool:
-    """Return whether an image can have this width and height in pixels."""
-    return all(is_id(side) and 0 < side < _HUGE for side in (width, height))
+    """Return whether an image that can be read has this width and height in pixels."""
+    return all(is_id(side) and side > 0 for side in (width, height)) and (
+        width * height <= pixel_limit()
+    )
 
 
 def is_box(value: Any) -> TypeGuard[list[float]]:
@@ -32,10 +39,23 @@ def is_box(value: Any) -> TypeGuard[list[float]]:
 
 
 def is_polygon(value: Any) -> TypeGuard[list[float]]:
-    """Return whether ``value`` is a flat list of three points or more."""
+    """Return whether ``value`` is a flat list of three points or more, which can be drawn."""
     return (
-        isinstance(value, list) and len(value) >= 6 and len(value) % 2 == 0 and _are_numbers(value)
+        isinstance(value, list)
+        and len(value) >= 6
+        and len(value) % 2 == 0
+        and _are_numbers(value)
+        and _is_short(value)
     )
+
+
+def _is_short(polygon: list[float]) -> bool:
+    """Return whether an outline is short enough: pycocotools takes memory for all of its pixels."""
+    if len(polygon) * max(map(abs, polygon)) < _LONGEST_OUTLINE:
+        return True
+    points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+    steps = np.abs(points - np.roll(points, 1, axis=0)).max(axis=1)
+    return bool(steps.sum() < _LONGEST_OUTLINE)
 
 
 def _are_numbers(values: list) -> bool:

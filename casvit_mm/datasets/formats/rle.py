@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from casvit_mm.datasets.formats.coco_values import is_size
+
 __all__ = ['find_rle_fault', 'rle_counts']
 
 _HUGE = 1 << 40  # beyond any pixel count
@@ -22,7 +24,7 @@ def find_rle_fault(rle: dict[str, Any], size: tuple[int, int] | None) -> tuple[s
         size: Width and height of its image; None if they are unknown.
     """
     sides = rle.get('size')
-    if not (isinstance(sides, list) and len(sides) == 2 and all(map(_is_side, sides))):
+    if not (isinstance(sides, list) and len(sides) == 2 and is_size(*sides)):
         return 'RLE that does not decode', f'has RLE size {sides!r}; expected [height, width]'
     counts = rle_counts(rle.get('counts'))
     if counts is None or counts.sum() != sides[0] * sides[1]:
@@ -35,14 +37,11 @@ def find_rle_fault(rle: dict[str, Any], size: tuple[int, int] | None) -> tuple[s
     return None
 
 
-def _is_side(value: Any) -> bool:
-    return type(value) is int and 0 < value < _HUGE
-
-
 def rle_counts(counts: Any) -> np.ndarray | None:
     """Return the run lengths of COCO's RLE, or None if ``counts`` are none."""
     if isinstance(counts, list):
         good = bool(counts) and all(type(c) is int and 0 <= c < _HUGE for c in counts)
+        good = good and sum(counts) < _HUGE  # NumPy's sum would overflow
         return np.array(counts, dtype=np.int64) if good else None
     if not isinstance(counts, str) or not counts.isascii():
         return None
