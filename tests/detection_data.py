@@ -278,6 +278,7 @@ def add_image(folder, name, size=(64, 64), split='train', objects=1, **save):
     noise = rng.integers(0, 255, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8)
     Image.fromarray(noise).resize(size).save(folder / split / name, **save)
     list_image(folder, name, size, split, objects)
+    return folder / split / name
 
 
 def list_image(folder, name, size=(64, 64), split='train', objects=1):
@@ -313,10 +314,25 @@ def empty_file(folder):
 
 
 @plant('unreadable image')
-def cut_image(folder):
-    add_image(folder, 'cut.jpg', quality=95)
-    data = (folder / 'train/cut.jpg').read_bytes()
-    (folder / 'train/cut.jpg').write_bytes(data[: len(data) * 3 // 4])
+def cut_jpeg(folder):
+    cut(add_image(folder, 'cut.jpg', quality=95))
+
+
+@plant('unreadable image')
+def cut_png(folder):
+    cut(add_image(folder, 'cut.png'))
+
+
+def cut(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 3 // 4])
+
+
+@plant('image of another size')
+def mask_of_another_image(folder):
+    add_image(folder, 'large.png', size=(80, 64))
+    edit(folder, lambda c: c['images'][-1].update(width=64))
+    edit(folder, lambda c: c['annotations'][-1].update(segmentation=rle((10, 10, 20, 20))))
 
 
 @plant('image of another size')

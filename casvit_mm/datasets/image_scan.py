@@ -26,6 +26,7 @@ __all__ = [
     'is_turned',
     'lacks_end',
     'read_in_threads',
+    'scan_headers',
     'scan_images',
     'unfit_size',
 ]
@@ -68,6 +69,14 @@ class ImageScan:
 def scan_images(paths: Sequence[Path], name: str) -> list[ImageScan]:
     """Read image files; ``name`` is what the progress bar calls them."""
     return read_in_threads(_scan, paths, f'reading images of {name}')
+
+
+def scan_headers(paths: Sequence[Path], name: str) -> list[ImageScan]:
+    """Read beginning and end of image files, and the whole of those that look unsound by these.
+
+    What is decoded nowhere has no digest and no thumbnail.
+    """
+    return read_in_threads(_scan_header, paths, f'reading image headers of {name}')
 
 
 def read_in_threads(read: Callable[[T], R], items: Sequence[T], title: str) -> list[R]:
@@ -128,6 +137,20 @@ def _scan(path: Path) -> ImageScan:
             return found
     upright = stored[::-1] if turned else stored
     return ImageScan(None, stored, upright, digest, thumbnail)
+
+
+def _scan_header(path: Path) -> ImageScan:
+    try:
+        with path.open('rb') as file, Image.open(file) as image:
+            stored, kind = image.size, image.format
+            upright = stored[::-1] if is_turned(image) else stored
+            file.seek(max(0, os.path.getsize(path) - END_BYTES))
+            sound = kind in _ENDS and not lacks_end(file.read(), kind)
+            if sound and unfit_size(stored) is None:
+                return ImageScan(None, stored, upright)
+    except Exception:  # decoders raise whatever the damage leads them to; the scan says what it is
+        pass
+    return _scan(path)
 
 
 def unfit_size(size: tuple[int, int]) -> str | None:

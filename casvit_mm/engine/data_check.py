@@ -6,10 +6,11 @@ import contextlib
 import io
 from pathlib import Path
 
+from casvit_mm.config.reading import read_config
 from casvit_mm.datasets.description import described_task
 from casvit_mm.engine.tasks import task_named
 from casvit_mm.errors import InputError
-from casvit_mm.task import CheckOptions
+from casvit_mm.task import CheckOptions, task_name
 
 __all__ = ['check_dataset']
 
@@ -37,7 +38,8 @@ def check_dataset(
 
     Raises:
         InputError: If the description or the config cannot be read, the copy not be made, or
-            ``config`` or ``fix`` is given for data of another task.
+            ``config`` is of another task than the data, or ``config`` or ``fix`` is given for data
+            that is not of detection.
     """
     name = described_task(data)
     if name is None:
@@ -48,4 +50,12 @@ def check_dataset(
         )
     with contextlib.redirect_stdout(io.StringIO()):  # frameworks tell what they do without
         task = task_named(name)
+        other = name
+        if config is not None and name == 'detection':  # the other tasks refuse any
+            other = task_name(read_config(config))
+    if other != name:
+        raise InputError(
+            f'{data} (--data) describes {name} data, and {config} is a {other} config. Use a '
+            f'{name} config with this data.'
+        )
     return task.check_dataset(data, out, CheckOptions(config, fix, read_images))

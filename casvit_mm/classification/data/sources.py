@@ -6,7 +6,7 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from casvit_mm.classification.data.description import ClassificationDescription,
 from casvit_mm.datasets.description import FoldSplit
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, find_files, read_list
 from casvit_mm.datasets.issues import Issue
+from casvit_mm.datasets.near_names import near_names
 from casvit_mm.datasets.splitting import split_names
 from casvit_mm.errors import InputError, first_names
 
@@ -221,16 +222,22 @@ def _understand(
             first[paths[0]] = f'line {number}'
             parts = paths[0].relative_to(source.images).parts
             lines.append(_Line(paths[0], label, parts[0] if len(parts) > 1 else None, place))
-    return lines, [*_missing(missing, source, len(written)), *issues]
+    return lines, [*_missing(missing, source, len(written), by_path), *issues]
 
 
-def _missing(missing: list[tuple[str, str]], source: Source, total: int) -> Iterator[Issue]:
+def _missing(
+    missing: list[tuple[str, str]], source: Source, total: int, there: Iterable[str]
+) -> Iterator[Issue]:
+    # A label may stand behind the name.
+    names = {text: (text, *text.rsplit(None, 1)[:1]) for text, _ in missing}
+    near = near_names({name for written in names.values() for name in written}, there)
     for text, place in missing:
+        hint = next((f' {near[name]}.' for name in names[text] if name in near), '')
         message = (
             f'{place} names no image in {source.images} ({len(missing)} of {total} lines do not: '
             f'{quote_some([name for name, _ in missing])}). A line holds NAME or NAME LABEL with a '
             'blank between, and NAME counts from images:, suffix included. Add the images, or take '
-            'the lines away.'
+            f'the lines away.{hint}'
         )
         yield Issue('listed image missing', text, message, True)
 

@@ -21,6 +21,7 @@ from casvit_mm.datasets.formats.coco_values import (
 from casvit_mm.datasets.formats.rle import find_rle_fault
 from casvit_mm.datasets.formats.usable import describe_obstacles, find_obstacle
 from casvit_mm.datasets.issues import Issue
+from casvit_mm.datasets.near_names import images_below, near_names
 from casvit_mm.errors import InputError
 from casvit_mm.io import pixel_limit
 
@@ -246,10 +247,14 @@ def _missing_images(images: list[tuple[int, dict]], folder: Path) -> Iterator[Is
             listing[path.parent] = _files_in(path.parent)
         if path.name not in listing[path.parent]:
             missing.append((i, entry['file_name']))
+    near = near_names([name for _, name in missing], images_below(folder)) if missing else {}
     for i, name in missing:
         link = folder / name
-        dangling = os.path.islink(link)
-        what = f', a link to {os.readlink(link)}, which is not there' if dangling else ''
+        what = ''
+        if os.path.islink(link):
+            what = f', a link to {os.readlink(link)}, which is not there'
+        elif name in near:
+            what = f'; {near[name]}'
         message = (
             f'{len(missing)} of {len(images)} images are missing in {folder}, among them {name}'
             f'{what}. Correct the image folder, or file_name in the annotations.'

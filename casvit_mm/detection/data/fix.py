@@ -258,11 +258,12 @@ def _join_files(state: _Fixing, section: str, index: int) -> None:
 
 
 def _correct_size(state: _Fixing, section: str, index: int) -> None:
-    if index not in state.scans or state.scans[index].error:
+    scan = state.scans.get(index)
+    if scan is None or scan.error or scan.damage:
         return  # missing or unreadable, and therefore dropped
     entry = state.content[section][index]
     old = entry['width'], entry['height']
-    entry['width'], entry['height'] = new = state.scans[index].upright
+    entry['width'], entry['height'] = new = scan.upright
     if not is_size(*old):
         return
     x, y = new[0] / old[0], new[1] / old[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,20 @@ from casvit_mm.datasets.issues import Issue
 __all__ = ['file_issues', 'scan_split']
 
 
-def scan_split(content: dict[str, Any], folder: Path, name: str) -> dict[int, ImageScan]:
-    """Read the images of a split that exist, each id and file once, by position in the list."""
+def scan_split(
+    content: dict[str, Any],
+    folder: Path,
+    name: str,
+    scan: Callable[[Sequence[Path], str], list[ImageScan]] = scan_images,
+) -> dict[int, ImageScan]:
+    """Read the images of a split that exist, each id and file once, by position in the list.
+
+    Args:
+        content: Lists of images, annotations and categories.
+        folder: What names of files count from.
+        name: The split.
+        scan: Reads the files, as a whole or in part.
+    """
     entries = content.get('images')
     found: dict[int, Path] = {}
     ids = set()
@@ -30,7 +42,7 @@ def scan_split(content: dict[str, Any], folder: Path, name: str) -> dict[int, Im
             if path not in files:
                 found[i] = folder / file_name
             files.add(path)
-    return dict(zip(found, scan_images(list(found.values()), name), strict=True))
+    return dict(zip(found, scan(list(found.values()), name), strict=True))
 
 
 def file_issues(
@@ -55,8 +67,10 @@ def file_issues(
         entry = content['images'][i]
         name, at = entry['file_name'], ('images', i)
         declared = (entry.get('width'), entry.get('height'))
-        if scan.error:
-            message = f'{name} cannot be read: {scan.error}'
+        if reason := scan.error or scan.damage:
+            message = (
+                f'image {name} cannot be read: {reason}. Replace or remove it; --fix drops it.'
+            )
             yield Issue('unreadable image', name, message, True, at)
             continue
         if declared == scan.upright or not is_size(*declared):

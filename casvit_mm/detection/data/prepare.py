@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from casvit_mm.datasets.formats.coco import CocoSummary, check_content
+from casvit_mm.datasets.image_scan import scan_headers
 from casvit_mm.datasets.issues import first_of
 from casvit_mm.datasets.splitting import shared_images
 from casvit_mm.detection.data.description import DetectionDescription
+from casvit_mm.detection.data.image_checks import file_issues, scan_split
 from casvit_mm.detection.data.sources import LoadedSplit, load_split
 from casvit_mm.detection.data.split_checks import (
     corner_boxes,
@@ -64,8 +66,8 @@ def prepare_dataset(
         Every one of ``splits``.
 
     Raises:
-        InputError: If a split fails its checks, the splits or ``classes`` disagree on the
-            categories, a class has no object to learn from, or splits share images.
+        InputError: If a split fails its checks, an image looks damaged, the splits or ``classes``
+            disagree on the categories, a class has no object to learn from, or splits share images.
     """
     loaded = {name: load_split(data, name) for name in data.used_splits(splits)}
     for split in loaded.values():
@@ -84,6 +86,8 @@ def prepare_dataset(
         raise InputError(message)
     for _, _, message in shared_images(image_files(loaded)):
         raise InputError(message)
+    for name, split in loaded.items():
+        _check_images(split, name, with_masks)
 
     prepared = {}
     for name, split in loaded.items():
@@ -95,6 +99,14 @@ def prepare_dataset(
         notes = tuple(message for _, message in split.unused)
         prepared[name] = PreparedSplit(annotations, split.images, summary, split.dropped, notes)
     return {name: prepared[data.used_split(name)] for name in splits}
+
+
+def _check_images(split: LoadedSplit, name: str, with_masks: bool) -> None:
+    """Refuse images that are no images, are cut, or have another size than masks of theirs."""
+    scans = scan_split(split.content, split.images, name, scan_headers)
+    issues = file_issues(split.content, scans, with_masks)
+    if fatal := [issue.message for issue in issues if issue.fatal]:
+        raise InputError(f'{split.where}: {first_of(fatal)}')
 
 
 def _agree_on_classes(

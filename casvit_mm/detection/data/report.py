@@ -16,7 +16,7 @@ from casvit_mm.config.reading import read_config
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.report import console, write_report
 from casvit_mm.detection.data.anchors import read_anchors, read_scale
-from casvit_mm.detection.data.apply import needs_masks
+from casvit_mm.detection.data.apply import check_config, needs_masks
 from casvit_mm.detection.data.checks import Inspection, inspect_dataset
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.fix import fix_dataset
@@ -87,8 +87,9 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
 def _load_config(path: str) -> Config:
     with contextlib.redirect_stdout(io.StringIO()):  # mmdet tells what it does without
         cfg = read_config(path)
-    if 'val_dataloader' not in cfg or 'model' not in cfg:
-        raise InputError(f'config {path} is no detection config: it lacks a model or data')
+    if 'model' not in cfg:
+        raise InputError(f'config {path} is no detection config: it lacks a model')
+    check_config(cfg)
     return cfg
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, find_files, read_list, stem
 from casvit_mm.datasets.issues import Issue
+from casvit_mm.datasets.near_names import near_names
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.segmentation.data.description import (
     JPEG_SUFFIXES,
@@ -139,9 +140,10 @@ def _keep_listed(
         if name == written:
             name = stem(written)
         if name not in files.images:
+            near = near_names([name], files.images)
             message = (
                 f'{place} is no image of {source.images}; every line holds one name, counted from '
-                'there, with or without suffix'
+                f'there, with or without suffix{_hint(near, name)}'
             )
             issues.append(Issue('listed image missing', written, message, True))
         elif name in first:
@@ -192,12 +194,14 @@ def _jpeg_labels(files: _Files, where: str) -> Iterator[Issue]:
 
 def _without_partner(source: Source, files: _Files, where: str) -> Iterator[Issue]:
     known = files.labels.keys() | files.jpeg_labels.keys()
-    lonely = [path[0] for name, path in sorted(files.images.items()) if name not in known]
-    for path in lonely:
+    alone = {name: path[0] for name, path in sorted(files.images.items()) if name not in known}
+    near = near_names(alone, known)
+    lonely = list(alone.values())
+    for name, path in alone.items():
         message = (
-            f'{path} has no label in {source.labels}. {len(lonely)} of {len(files.images)} images '
-            f'of {where} lack one: {_names(lonely)}. Add the masks, or name the images to '
-            'take in a text file that list: names.'
+            f'{path} has no label in {source.labels}{_hint(near, name)}. {len(lonely)} of '
+            f'{len(files.images)} images of {where} lack one: {_names(lonely)}. Add the masks, or '
+            'name the images to take in a text file that list: names.'
         )
         yield Issue('image without label', path.name, message, True)
     lonely = [path[0] for name, path in sorted(files.labels.items()) if name not in files.images]
@@ -208,6 +212,10 @@ def _without_partner(source: Source, files: _Files, where: str) -> Iterator[Issu
             'in a text file that list: names.'
         )
         yield Issue('label without image', path.name, message, True)
+
+
+def _hint(near: dict[str, str], name: str) -> str:
+    return f'; {near[name]}' if name in near else ''
 
 
 def _names(paths: list[Path]) -> str:

@@ -157,6 +157,10 @@ def test_the_official_lists_of_trashnet_are_taken(tmp_path):
             r"train.txt, line 2: '9.png cat' names no image in .*flat \(2 of 3 lines do not: "
             r"'9.png cat', '8.png dog'\)",
         ),
+        (
+            '0.png cat\nFLAT\\\\0.PNG cat',
+            r'0.png is there, and differs in backslashes for / and the folder',
+        ),
         ('0.png cat\n0.png dog', "line 2: '0.png dog' is the image of line 1"),
         ('0.png cat\n0.png cat', "names '0.png cat' twice"),
         ('', 'is empty'),

@@ -50,7 +50,11 @@ def put(section, field, value):
         (put('images', 'width', 0), 'width 0'),
         (lambda c: c['annotations'].clear(), 'no usable annotation: 0 listed'),
         (lambda c: [a.update(iscrowd=1) for a in c['annotations']], 'no usable annotation'),
-        (put('images', 'file_name', 'gone.png'), r'1 of 4 images .* gone\.png'),
+        (put('images', 'file_name', 'gone.png'), r'1 of 4 images .* gone\.png\. Correct'),
+        (
+            put('images', 'file_name', 'train\\0002.PNG'),
+            r'0002.png is there, and differs in backslashes for / and the folder and case\.',
+        ),
     ],
 )
 def test_a_wrong_annotation_file_is_refused_by_place(folder, change, message):

@@ -6,6 +6,7 @@ from PIL import Image
 
 pytest.importorskip('mmdet')
 from detection_data import edit, inspect, repeated_box, rle
+from helpers import ROOT
 
 from casvit_mm import InputError
 from casvit_mm.detection.data.report_tables import print_report
@@ -50,6 +51,13 @@ def test_pictures_are_drawn_for_few_and_many_classes(folder, tmp_path, classes):
 def test_fix_without_reading_images_is_refused(folder, tmp_path):
     with pytest.raises(InputError, match='leave --fast out'):
         check_dataset(folder / 'dataset.yaml', tmp_path, fix=tmp_path / 'c', read_images=False)
+
+
+def test_a_config_of_another_task_is_refused(folder, tmp_path):
+    config = str(ROOT / 'configs/semfpn_casvit_xs_light.py')
+    message = r'describes detection data, and .*semfpn_casvit_xs_light.py is a segmentation config'
+    with pytest.raises(InputError, match=message):
+        check_dataset(folder / 'dataset.yaml', tmp_path, config=config)
 
 
 def test_a_missing_config_is_named(folder, tmp_path):

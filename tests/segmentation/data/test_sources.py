@@ -73,6 +73,7 @@ def test_with_a_list_only_listed_names_need_a_partner(folder):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
+        ('train\\\\0001.png\n', '0001 is there, and differs in backslashes for / and the folder'),
         ('0001\n\n0009.png\n', "some.txt, line 3: '0009.png' is no image of"),
         ('0001\n0001.png\n', "line 2: '0001.png' is the image of line 1"),
         ('', 'is empty'),
