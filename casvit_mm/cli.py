@@ -8,15 +8,20 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch.distributed as dist
 
+from casvit_mm.distributed import lost_connection
 from casvit_mm.distributed.processes import follow_parent
 from casvit_mm.errors import InputError, escaped
 
 __all__ = ['cli']
+
+# Seconds that a process waits for the launcher to end it, before it speaks itself.
+_PATIENCE = 20
 
 
 def cli(main: Callable[[], object]) -> None:
@@ -39,7 +44,16 @@ def cli(main: Callable[[], object]) -> None:
         if speaks:
             print(f'\nerror: {_short(str(error))}', file=sys.stderr, flush=True)
         else:
-            time.sleep(20)
+            _wait_for_launcher()
+            if str(error):  # rank 0 did not have it
+                print(f'\nerror: {_short(str(error))}', file=sys.stderr, flush=True)
+    except Exception as error:
+        if lost_connection(error):
+            _wait_for_launcher()
+        elif not dist.is_initialized():
+            raise
+        traceback.print_exc()
+        status = 1
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
         if speaks:
@@ -54,6 +68,12 @@ def _short(message: str) -> str:
     """Return a message for a terminal: nothing for it to obey, and no endless lines."""
     lines = escaped(message).splitlines()
     return '\n'.join(line if len(line) <= 2000 else f'{line[:1999]}…' for line in lines)
+
+
+def _wait_for_launcher() -> None:
+    """Give the launcher, or rank 0, the time to say what has happened and to end this process."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    time.sleep(_PATIENCE)
 
 
 def _leave(status: int) -> NoReturn:

@@ -14,14 +14,18 @@ import os
 import signal
 import socket
 import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing import PContext, SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from casvit_mm.cli import cli
 from casvit_mm.distributed import too_few_gpus
+from casvit_mm.distributed.peers import Ended, Peers
 from casvit_mm.distributed.processes import PARENT
 from casvit_mm.errors import InputError
 
@@ -31,6 +35,10 @@ __all__ = ['check_launch', 'main']
 # checkpoint must fit.
 _GRACE = 600
 _start, _close = PContext.start, PContext.close
+# Seconds until a host that does not answer is taken for lost and the others have ended.
+_TIMEOUT = 60.0
+# Statuses after SIGHUP, SIGINT and SIGTERM.
+_SIGNALS = (129, 130, 143)
 
 
 def check_launch(processes: int, node_rank: int, address: str, port: int) -> None:
@@ -62,6 +70,70 @@ def check_launch(processes: int, node_rank: int, address: str, port: int) -> Non
                 ) from error
 
 
+class _State:
+    """What this launcher knows of its run, for the methods of torchrun that are replaced below.
+
+    Args:
+        seconds: Until a host that does not answer is lost and the others have ended.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.here = Ended((), socket.gethostname())
+        self.peers: Peers | None = None
+        self.news: Ended | None = None
+
+    def join(self, envs: Mapping[int, Mapping[str, str]]) -> None:
+        """Connect to the launchers of the other hosts, if there are any."""
+        env = envs[0]
+        ranks = tuple(int(each['RANK']) for each in envs.values())
+        self.here = Ended(ranks, socket.gethostname())
+        if int(env['GROUP_WORLD_SIZE']) == 1:
+            return
+        try:
+            # One half to notice, the other to end.
+            self.peers = Peers(env, ranks, self.seconds / 2, self.hear)
+        except (OSError, RuntimeError) as error:
+            _print(f'warning: the launcher of host 0 cannot be asked for a sign of life: {error}')
+        else:
+            self.here = self.peers.here
+
+    def hear(self, ended: Ended) -> None:
+        """End this host too, because processes of another one have ended."""
+        self.news = ended
+        kind = 'error: ' if ended.status not in _SIGNALS else ''
+        _print(f'{kind}{ended}. The processes of this host end too.')
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(2 * self.seconds)
+        os._exit(ended.status)  # torchrun hangs; its processes get SIGTERM when it ends
+
+    def fail(self, failures: Mapping[int, ProcessFailure]) -> Ended:
+        """Tell the other hosts which process of this one has failed first, and return it.
+
+        Args:
+            failures: By rank or, in order, by local rank.
+        """
+        first = min(failures.values(), key=lambda failure: failure.timestamp)
+        code = first.exitcode
+        status, how = code, f'ended with status {code}'
+        if code < 0:
+            status, how = 128 - code, f'was ended by {signal.Signals(-code).name}'
+        if code == -signal.SIGKILL:
+            how += ' (kill -9, or out of memory)'
+        rank = self.here.ranks[first.local_rank]
+        ended = replace(self.here, ranks=(rank,), status=status, how=how)
+        if self.peers:
+            self.peers.tell(ended)
+        return ended
+
+
+def _print(message: str) -> None:
+    print(f'\n{message}', file=sys.stderr, flush=True)
+
+
+_state = _State(_TIMEOUT)
+
+
 def _patient_close(
     self: PContext, death_sig: signal.Signals | None = None, timeout: int = 30
 ) -> None:
@@ -71,7 +143,11 @@ def _patient_close(
     """
     if isinstance(sys.exc_info()[1], SignalException):
         timeout = _GRACE
+    elif failures := getattr(self, '_failures', None):
+        _state.fail(failures)
     while True:
+        if _state.news:
+            timeout = round(_state.seconds / 2)
         try:
             return _close(self, death_sig, timeout)
         except SignalException as another:
@@ -96,6 +172,7 @@ def _start_ignoring(self: PContext) -> None:
 
     self._start = start_processes  # type: ignore[method-assign]
     _start(self)
+    _state.join(self.envs)
 
 
 def main() -> None:
@@ -114,13 +191,42 @@ def main() -> None:
     PContext.close = _patient_close  # type: ignore[method-assign]
     PContext.start = _start_ignoring  # type: ignore[method-assign]
     os.environ[PARENT] = str(os.getpid())
+    _state.seconds = _read_timeout()
     try:
         run.run(args)
     except ChildFailedError as error:
-        first = min(error.failures.values(), key=lambda failure: failure.timestamp)
-        sys.exit(first.exitcode if first.exitcode > 0 else 128 - first.exitcode)
+        ended = _state.news or _state.fail(error.failures)
+        # After an InputError its message is there already.
+        if ended.status not in (2, *_SIGNALS) and not _state.news:
+            _print(f'error: {ended}')
+        sys.exit(ended.status)
     except SignalException as error:
-        sys.exit(128 + error.sigval)
+        if _state.news:
+            sys.exit(_state.news.status)
+        name = signal.Signals(error.sigval).name
+        told = replace(_state.here, status=128 + error.sigval, how=f'were told to end ({name})')
+        if _state.peers:
+            _state.peers.tell(told)
+        sys.exit(told.status)
+    finally:
+        if _state.peers:
+            _state.peers.leave()
+
+
+def _read_timeout() -> float:
+    """Return the seconds that ``PEER_TIMEOUT`` asks for.
+
+    Raises:
+        InputError: If it is no number, or below 2.
+    """
+    text = os.environ.get('PEER_TIMEOUT', str(_TIMEOUT))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 2 <= seconds < 1e6:
+        raise InputError(f'PEER_TIMEOUT must be a number of seconds from 2 on, got {text!r}')
+    return seconds
 
 
 if __name__ == '__main__':

@@ -17,7 +17,13 @@ from torch import nn
 from casvit_mm.distributed.processes import die_with_parent
 from casvit_mm.errors import InputError
 
-__all__ = ['init_distributed', 'on_first_rank', 'too_few_gpus', 'unwrapped_model']
+__all__ = [
+    'init_distributed',
+    'lost_connection',
+    'on_first_rank',
+    'too_few_gpus',
+    'unwrapped_model',
+]
 
 T = TypeVar('T')
 
@@ -67,6 +73,14 @@ def too_few_gpus(processes: int) -> str:
     return (
         f'{processes} processes asked for, but this host has {torch.cuda.device_count()} GPU(s). '
         'Ask for at most that many; to run on the CPU instead, set CUDA_VISIBLE_DEVICES=-1.'
+    )
+
+
+def lost_connection(error: BaseException) -> bool:
+    """Return whether an error says that another process of the group does not answer any more."""
+    # gloo's own errors are RuntimeErrors, told apart by the file that they name.
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and 'gloo/' in str(error)
     )
 
 

@@ -16,6 +16,8 @@ from multiprocessing.sharedctypes import RawValue
 import torch
 from mmengine.dist import all_reduce, get_world_size
 
+from casvit_mm.distributed import lost_connection
+
 __all__ = [
     'deferring_signals',
     'exit_status',
@@ -58,6 +60,11 @@ def deferring_signals() -> Iterator[None]:
     _deferring.value = 1
     try:
         yield
+    except Exception as error:
+        # The launcher that sent the signal says which process was lost.
+        if _received and lost_connection(error):
+            raise SystemExit(exit_status(_received)) from error
+        raise
     finally:
         _deferring.value = 0
         for signum, handler in previous.items():

@@ -10,8 +10,10 @@ import time
 import pytest
 import torch
 from helpers import ROOT, free_port, run_command
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-from casvit_mm import InputError
+from casvit_mm import InputError, launch
+from casvit_mm.distributed.peers import Ended
 from casvit_mm.launch import check_launch
 
 COCO = 'configs/maskrcnn_casvit_xs_coco.py'
@@ -48,6 +50,35 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
     with pytest.raises(InputError, match=r'2 processes asked for, but this host has 1 GPU'):
         check_launch(2, 0, '127.0.0.1', int(free_port()))
+
+
+@pytest.mark.parametrize('text', ['soon', '0', '-3', 'nan'])
+def test_a_timeout_that_is_no_time_is_refused(text, monkeypatch):
+    monkeypatch.setenv('PEER_TIMEOUT', text)
+    with pytest.raises(InputError, match=rf"PEER_TIMEOUT must be .* got '{text}'"):
+        launch._read_timeout()
+
+
+@pytest.mark.parametrize(
+    ('codes', 'status', 'text'),
+    [
+        ([None, -9], 137, 'rank 5 on host a was ended by SIGKILL (kill -9, or out of memory)'),
+        ([-15, 2], 2, 'rank 5 on host a ended with status 2'),
+        ([-11, -6], 139, 'rank 4 on host a was ended by SIGSEGV'),
+    ],
+)
+def test_the_process_that_failed_first_gives_the_status(codes, status, text):
+    failures = {
+        local_rank: ProcessFailure(local_rank, 0, code, '')
+        for local_rank, code in enumerate(codes)
+        if code is not None
+    }
+    for local_rank, failure in failures.items():
+        failure.timestamp = 10 - local_rank if status == 2 else 10
+    state = launch._State(seconds=60)
+    state.here = Ended((4, 5), 'a')
+    ended = state.fail(failures)
+    assert (ended.status, str(ended)) == (status, text)
 
 
 def test_launchers_pass_their_environment_and_arguments_on(tmp_path):

@@ -56,6 +56,23 @@ def test_a_signal_that_is_ignored_stays_ignored():
 
 
 @pytest.mark.parametrize(
+    ('text', 'ending'),
+    [('gloo/transport/tcp/pair.cc: Connection closed', SystemExit), ('no shape', RuntimeError)],
+)
+def test_a_process_that_is_told_to_end_since_another_is_lost_ends_quietly(text, ending):
+    def fail(told):
+        with deferring_signals():
+            if told:
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise RuntimeError(text)
+
+    with pytest.raises(ending):
+        fail(told=True)
+    with pytest.raises(RuntimeError):
+        fail(told=False)
+
+
+@pytest.mark.parametrize(
     ('signum', 'deferring', 'status'),
     [
         (signal.SIGTERM, True, 7),
