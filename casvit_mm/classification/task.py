@@ -69,7 +69,8 @@ def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
             'confusion matrix and the worst images, and --out-pred FILE has every prediction'
         )
     if outputs.out_pred is not None or outputs.analysis is not None:
-        require_metric(cfg, 'ClassificationAccuracy')
+        metric = require_metric(cfg, 'ClassificationAccuracy')
+        metric.keep_unlabelled = outputs.out_pred is not None
 
 
 def report(
@@ -86,16 +87,23 @@ def report(
     if outputs.out is not None:
         jobs.append(partial(write_json, outputs.out, {**all_metrics, **facts}))
     if outputs.out_pred is not None:
-        jobs.append(partial(write_predictions, outputs.out_pred, metric))
+        jobs.append(partial(_write_predictions, outputs.out_pred, metric, notes))
     if outputs.analysis is not None:
         jobs.append(partial(_write_analysis, outputs.analysis, metric, notes))
     try:
         run_all(jobs)
     finally:
-        print_metrics(all_metrics, title, metric.taken_for() if metric else None)
+        print_metrics(all_metrics, title, metric.taken_for() if metrics and metric else None)
         print_lines(notes)
 
 
+def _write_predictions(path: str, metric: Any, notes: list[str]) -> None:
+    write_predictions(path, metric)
+    notes.append(f'Predictions, one per image: {path}')
+
+
 def _write_analysis(folder: str, metric: Any, notes: list[str]) -> None:
+    if not metric.details:
+        raise InputError('--analysis: there is nothing to analyse without labels')
     summary = write_analysis(folder, metric)
     notes += ['', *summary['remarks'], f'Confusion matrix and the worst images: {folder}']

@@ -101,7 +101,8 @@ def report(
     data = files[0] if files else f'{len(runner.test_dataloader.dataset)} images'
     jobs: list[Callable[[], object]] = []
     errors: list[dict[str, Any]] = []
-    notes: list[str] = []
+    written = getattr(built_metric(runner, CocoAP), 'files', ())
+    notes = [f'Predictions as COCO results: {path}' for path in written]
     if outputs.out is not None:
         jobs.append(partial(write_json, outputs.out, {**all_metrics, **facts}))
     if outputs.out_pred is not None:
@@ -126,6 +127,8 @@ def _write_analysis(
     runner: Runner, folder: str, errors: list[dict[str, Any]], notes: list[str]
 ) -> None:
     metric = built_metric(runner, CocoAP)
+    if metric.format_only:
+        raise InputError('--analysis: there is nothing to analyse without labels')
     detections = next(iter(metric.predictions.values()))  # masks have boxes, too
     analysis = analyse(metric.ground_truth, detections, metric.categories)
     errors.append(summarise(analysis))

@@ -102,6 +102,8 @@ def evaluate(
         facts: dict[str, Any] = dict(config=config, checkpoint=checkpoint, seconds=seconds)
         facts |= others
         task.report(runner, metrics, facts, outputs)
+        if not metrics:
+            print('No metrics: test_evaluator reported none, as without labels or by format_only')
     return metrics
 
 

@@ -126,5 +126,7 @@ def _write_analysis(runner: Runner, folder: str, notes: list[str]) -> None:
     model = unwrapped_model(runner)
     dataset = runner.test_dataloader.dataset
     metric = built_metric(runner, SegmentationIoU)
+    if not metric.details:
+        raise InputError('--analysis: there is nothing to analyse without labels')
     summary = write_analysis(folder, metric, model, dataset)
     notes += ['', *summary['remarks'], f'Confusion matrix and the worst images: {folder}']

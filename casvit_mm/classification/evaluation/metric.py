@@ -17,14 +17,17 @@ from casvit_mm.errors import DivergedError, InputError, first_names
 __all__ = ['ClassificationAccuracy', 'ClassifiedImage', 'class_rates']
 
 
+_UNKNOWN = -1  # class of an image that has none
+
+
 @dataclass(frozen=True)
 class ClassifiedImage:
     """What a classifier made of one image.
 
     Attributes:
         path: The image; empty where the dataset has no files.
-        truth: Number of its class.
-        truth_score: Probability of that class.
+        truth: Number of its class; -1 where the dataset has no classes of its images.
+        truth_score: Probability of that class; without a class of no meaning.
         best: Numbers of the most probable classes, by falling probability.
         scores: Their probabilities.
     """
@@ -61,6 +64,8 @@ class ClassificationAccuracy(BaseMetric):
 
     Args:
         topk: The k of the accuracies; k above the number of classes is left out.
+        keep_unlabelled: Take images without a class, and then keep the predictions of all images
+            and compute nothing.
         collect_device: ``'cpu'`` or ``'gpu'``, through which ranks exchange results.
         prefix: Put before each metric's name, with a slash.
 
@@ -84,6 +89,7 @@ class ClassificationAccuracy(BaseMetric):
     def __init__(
         self,
         topk: Sequence[int] = (1, 5),
+        keep_unlabelled: bool = False,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
@@ -91,6 +97,7 @@ class ClassificationAccuracy(BaseMetric):
         if not topk or min(topk) < 1:
             raise ValueError(f'topk must hold numbers from 1, got {topk}')
         self.topk = tuple(topk)
+        self.keep_unlabelled = keep_unlabelled
         self.classes: tuple[str, ...] = ()
         self.details: dict[str, float] = {}
         self.confusion_matrix = np.zeros((0, 0), np.int64)
@@ -101,12 +108,17 @@ class ClassificationAccuracy(BaseMetric):
         """Keep the most probable classes of a batch.
 
         Raises:
-            InputError: If an image has no label.
+            InputError: If an image has no class, unless such are kept.
         """
-        if any('gt_label' not in sample for sample in data_samples):
-            raise InputError('the images to evaluate on have no classes; name a split that has')
+        if not (self.keep_unlabelled or all('gt_label' in sample for sample in data_samples)):
+            raise InputError(
+                'the images to evaluate on have no classes; name a split that has, or write the '
+                'predictions by --out-pred FILE'
+            )
         scores = torch.stack([sample['pred_score'] for sample in data_samples]).float()  # (B, C)
-        truths = torch.cat([sample['gt_label'] for sample in data_samples]).to(scores.device)
+        unknown = torch.tensor([_UNKNOWN])
+        truths = torch.cat([sample.get('gt_label', unknown).cpu() for sample in data_samples])
+        truths = truths.to(scores.device)
         self._num_outputs = scores.shape[1]
         # A class that does not exist is refused by compute_metrics, on rank 0.
         known = truths.clamp(0, self._num_outputs - 1)
@@ -125,6 +137,8 @@ class ClassificationAccuracy(BaseMetric):
     def compute_metrics(self, results: list[ClassifiedImage]) -> dict[str, float]:
         """Return the accuracies and the three means over the images of all ranks.
 
+        Nothing where images without a class are kept and there is one.
+
         Raises:
             InputError: If model and data differ in their classes.
             DivergedError: If the score of an image is no number.
@@ -133,6 +147,8 @@ class ClassificationAccuracy(BaseMetric):
         self.classes = tuple(map(str, range(self._num_outputs)) if names is None else names)
         self._check(results)
         self.images = results
+        if not self._all_labelled(results):
+            return {}
         self.confusion_matrix = ConfusionMatrix.calculate(
             torch.tensor([image.predicted for image in results], dtype=torch.int64),
             torch.tensor([image.truth for image in results], dtype=torch.int64),
@@ -169,6 +185,9 @@ class ClassificationAccuracy(BaseMetric):
             if row.any()
         }
 
+    def _all_labelled(self, results: list[ClassifiedImage]) -> bool:
+        return not self.keep_unlabelled or all(image.truth != _UNKNOWN for image in results)
+
     def _possible_topk(self, num_classes: int) -> list[int]:
         return [k for k in self.topk if k <= num_classes]
 
@@ -180,7 +199,7 @@ class ClassificationAccuracy(BaseMetric):
                 f'{first_names(self.classes, 5)}. Evaluate it on '
                 'data of the classes that it was trained on.'
             )
-        for image in results:
+        for image in results if self._all_labelled(results) else ():
             if not 0 <= image.truth < number:
                 raise InputError(
                     f'{image.path}: its class is number {image.truth}, but there are only {number} '

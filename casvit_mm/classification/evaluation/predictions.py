@@ -14,8 +14,8 @@ __all__ = ['write_predictions']
 def write_predictions(path: str | Path, metric: ClassificationAccuracy) -> None:
     """Write a JSON list with an image per line, in the order of the dataset.
 
-    Each has ``img_path``, ``truth``, ``predicted``, ``score`` (probability of ``predicted``), and
-    ``top``: the most probable classes with their scores.
+    Each has ``img_path``, ``truth`` (null where there is none), ``predicted``, ``score``
+    (probability of ``predicted``), and ``top``: the most probable classes with their scores.
 
     Args:
         path: The file.
@@ -30,7 +30,7 @@ def write_predictions(path: str | Path, metric: ClassificationAccuracy) -> None:
         top = zip(image.best, image.scores, strict=True)
         record = dict(
             img_path=image.path,
-            truth=names[image.truth],
+            truth=None if image.truth < 0 else names[image.truth],
             predicted=names[image.predicted],
             score=image.score,
             top=[{'class': names[label], 'score': score} for label, score in top],

@@ -58,7 +58,11 @@ class CocoSummary:
 
 
 def check_coco(
-    annotations: str | Path, images: str | Path, field: str, with_masks: bool = False
+    annotations: str | Path,
+    images: str | Path,
+    field: str,
+    with_masks: bool = False,
+    without_labels: bool = False,
 ) -> CocoSummary:
     """Check a COCO annotation file and that its images exist.
 
@@ -67,6 +71,7 @@ def check_coco(
         images: The folder that ``file_name`` counts from.
         field: Where the user named the file, for messages.
         with_masks: Whether every object needs a segmentation.
+        without_labels: Whether the file may hold images and no annotations at all.
 
     Raises:
         InputError: If the file is missing, not JSON or lacks a field, or is one that mmdet would
@@ -74,11 +79,16 @@ def check_coco(
             malformed; no object is left; or an image is missing.
     """
     where = f'annotation file {annotations} ({field})'
-    return check_content(read_plain_annotations(annotations, where), images, where, with_masks)
+    content = read_plain_annotations(annotations, where)
+    return check_content(content, images, where, with_masks, without_labels)
 
 
 def check_content(
-    content: dict[str, Any], images: str | Path, where: str, with_masks: bool = False
+    content: dict[str, Any],
+    images: str | Path,
+    where: str,
+    with_masks: bool = False,
+    without_labels: bool = False,
 ) -> CocoSummary:
     """Check annotations of COCO format that are in memory already.
 
@@ -87,28 +97,36 @@ def check_content(
         images: The folder that ``file_name`` counts from.
         where: What messages call the annotations.
         with_masks: Whether every object needs a segmentation.
+        without_labels: Whether there may be images and no annotations at all.
 
     Raises:
         InputError: For the first of :func:`find_issues`, saying how many there are.
     """
-    fatal = [issue for issue in find_issues(content, Path(images), with_masks) if issue.fatal]
+    issues = find_issues(content, Path(images), with_masks, without_labels)
+    fatal = [issue for issue in issues if issue.fatal]
     if fatal:
         more = f'\n{len(fatal) - 1} more such issues; python tools/check_data.py lists them all.'
         raise InputError(f'{where}: {fatal[0].message}{more if len(fatal) > 1 else ""}')
     names = {category['id']: category['name'] for category in content['categories']}
     sizes = _sizes(content['images'])
-    usable = sum(find_obstacle(a, sizes) is None for a in content['annotations'])
+    usable = sum(find_obstacle(a, sizes) is None for a in content.get('annotations', ()))
     return CocoSummary(tuple(names[i] for i in sorted(names)), len(sizes), usable)
 
 
-def find_issues(content: dict[str, Any], images: Path, with_masks: bool) -> list[Issue]:
+def find_issues(
+    content: dict[str, Any], images: Path, with_masks: bool, without_labels: bool = False
+) -> list[Issue]:
     """Return everything that training refuses, in the order of the file; reads no image.
 
     Args:
         content: Lists of images, annotations and categories.
         images: The folder that ``file_name`` counts from.
         with_masks: Whether every object needs a segmentation.
+        without_labels: Whether there may be images and no annotations at all.
     """
+    unlabelled = without_labels and not content.get('annotations')
+    if unlabelled:
+        content = {**content, 'annotations': []}
     missing = [section for section in _NEEDED if not isinstance(content.get(section), list)]
     if missing:
         return [
@@ -138,7 +156,7 @@ def find_issues(content: dict[str, Any], images: Path, with_masks: bool) -> list
         if with_masks:
             issues += _segmentation_issues(index, annotation, sizes)
     obstacles = [find_obstacle(a, sizes) for a in content['annotations']]
-    if None not in obstacles:
+    if None not in obstacles and not unlabelled:
         where = f'{len(obstacles)} annotations'
         issues.append(Issue('no usable object', where, describe_obstacles(obstacles), True))
     return issues

@@ -73,8 +73,11 @@ class Inspection:
         return is_trainable(self.issues)
 
     def masks_complete(self) -> bool:
-        """Return whether every object of every split has a sound mask."""
-        return all(has_masks(split.content) for split in self.loaded.values()) and not any(
+        """Return whether every object of every split has a sound mask; test may have no objects."""
+        contents = [
+            s.content for n, s in self.loaded.items() if n != 'test' or s.content.get('annotations')
+        ]
+        return all(map(has_masks, contents)) and not any(
             d.kind in _MASK_KINDS for issues in self.issues.values() for d in issues
         )
 
@@ -100,7 +103,7 @@ def inspect_dataset(
     list_open_classes(loaded, _reference_names(loaded))
     objects = {name: read_objects(split.content) for name, split in loaded.items()}
     for name, split in loaded.items():
-        found = content_issues(split.content, split.images, with_masks)
+        found = content_issues(split.content, split.images, with_masks, name)
         issues[name] = [
             *(Issue('unreadable source', place, p, True) for place, p in split.unreadable),
             *(Issue('files not used', folder, p, False) for folder, p in split.unused),
@@ -148,16 +151,19 @@ def _reference_names(loaded: dict[str, LoadedSplit]) -> tuple[str, ...]:
     return open_names(loaded)
 
 
-def content_issues(content: dict[str, Any], images: Path, with_masks: bool | None) -> list[Issue]:
+def content_issues(
+    content: dict[str, Any], images: Path, with_masks: bool | None, split: str
+) -> list[Issue]:
     """Find the issues of one split that its annotations show without reading an image.
 
     Args:
         content: Lists of images, annotations and categories.
         images: The folder that ``file_name`` counts from.
         with_masks: As in :func:`inspect_dataset`.
+        split: Its name; test images may be without labels.
     """
     look = has_masks(content) if with_masks is None else with_masks
-    issues = find_issues(content, images, look)
+    issues = find_issues(content, images, look, split == 'test')
     if any(d.kind == 'missing list' for d in issues):
         return issues
     objects = read_objects(content)

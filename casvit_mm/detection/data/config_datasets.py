@@ -37,5 +37,7 @@ def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, CocoSummar
             layout = 'coco' if dataset.ann_file in _COCO_FILES else None
             what = f'annotation file {annotations}'
             raise InputError(describe_absent(what, where, layout, root))
-        summaries[split] = check_coco(annotations, images, where, with_masks=needs_masks(cfg))
+        summaries[split] = check_coco(
+            annotations, images, where, needs_masks(cfg), without_labels=split == 'test'
+        )
     return summaries

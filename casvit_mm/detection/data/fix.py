@@ -171,7 +171,7 @@ def fix_split(inspection: Inspection, split: str) -> tuple[dict[str, Any], list[
         _drop(content, state.dropped)
         fixed += todo
         scans = {}  # positions have changed; nothing in the files is wrong any more
-        issues = content_issues(content, loaded.images, inspection.with_masks)
+        issues = content_issues(content, loaded.images, inspection.with_masks, split)
     fatal = [d for d in issues if d.fatal and d not in fixed]
     if fatal:
         raise InputError(

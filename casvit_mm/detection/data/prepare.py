@@ -74,7 +74,7 @@ def prepare_dataset(
         if split.unreadable:
             raise InputError(first_of([message for _, message in split.unreadable]))
     summaries = {
-        name: check_content(split.content, split.images, split.where, with_masks)
+        name: check_content(split.content, split.images, split.where, with_masks, name == 'test')
         for name, split in loaded.items()
     }
     for split in loaded.values():

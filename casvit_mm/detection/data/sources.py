@@ -77,6 +77,8 @@ def _load_source(source: Source, name: str, data: DetectionDescription) -> Loade
         names = list(read_list(source.image_list, f'{name} of {data.path}'))
     if not source.annotations.is_dir():
         content = read_annotations(source.annotations, where)
+        if name == 'test':  # whose images may be without labels
+            content.setdefault('annotations', [])
         if data.boxes == 'corners':
             boxes_from_corners(content)
         part = LoadedSplit(content, source.images, where, False)

@@ -17,6 +17,7 @@ from mmengine.fileio import get_local_path, load
 from mmengine.registry import METRICS
 
 from casvit_mm.detection.dataset import NamedCoco
+from casvit_mm.errors import InputError
 
 __all__ = ['CocoAP']
 
@@ -38,7 +39,8 @@ class CocoAP(CocoMetric):
         ann_file: COCO annotation file, the ground truth.
         metric: ``'bbox'``, ``'segm'`` or both.
         max_dets: Detections per image and class beyond COCO's 100.
-        format_only: Write the predictions and compute nothing.
+        format_only: Write the predictions and compute nothing, as it is also done where
+            ``ann_file`` has no annotations.
         outfile_prefix: Where to write the predictions, as ``<prefix>.{bbox,segm}.json``.
         backend_args: How MMEngine's file client reads ``ann_file``.
         collect_device: ``'cpu'`` or ``'gpu'``, through which ranks exchange results.
@@ -53,9 +55,13 @@ class CocoAP(CocoMetric):
             where a class has no ground truth.
         predictions: With ``keep_predictions``, on rank 0, the COCO results by ``'bbox'`` and
             ``'segm'``, in the ground truth's category ids.
+        files: After an evaluation, on rank 0, the files of ``outfile_prefix`` that were written.
         ground_truth: COCO's dictionary, with annotation ids from 1 on.
         categories: After an evaluation, on rank 0, class names by category id, in the order of the
             dataset's classes.
+
+    Raises:
+        InputError: If it would compute nothing and write nothing.
     """
 
     def __init__(
@@ -73,7 +79,6 @@ class CocoAP(CocoMetric):
             super().__init__(
                 ann_file=None,  # it would read the file once more
                 metric=metric,
-                format_only=format_only,
                 outfile_prefix=outfile_prefix,
                 backend_args=backend_args,
                 collect_device=collect_device,
@@ -81,6 +86,15 @@ class CocoAP(CocoMetric):
             with get_local_path(ann_file, backend_args=backend_args) as path:
                 self._coco_api = NamedCoco(path)
         self.ground_truth = load(ann_file, backend_args=backend_args)
+        self.format_only = format_only or not self.ground_truth.setdefault('annotations', [])
+        if self.format_only and not (outfile_prefix or keep_predictions):
+            why = (
+                'format_only computes nothing' if format_only else f'{ann_file} has no annotations'
+            )
+            raise InputError(
+                f'CocoAP: {why}, and no file for the predictions is named: --out-pred FILE, or '
+                'test_evaluator.outfile_prefix=PREFIX for PREFIX.bbox.json'
+            )
         # COCO's matching takes an annotation with id 0 for "no match", so ids start at 1 here.
         for number, annotation in enumerate(self.ground_truth['annotations'], 1):
             annotation['id'] = number
@@ -91,6 +105,7 @@ class CocoAP(CocoMetric):
         self.curves: dict[str, np.ndarray] = {}
         self.predictions: dict[str, list[dict[str, Any]]] = {}
         self.categories: dict[int, str] = {}
+        self.files: list[str] = []
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return the metrics named above for the predictions of all ranks."""
@@ -100,11 +115,13 @@ class CocoAP(CocoMetric):
         self.categories = dict(zip(self.cat_ids, self.dataset_meta['classes'], strict=True))
         with tempfile.TemporaryDirectory() as folder:
             files = self.results2json(predictions, self.outfile_prefix or str(Path(folder, 'pred')))
-            if self.format_only:
-                return {}
+            if self.outfile_prefix:
+                self.files = sorted(set(files.values()))
             detections = {iou_type: load(files[iou_type]) for iou_type in self.metrics}
         if self.keep_predictions:  # the evaluation adds to what it is given
             self.predictions = {key: [dict(d) for d in found] for key, found in detections.items()}
+        if self.format_only:
+            return {}
 
         objects = Counter(
             annotation['category_id']

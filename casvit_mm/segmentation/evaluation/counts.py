@@ -22,6 +22,7 @@ class ImageCounts:
         counts: Pixels at each of these positions, int64 ``(n,)``.
         error: Why the image could not be evaluated; empty if it could.
         unwritten: Why the mask of this or an earlier image could not be written; empty if it could.
+        labelled: Whether there is a truth.
     """
 
     path: str
@@ -29,6 +30,7 @@ class ImageCounts:
     counts: np.ndarray
     error: str = ''
     unwritten: str = ''
+    labelled: bool = True
 
     def matrix(self, num_classes: int) -> np.ndarray:
         """Return the confusion matrix, int64 ``(C, C)``, rows truth."""

@@ -71,16 +71,28 @@ class SegmentationIoU(BaseMetric):
         self._files = None if out_dir is None else ImageFiles(out_dir, root)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Count the pixels of a batch, and write its masks."""
+        """Count the pixels of a batch, and write its masks.
+
+        Raises:
+            InputError: If an image has no truth, and its mask shall not be written either.
+        """
         number = len(self.dataset_meta['classes'])
         for sample in data_samples:
             path, reason = sample['img_path'], ''
             prediction = sample['pred_sem_seg']['data'].squeeze(0).long()
-            truth = sample['gt_sem_seg']['data'].squeeze(0).to(prediction)
+            labelled = 'gt_sem_seg' in sample
+            if not labelled and self._files is None:
+                raise InputError(
+                    f'{path} has no segmentation mask to compare with; --out-pred DIR writes the '
+                    'predictions'
+                )
+            counts = torch.zeros(0, dtype=torch.int64)
             try:
-                counts = count_pixels(truth, prediction, number, self.ignore_index).flatten().cpu()
+                if labelled:
+                    truth = sample['gt_sem_seg']['data'].squeeze(0).to(prediction)
+                    matrix = count_pixels(truth, prediction, number, self.ignore_index)
+                    counts = matrix.flatten().cpu()
             except InputError as error:  # rank 0 raises it for all ranks
-                counts = torch.zeros(0, dtype=torch.int64)
                 reason = f'{sample.get("seg_map_path", path)}: {error}'
             if self._files is not None and not reason:
                 values = self._file_values(bool(sample.get('reduce_zero_label')))
@@ -88,11 +100,11 @@ class SegmentationIoU(BaseMetric):
             cells = counts.nonzero().squeeze(1)
             unwritten = '' if self._files is None else self._files.failure
             self.results.append(
-                ImageCounts(path, cells.numpy(), counts[cells].numpy(), reason, unwritten)
+                ImageCounts(path, cells.numpy(), counts[cells].numpy(), reason, unwritten, labelled)
             )
 
     def compute_metrics(self, results: list[ImageCounts]) -> dict[str, float]:
-        """Return the three means over the images of all ranks.
+        """Return the three means over the images of all ranks; nothing if none has a truth.
 
         Raises:
             InputError: If truth or predictions do not fit the image or the classes.
@@ -104,6 +116,8 @@ class SegmentationIoU(BaseMetric):
             raise InputError('\n'.join([*errors[:_MAX_ERRORS], *tail]))
         classes = self.dataset_meta['classes']
         self.images = results
+        if not any(image.labelled for image in results):
+            return {}
         self.confusion_matrix = np.zeros((len(classes), len(classes)), np.int64)
         for image in results:
             self.confusion_matrix.flat[image.cells] += image.counts

@@ -24,7 +24,7 @@ def draw_sample(sample: Any, meta: dict[str, Any], title: str, ignore_index: int
     """Draw what a model returned for an image of a dataset.
 
     Args:
-        sample: mmseg's SegDataSample with truth, prediction and ``img_path``.
+        sample: mmseg's SegDataSample with prediction, ``img_path`` and, if there is one, truth.
         meta: The dataset's metainfo: ``classes``, and ``palette`` if it has one.
         title: Line above the panels.
         ignore_index: Label of the pixels that are not evaluated.
@@ -36,9 +36,10 @@ def draw_sample(sample: Any, meta: dict[str, Any], title: str, ignore_index: int
     Raises:
         InputError: If the image cannot be read, or truth or prediction do not fit it.
     """
-    truth, prediction = (
-        labels.data.squeeze(0).cpu().numpy() for labels in (sample.gt_sem_seg, sample.pred_sem_seg)
-    )
+    prediction = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
+    truth = np.full_like(prediction, ignore_index)
+    if 'gt_sem_seg' in sample:
+        truth = sample.gt_sem_seg.data.squeeze(0).cpu().numpy()
     image = read_image(sample.img_path)
     return draw_segmentation(
         image, truth, prediction, meta['classes'], title, meta.get('palette'), ignore_index

@@ -1,5 +1,6 @@
 """Accuracy, counted exactly."""
 
+import json
 import math
 
 import numpy as np
@@ -15,6 +16,7 @@ from mmpretrain.evaluation import Accuracy, SingleLabelMetric
 
 from casvit_mm import InputError
 from casvit_mm.classification.evaluation.metric import ClassificationAccuracy
+from casvit_mm.classification.evaluation.predictions import write_predictions
 
 
 def arrays(samples):
@@ -142,3 +144,20 @@ def test_images_without_classes_cannot_be_evaluated():
 def test_data_without_class_names_has_numbers():
     metric, _ = evaluated([sample([0, 1], 0)], None)
     assert metric.classes == ('0', '1')
+
+
+def test_predictions_of_images_without_a_class_are_kept_and_nothing_is_computed(tmp_path):
+    samples = random_samples()
+    without = [{key: value for key, value in s.items() if key != 'gt_label'} for s in samples]
+    metric, metrics = evaluated([*without, samples[0]], keep_unlabelled=True)
+    assert metrics == metric.details == {}
+    write_predictions(tmp_path / 'p.json', metric)
+    records = json.loads((tmp_path / 'p.json').read_text())
+    assert [record['truth'] is None for record in records] == [True] * len(samples) + [False]
+    best = [CLASSES[int(s['pred_score'].argmax())] for s in samples]
+    assert [record['predicted'] for record in records[:-1]] == best
+
+
+def test_images_with_a_class_are_counted_whatever_is_kept():
+    samples = random_samples()
+    assert evaluated(samples, keep_unlabelled=True)[1] == evaluated(samples)[1]

@@ -91,3 +91,16 @@ def test_the_first_issue_is_raised_and_the_rest_are_counted(folder):
     message = r'(?s)annotation 3 has category_id 9.*2 more such issues; python tools/check_data\.py'
     with pytest.raises(InputError, match=message):
         check_coco(path, folder / 'train', 'train')
+
+
+@pytest.mark.parametrize('without', [dict(), dict(annotations=[])], ids=['no list', 'empty list'])
+def test_a_file_without_labels_is_taken_only_where_none_are_needed(folder, without):
+    def change(content):
+        del content['annotations']
+        content.update(without)
+
+    path = edit(folder / 'train.json', change)
+    summary = check_coco(path, folder / 'train', 'test', without_labels=True)
+    assert (summary.num_images, summary.num_objects) == (4, 0)
+    with pytest.raises(InputError, match=r'annotation'):
+        check_coco(path, folder / 'train', 'test')

@@ -255,3 +255,42 @@ def test_an_object_with_annotation_id_zero_can_be_found(tmp_path):
     metric.dataset_meta = dict(classes=('small',))
     found = dict(img_id=0, bboxes=np.array([[10.0, 10, 30, 30]]), scores=[0.9], labels=[0])
     assert metric.compute_metrics([({}, found)])['bbox_mAP'] == 1
+
+
+def detected(path, predictions, **options):
+    metric = CocoAP(str(path), metric=['bbox', 'segm'], **options)
+    metric.dataset_meta = dict(classes=CLASSES)
+    return metric, metric.compute_metrics([({}, prediction) for prediction in predictions])
+
+
+@pytest.fixture(params=[{}, {'annotations': []}], ids=['no list', 'an empty list'])
+def unlabelled(scene, request, tmp_path):
+    content = json.loads(scene[0].read_text())
+    del content['annotations']
+    path = tmp_path / 'unlabelled.json'
+    path.write_text(json.dumps({**content, **request.param}))
+    return path
+
+
+def test_predictions_on_images_without_labels_are_kept_and_nothing_is_computed(unlabelled, scene):
+    metric, metrics = detected(unlabelled, scene[1], keep_predictions=True)
+    assert metrics == metric.details == {}
+    labelled, _ = detected(*scene, keep_predictions=True)
+    assert metric.predictions == labelled.predictions
+
+
+def test_format_only_names_its_files_and_keeps_what_out_pred_writes(scene, tmp_path):
+    prefix = str(tmp_path / 'p')
+    metric, metrics = detected(
+        *scene, format_only=True, outfile_prefix=prefix, keep_predictions=True
+    )
+    assert metrics == {}
+    assert metric.files == [f'{prefix}.bbox.json', f'{prefix}.segm.json']
+    assert json.loads((tmp_path / 'p.bbox.json').read_text()) == metric.predictions['bbox']
+
+
+def test_nothing_to_compute_and_nothing_to_write_is_refused_before_predicting(scene, unlabelled):
+    with pytest.raises(InputError, match=r'format_only computes nothing, .* --out-pred FILE'):
+        CocoAP(str(scene[0]), format_only=True)
+    with pytest.raises(InputError, match=r'unlabelled\.json has no annotations, .* --out-pred'):
+        CocoAP(str(unlabelled))

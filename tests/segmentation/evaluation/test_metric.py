@@ -187,3 +187,27 @@ def test_more_classes_than_eight_bits_hold_are_refused(tmp_path):
     assert np.asarray(Image.open(tmp_path / 'a.png')).item() == 254
     with pytest.raises(InputError, match='255 classes with values up to 255'):
         evaluated([sample([[0]], [[0]], reduce_zero_label=True)], names, out_dir=str(tmp_path))
+
+
+def without_truth(samples):
+    return [{key: value for key, value in s.items() if key != 'gt_sem_seg'} for s in samples]
+
+
+def test_masks_of_images_without_truth_are_written_and_nothing_is_computed(tmp_path):
+    samples = without_truth(random_samples())
+    metric, metrics = evaluated(samples, out_dir=str(tmp_path))
+    assert metrics == metric.details == {}
+    metric.check_written()
+    written = np.asarray(Image.open(tmp_path / '3.png'))
+    assert np.array_equal(written, samples[3]['pred_sem_seg']['data'].squeeze(0).numpy())
+
+
+def test_images_without_truth_change_nothing_of_the_others(tmp_path):
+    samples = random_samples()
+    mixed = [*samples, *without_truth(samples[:2])]
+    assert evaluated(mixed, out_dir=str(tmp_path))[1] == evaluated(samples)[1]
+
+
+def test_without_truth_and_without_a_folder_for_masks_there_is_nothing_to_do():
+    with pytest.raises(InputError, match='has no segmentation mask to compare with; --out-pred'):
+        evaluated(without_truth(random_samples()))
