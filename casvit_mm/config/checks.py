@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from casvit_mm.config.forms import metric_configs, type_name
+from casvit_mm.config.forms import entries, metric_configs, type_name
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT, FViT
 from casvit_mm.task import task_name
@@ -33,10 +33,11 @@ def check_is_detector(cfg: Config) -> None:
 
 
 def check_backbone(cfg: Config) -> None:
-    """Refuse arguments that a backbone of ours does not have or cannot take.
+    """Refuse arguments that a backbone of ours does not have or cannot take, or do not fit.
 
     Raises:
-        InputError: Naming the argument and the nearest one that exists.
+        InputError: Naming the argument and the nearest one that exists, or the part whose channels
+            are not those of the backbone.
     """
     backbone = cfg.model.get('backbone') or {}
     kind = next((k for k in (CASViT, FViT) if type_name(backbone) == k.__name__), None)
@@ -52,9 +53,35 @@ def check_backbone(cfg: Config) -> None:
                 f'{", ".join(known)}'
             )
     try:
-        kind(**{k: v for k, v in backbone.items() if k not in ('type', 'init_cfg')})
+        built = kind(**{k: v for k, v in backbone.items() if k not in ('type', 'init_cfg')})
     except (TypeError, ValueError) as error:
         raise InputError(f'{cfg.filename}: model.backbone: {error}') from error
+    _check_channels(cfg, built.out_channels)
+
+
+def _check_channels(cfg: Config, channels: tuple[int, ...]) -> None:
+    """Refuse a neck or heads that read other channels than the backbone gives."""
+    first = next((n for n in entries(cfg.model, 'neck') if n.get('in_channels')), None)
+    readers = {'model.neck': first}
+    if first is None:
+        names = ('decode_head', 'auxiliary_head', 'head')
+        readers = {f'model.{n}': head for n in names for head in entries(cfg.model, n)}
+    for path, reader in readers.items():
+        asked = (reader or {}).get('in_channels')
+        if asked is None:
+            continue
+        if isinstance(asked, (list, tuple)):
+            read = reader.get('in_index') or range(len(channels))
+        elif path == 'model.neck':
+            continue  # one number may be of one map, or of all
+        else:
+            read, asked = [reader.get('in_index', -1)], [asked]
+        given = [channels[i] if -len(channels) <= i < len(channels) else None for i in read]
+        if list(asked) != given:
+            raise InputError(
+                f'{cfg.filename}: {path}.in_channels is {list(asked)}, and the backbone gives '
+                f'{given}: its maps have {list(channels)} channels'
+            )
 
 
 def check_pretrained(cfg: Config) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 
 from casvit_mm.errors import InputError
 
@@ -114,11 +115,18 @@ def merge_options(cfg: Config, options: dict[str, Any] | None) -> None:
     for key, value in (options or {}).items():
         _check(cfg, key, value)
     cfg.merge_from_dict(options or {})
+    if any(key.startswith('custom_imports') for key in options or {}):
+        try:
+            import_modules_from_strings(**cfg.custom_imports)
+        except ImportError as error:
+            raise InputError(f'--cfg-options custom_imports: {error}') from error
 
 
 def _check(cfg: Config, key: str, value: Any) -> None:
     """Refuse an entry that cannot be set, or that nothing would read."""
     first, *others = key.split('.')
+    if first == 'launcher':
+        raise InputError(f'--cfg-options {key}: it has an option of its own, --launcher')
     if first not in _READ:
         raise InputError(_unread(cfg, key, first))
     node, path = cfg.get(first, {}), first
@@ -130,7 +138,7 @@ def _check(cfg: Config, key: str, value: Any) -> None:
                     f'counted from 0; there is no {part!r}'
                 )
             node = node[int(part)]
-        elif isinstance(node, dict):
+        elif isinstance(node, dict) and (node or not part.isdecimal()):
             node = node.get(part, {})  # an entry that is not there yet is made
         else:
             raise InputError(f'--cfg-options {key}: {path} is {node!r} and has no entry {part!r}')
@@ -160,10 +168,12 @@ def _check_kind(key: str, old: Any, new: Any) -> None:
             f'--cfg-options {key}={new}: {key} holds the entries {", ".join(names)}; set one of '
             f'them, as in {key}.{names[0]}=...'
         )
+    if isinstance(old, bool) and (
+        _is_numeric(new) or (isinstance(new, str) and new.lower() in _BOOLEAN_WORDS)
+    ):
+        raise InputError(f'--cfg-options {key}={new}: write True or False')
     if not isinstance(new, str):
         return
-    if isinstance(old, bool) and new.lower() in _BOOLEAN_WORDS:
-        raise InputError(f'--cfg-options {key}={new}: write True or False')
     # A loss scale may be a number or 'dynamic'.
     if _is_numeric(old) and not key.endswith('loss_scale'):
         raise InputError(f'--cfg-options {key}={new}: needs numbers, like the {old} it replaces')

@@ -52,12 +52,14 @@ _INTERVAL: _Rule = (
 )
 _POSITIVE: _Rule = (lambda value: _is_number(value) and value > 0, 'a number above 0')
 _NUMBER_FROM_0: _Rule = (lambda value: _is_number(value) and value >= 0, 'a number from 0')
+_BOOLEAN: _Rule = (lambda value: isinstance(value, bool), 'True or False')
 _LEVELS = [name for name in logging._nameToLevel if name != 'NOTSET']
 _START_METHODS = torch.multiprocessing.get_all_start_methods()
 
 _RULES: dict[str, _Rule] = {
     'model': _GROUP,
     'model.backbone': _GROUP,
+    'model.data_preprocessor.pad_size_divisor': _COUNT,
     '*_dataloader': _or_none(_GROUP),
     '*_dataloader.batch_size': _COUNT,
     '*_dataloader.num_workers': _COUNT_OR_0,
@@ -80,9 +82,11 @@ _RULES: dict[str, _Rule] = {
     'optim_wrapper.optimizer': _GROUP,
     'optim_wrapper.optimizer.lr': _POSITIVE,
     'optim_wrapper.optimizer.weight_decay': _NUMBER_FROM_0,
+    'optim_wrapper.paramwise_cfg.custom_keys.*.*': (_is_number, 'a number'),
     'param_scheduler.*.begin': _COUNT_OR_0,
     'param_scheduler.*.end': _COUNT,
     'param_scheduler.*.T_max': _or_none(_COUNT),
+    'param_scheduler.*.start_factor': _POSITIVE,
     'default_hooks': _GROUP,
     'default_hooks.*': _or_none(_GROUP),
     'default_hooks.checkpoint.interval': _INTERVAL,
@@ -95,8 +99,10 @@ _RULES: dict[str, _Rule] = {
     'auto_scale_lr.base_batch_size': _COUNT,
     'randomness.seed': _or_none((_whole(0, MAX_SEED), f'a whole number from 0 to {MAX_SEED}')),
     'load_from': _or_none((lambda value: isinstance(value, str), 'a path')),
-    'resume': (lambda value: isinstance(value, bool), 'True or False'),
+    'resume': _BOOLEAN,
     'log_level': (lambda value: value in _LEVELS, f'one of {", ".join(_LEVELS)}'),
+    'find_unused_parameters': _BOOLEAN,
+    'env_cfg': _GROUP,
     'env_cfg.mp_cfg.mp_start_method': (
         lambda value: value in _START_METHODS,
         f'one of {", ".join(_START_METHODS)}',
@@ -131,6 +137,15 @@ def check_values(cfg: Config) -> None:
     Raises:
         InputError: Naming the entry, its value and what it must be.
     """
+    for split in ('val', 'test'):
+        parts = [f'{split}_{part}' for part in ('dataloader', 'cfg', 'evaluator')]
+        absent = [part for part in parts if cfg.get(part) is None]
+        if 0 < len(absent) < len(parts):
+            given = [part for part in parts if part not in absent]
+            raise InputError(
+                f'{cfg.filename}: {" and ".join(given)} without {" and ".join(absent)}; the three '
+                'belong together, or all are None'
+            )
     for pattern, (accepts, words) in _RULES.items():
         for path, value in _entries(cfg, pattern.split('.')):
             if not accepts(value):

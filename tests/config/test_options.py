@@ -84,6 +84,10 @@ def test_what_is_no_entry_ends_with_usage_and_status_2(entry, message, capsys):
         ('val_dataloader.batch_size', 1, "val_dataloader is None and has no entry 'batch_size'"),
         ('model', 3, 'model holds the entries type, neck; set one of them, as in model.type'),
         ('resume', 'yes', 'write True or False'),
+        ('resume', 3, 'write True or False'),
+        ('custom_hooks.0.type', 'EMAHook', "has no entry '0'"),
+        ('custom_imports.imports', ['no_such_package'], 'no_such_package'),
+        ('launcher', 'pytorch', 'an option of its own, --launcher'),
     ],
 )
 def test_an_entry_that_cannot_work_is_refused(key, value, message):
@@ -100,7 +104,7 @@ def test_an_entry_that_cannot_work_is_refused(key, value, message):
         ('optim_wrapper.clip_grad.max_norm', 1),
         ('test_dataloader.batch_size', 2),
         ('train_dataloader.dataset.pipeline.1.type', 'RandomFlip'),
-        ('custom_imports.imports', ['my_package']),
+        ('custom_imports.imports', ['casvit_mm.detection']),
         ('model.neck', None),
     ],
 )

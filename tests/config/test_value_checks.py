@@ -45,18 +45,28 @@ def config(**changes):
         ('randomness.seed', 2**32, 'a whole number from 0 to 4294967295, or None'),
         ('log_level', 'LOUD', 'one of CRITICAL'),
         ('resume', 'maybe', 'True or False'),
+        ('optim_wrapper.paramwise_cfg.custom_keys', {'norm': {'lr_mult': 'x'}}, 'a number'),
+        ('param_scheduler.0.start_factor', 0, 'a number above 0'),
         ('env_cfg.mp_cfg.mp_start_method', 'fast', 'one of fork'),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(key, value, message):
     check_values(config())
-    with pytest.raises(InputError, match=rf'my_config\.py: {key} is .*; it must be .*{message}'):
+    with pytest.raises(InputError, match=rf'my_config\.py: {key}\S* is .*; it must be .*{message}'):
         check_values(config(**{key: value}))
 
 
 def test_absent_groups_are_named():
     with pytest.raises(InputError, match=r'my_config\.py has no test_dataloader, test_cfg'):
         check_groups(config(), ('model', 'test_dataloader', 'test_cfg'))
+
+
+@pytest.mark.parametrize('part', ['val_dataloader', 'val_cfg', 'val_evaluator'])
+def test_a_validation_with_a_part_missing_is_refused(part):
+    whole = dict(val_dataloader={}, val_cfg={}, val_evaluator={})
+    check_values(config(**whole))
+    with pytest.raises(InputError, match=rf'val_\w+ and val_\w+ without {part}; the three belong'):
+        check_values(config(**{**whole, part: None}))
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')), ids=lambda p: p.stem)

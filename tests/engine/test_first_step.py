@@ -1,0 +1,53 @@
+"""Errors of the first step."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from casvit_mm.engine.first_step import explaining_first_step
+from casvit_mm.errors import InputError
+
+
+@pytest.fixture
+def runner(tmp_path):
+    cfg = Config(dict(train_dataloader=dict(batch_size=8)))
+    return SimpleNamespace(iter=0, cfg=cfg, log_dir=str(tmp_path), timestamp='log')
+
+
+def multiply_what_does_not_fit():
+    torch.nn.Linear(3, 4)(torch.zeros(2, 5))
+
+
+def test_an_error_of_the_frameworks_is_told_by_its_message_and_logged(runner, tmp_path):
+    with (
+        pytest.raises(InputError, match='the first step failed: RuntimeError: mat1 and mat2'),
+        explaining_first_step(runner),
+    ):
+        multiply_what_does_not_fit()
+    assert 'multiply_what_does_not_fit' in (tmp_path / 'log.log').read_text()
+
+
+def test_a_later_step_keeps_its_traceback(runner):
+    def third_step():
+        runner.iter = 2
+        multiply_what_does_not_fit()
+
+    with pytest.raises(RuntimeError, match='mat1 and mat2'), explaining_first_step(runner):
+        third_step()
+
+
+def test_an_error_of_the_users_own_code_keeps_its_traceback(runner):
+    with pytest.raises(KeyError), explaining_first_step(runner):
+        {}['no key']
+
+
+def test_memory_that_does_not_suffice_is_told_at_any_step(runner):
+    def later_step():
+        runner.iter = 7
+        raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB.\nmore')
+
+    message = r'CUDA out of memory.*\n.*batch_size=N, now 8'
+    with pytest.raises(InputError, match=message), explaining_first_step(runner):
+        later_step()
