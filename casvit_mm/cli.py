@@ -9,7 +9,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import torch.distributed as dist
@@ -36,7 +37,8 @@ def cli(main: Callable[[], object]) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')  # what a terminal of ASCII cannot show
     try:
-        main()
+        with _telling_of_memory():
+            main()
     except SystemExit as end:
         status = end.code
     except InputError as error:
@@ -62,6 +64,20 @@ def cli(main: Callable[[], object]) -> None:
         _leave(int(status or 0))
     if status:
         sys.exit(status)
+
+
+@contextmanager
+def _telling_of_memory() -> Iterator[None]:
+    """Turn an error of memory, as Python, torch or CUDA put it, into an InputError."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        if isinstance(error, MemoryError) or 'allocate memory' in text or 'out of memory' in text:
+            raise InputError(
+                f'memory does not suffice; take smaller images or batches. ({text})'
+            ) from error
+        raise
 
 
 def _short(message: str) -> str:

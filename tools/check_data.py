@@ -43,8 +43,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     if args.layout is not None:
-        if len(args.layout) > 2:
-            parser.error('--layout takes a name and one folder')
+        if len(args.layout) > 2 or args.data is not None:
+            parser.error('--layout takes a name and one folder, and stands alone')
         sys.exit(print_layout(*args.layout))
     if args.data is None:
         parser.error('name a dataset.yaml, or --layout coco')

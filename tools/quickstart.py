@@ -26,7 +26,7 @@ from casvit_mm.cli import cli
 from casvit_mm.datasets.shapes import generate_shape_labels, generate_shapes
 from casvit_mm.detection.evaluation import tables as detection_tables
 from casvit_mm.distributed.processes import PARENT
-from casvit_mm.io import write_json
+from casvit_mm.io import check_writable, write_json
 from casvit_mm.plotting.training_curves import draw_loss_curve
 from casvit_mm.segmentation.evaluation import tables as segmentation_tables
 
@@ -100,6 +100,7 @@ def main() -> None:
     args = parser.parse_args()
     task = TASKS[args.task]
     work_dir = ROOT / (args.work_dir or task.work_dir)
+    check_writable({}, {'--work-dir': str(work_dir)})
     file = work_dir / 'metrics.json'
     shown = work_dir.relative_to(ROOT) if work_dir.is_relative_to(ROOT) else work_dir
     if not file.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -101,10 +102,10 @@ class Settings:
             raise InputError(f'{" and ".join(map(_option, chosen))}: ask for one at a time')
         if self.rounds < 2 or self.calls < 1:
             raise InputError('--rounds must be 2 or more and --calls 1 or more')
-        if any(
-            number < 1
-            for number in [*(self.batch or []), 1 if self.threads is None else self.threads]
-        ):
+        if not 0 <= self.settle < math.inf:
+            raise InputError(f'--settle must be seconds from 0, got {self.settle}')
+        counts = [*(self.batch or []), *([] if self.threads is None else [self.threads])]
+        if any(count < 1 for count in counts):
             raise InputError('--batch and --threads must be 1 or more')
         if not (self.model_names or self.files):
             raise InputError(

@@ -61,13 +61,13 @@ def check_backbone(cfg: Config) -> None:
 
 def _check_channels(cfg: Config, channels: tuple[int, ...]) -> None:
     """Refuse a neck or heads that read other channels than the backbone gives."""
-    first = next((n for n in entries(cfg.model, 'neck') if n.get('in_channels')), None)
-    readers = {'model.neck': first}
-    if first is None:
+    necks = [neck for neck in entries(cfg.model, 'neck') if neck.get('in_channels')]
+    readers = [('model.neck', neck) for neck in necks[:1]]
+    if not readers:
         names = ('decode_head', 'auxiliary_head', 'head')
-        readers = {f'model.{n}': head for n in names for head in entries(cfg.model, n)}
-    for path, reader in readers.items():
-        asked = (reader or {}).get('in_channels')
+        readers = [(f'model.{name}', head) for name in names for head in entries(cfg.model, name)]
+    for path, reader in readers:
+        asked = reader.get('in_channels')
         if asked is None:
             continue
         if isinstance(asked, (list, tuple)):

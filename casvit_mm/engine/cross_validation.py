@@ -19,7 +19,7 @@ from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.subprocesses import run_once
 from casvit_mm.engine.training import train
 from casvit_mm.errors import InputError, plain_name
-from casvit_mm.io import write_json
+from casvit_mm.io import check_writable, write_json
 from casvit_mm.plotting.tables import LiteralConsole
 
 __all__ = ['cross_validate']
@@ -50,9 +50,13 @@ def cross_validate(
         ``mean`` and sample ``std`` per metric; also written to ``summary.json``.
 
     Raises:
-        InputError: If the description has no ``data``, or a fold failed.
+        InputError: If there are fewer than 2 folds or they cannot be written, the description has
+            no ``data``, or a fold failed.
     """
     folder = Path(work_dir or f'work_dirs/{Path(config).stem}_folds')
+    if folds < 2:
+        raise InputError(f'--folds must be 2 or more, got {folds}')
+    check_writable({}, {'--work-dir': str(folder)})
     description = _describe(data)
     options = options or TrainOptions()
     metrics = []

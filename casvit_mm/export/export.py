@@ -25,7 +25,7 @@ from casvit_mm.export.formats import FORMATS, Format
 from casvit_mm.export.graphs import Graph, build_graph
 from casvit_mm.export.images import images_in, sample_images
 from casvit_mm.export.loading import Loaded, load_model
-from casvit_mm.io import check_writable
+from casvit_mm.io import check_writable, pixel_limit
 
 __all__ = ['Exported', 'export', 'move']
 
@@ -208,6 +208,8 @@ def _parse_size(size: str) -> tuple[int, int]:
             f'--size {size}: write width and height in pixels, {_MIN_SIDE} or more, as in 640x480'
         )
     width, height = map(int, match.groups())
+    if width * height > pixel_limit():
+        raise InputError(f'--size {size}: images have no more than {pixel_limit():,} pixels')
     return height, width
 
 

@@ -102,7 +102,7 @@ def convert(
 
     Raises:
         InputError: If the source cannot be read, a key is missing, unexpected or of another shape,
-            or the target cannot be written.
+            or the target is the source or cannot be written.
     """
     target = Path(target).expanduser()
     file_format = target.suffix.removeprefix('.')
@@ -111,6 +111,8 @@ def convert(
             f'{target}: the name of the file must end in {" or ".join(f".{f}" for f in FORMATS)}'
         )
     source = local_file(source)
+    if target.exists() and target.samefile(source):
+        raise InputError(f'{target} is the source, which would be lost; name another file')
     content = load_file(source)
     chosen, tensors, meta = slim(content, weights, source)
     official = rename_official_keys(tensors) if is_official(tensors) else None

@@ -13,6 +13,8 @@ from casvit_mm.errors import InputError
         (dict(), 'name a model'),
         (dict(models=['casvit_s'], roofline=True, train=True), '--roofline and --train'),
         (dict(models=['casvit_s'], rounds=1), '--rounds'),
+        (dict(models=['casvit_s'], threads=0), '--batch and --threads'),
+        (dict(models=['casvit_s'], settle=float('nan')), '--settle'),
         (dict(models=['casvit_s'], batch=[0]), '--batch'),
         (dict(models=['casvit_s'], sizes=['224', '512']), 'two sizes of 512 px'),
         (dict(models=['casvit_s'], sizes=['512', '1024'], peers=[]), '--sizes and --roofline'),

@@ -34,6 +34,8 @@ cli(work)
         ('pass', 0, ''),
         ("raise InputError('the file is not there')", 2, '\nerror: the file is not there\n'),
         ('raise SystemExit(143)', 143, ''),
+        ('raise MemoryError', 2, '\nerror: memory does not suffice'),
+        ('raise RuntimeError("cannot allocate memory: 9 GB")', 2, 'allocate memory: 9 GB)\n'),
         ('raise KeyboardInterrupt', 130, '\ninterrupted\n'),
     ],
 )

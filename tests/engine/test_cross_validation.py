@@ -59,3 +59,9 @@ def test_every_image_is_validated_once_and_the_figures_are_summarised(tmp_path):
 def test_a_description_with_given_splits_is_refused(shapes, tmp_path):
     with pytest.raises(InputError, match='names train and val'):
         cross_validate(SHAPES, str(shapes), 2, work_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize('folds', [1, 0, -3])
+def test_fewer_than_two_folds_are_refused(tmp_path, folds):
+    with pytest.raises(InputError, match=f'--folds must be 2 or more, got {folds}'):
+        cross_validate('config.py', 'data.yaml', folds, work_dir=str(tmp_path))

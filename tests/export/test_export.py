@@ -52,6 +52,7 @@ REFUSED = {
     'folder': (dict(out='{tmp}/file/model.onnx'), 'cannot be written'),
     'precision': (dict(precision='bf16'), 'cannot be written in bf16'),
     'size': (dict(size='640'), 'width and height in pixels'),
+    'large size': (dict(size='99999x99999'), 'no more than 268,435,456 pixels'),
     'small size': (dict(size='16x640'), '32 or more'),
     'size of the pipeline': (dict(size='640x480'), 'gives every image 128x128'),
     'no calibration': (dict(precision='int8'), 'belong together'),

@@ -217,3 +217,12 @@ def test_the_command_prints_matched_missing_and_unexpected_as_a_table(tmp_path):
     assert ['missing', '0'] in rows
     assert ['unexpected,', 'dropped', '5', 'backbone.norm0:'] in [row[:4] for row in rows]
     assert 'circle, square, triangle' in result.stdout
+
+
+def test_the_source_is_not_overwritten(classifier, tmp_path):
+    path = tmp_path / 'model.pth'
+    torch.save(classifier.state_dict(), path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match='is the source, which would be lost'):
+        convert(path, path)
+    assert path.read_bytes() == before
