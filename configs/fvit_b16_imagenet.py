@@ -23,5 +23,5 @@ val_evaluator = dict(type='ClassificationAccuracy')
 test_evaluator = dict(type='ClassificationAccuracy')
 auto_scale_lr = dict(enable=True)
 default_hooks = dict(
-    checkpoint=dict(max_keep_ckpts=1, save_best='accuracy/top1', rule='greater'),
+    checkpoint=dict(max_keep_ckpts=2, save_best='accuracy/top1', rule='greater'),
 )

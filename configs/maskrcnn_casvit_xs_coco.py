@@ -32,5 +32,5 @@ param_scheduler = [
 ]
 auto_scale_lr = dict(base_batch_size=32)
 default_hooks = dict(
-    checkpoint=dict(max_keep_ckpts=1, save_best='coco/bbox_mAP', rule='greater'),
+    checkpoint=dict(max_keep_ckpts=2, save_best='coco/bbox_mAP', rule='greater'),
 )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from mmengine.config import Config
 
-import casvit_mm.engine.checkpoints
-import casvit_mm.engine.loops  # noqa: F401  both register what is named below
+import casvit_mm.engine.loops  # noqa: F401  registers what is named below
 from casvit_mm.config.editing import add_hook
 from casvit_mm.config.forms import type_name
+from casvit_mm.engine.checkpoints import INTERRUPTED
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.resumed_schedule import check_length
 from casvit_mm.errors import InputError
@@ -23,10 +24,11 @@ __all__ = [
     'set_resume',
 ]
 
+_NUMBERED = re.compile(r'(epoch|iter)_\d+\.pth')
 _LOOPS = {'EpochBasedTrainLoop': 'ResumableEpochLoop', 'IterBasedTrainLoop': 'ResumableIterLoop'}
 
 
-def find_checkpoint(resume: str | None, work_dir: str) -> str | None:
+def find_checkpoint(resume: str | None, work_dir: str) -> tuple[str | None, list[str]]:
     """Return the checkpoint to go on from.
 
     Args:
@@ -34,25 +36,58 @@ def find_checkpoint(resume: str | None, work_dir: str) -> str | None:
         work_dir: Folder of the run.
 
     Returns:
-        Its path; None if there is nothing to resume or ``resume`` is None.
+        Its path, None if there is nothing to resume or ``resume`` is None; and, if the last one
+        cannot be read so that it is an earlier one, what the log should say.
 
     Raises:
-        InputError: If the last checkpoint was removed.
+        InputError: If there are checkpoints, or was one, and none can be read.
     """
     if resume != 'auto':
-        return resume
-    pointer = Path(work_dir, 'last_checkpoint')
-    if not pointer.is_file():
-        return None
-    named = Path(pointer.read_text().strip())
-    # The work dir may have been moved since.
-    for path in (named, pointer.with_name(named.name)):
-        if path.is_file():
-            return str(path)
+        return resume, []
+    try:
+        candidates, problems = _newest_first(Path(work_dir))
+    except OSError as error:
+        raise InputError(f'--resume: {work_dir} cannot be read: {error.strerror}') from error
+    for path in candidates:
+        try:
+            load_file(path)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if problems:
+            problems.append(f'so training goes on from {path}')
+        return str(path), [f'--resume: {problem}' for problem in problems]
+    if not problems:
+        return None, []
     raise InputError(
-        f'--resume: {pointer} names {named}, which does not exist. Name a checkpoint to go on from '
-        f'(--resume CKPT), or remove {pointer} to start anew.'
+        '--resume: ' + '\n'.join(problems) + f'\n{work_dir} has no other checkpoint to go on from. '
+        'Name one (--resume CKPT), or start anew without --resume.'
     )
+
+
+def _newest_first(work_dir: Path) -> tuple[list[Path], list[str]]:
+    """Return the checkpoints of a run that may be gone on from, and what is wrong with their list.
+
+    Raises:
+        OSError: If the folder cannot be read.
+    """
+    pointer, problems = work_dir / 'last_checkpoint', []
+    numbered = [path for path in work_dir.glob('*_*.pth') if _NUMBERED.fullmatch(path.name)]
+    found = sorted(numbered, key=lambda path: int(path.stem.rpartition('_')[2]), reverse=True)
+    # It is removed as soon as there is a newer one.
+    found = [path for path in (work_dir / INTERRUPTED, *found) if path.is_file()]
+    if not pointer.is_file():
+        if found:
+            problems.append(f'{pointer} is missing')
+        return found, problems
+    text = pointer.read_bytes().decode(errors='replace').strip()
+    if not text.isprintable() or not 0 < len(text) < 4096:
+        return found, [f'{pointer} is {"damaged" if text else "empty"}']
+    # The work dir may have been moved since.
+    named = [path for path in (Path(text), pointer.with_name(Path(text).name)) if path.is_file()]
+    if not named:
+        problems.append(f'{pointer} names {text}, which does not exist')
+    return [*named[:1], *(path for path in found if path not in named)], problems
 
 
 def set_initial_weights(cfg: Config, options: TrainOptions) -> list[str]:
@@ -109,9 +144,9 @@ def set_resume(cfg: Config, options: TrainOptions) -> list[str]:
     resume = options.start.resume
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
-    checkpoint = find_checkpoint(resume, cfg.work_dir)
+    checkpoint, notes = find_checkpoint(resume, cfg.work_dir)
     if checkpoint is not None:
-        return _resume_from(cfg, checkpoint)
+        return notes + _resume_from(cfg, checkpoint)
     if resume is None:
         return []
     cfg.resume = False

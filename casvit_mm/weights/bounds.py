@@ -18,11 +18,14 @@ _FREE_BYTES = 2**20
 
 
 def check_archive(path: Path) -> None:
-    """Refuse an archive whose parts are larger than itself: torch stores them as they are.
+    """Refuse an archive that is damaged, or whose parts are larger than itself.
+
+    torch stores the parts as they are, and does not look at their checksums: a flipped bit would be
+    a wrong weight. One more read of the file, about a third of the time that torch takes for it.
 
     Raises:
-        ValueError: If they are.
-        zipfile.BadZipFile: If it is damaged.
+        ValueError: If the parts are larger, or one does not have the checksum that was stored.
+        zipfile.BadZipFile: If it is damaged in another way.
     """
     with zipfile.ZipFile(path) as archive:
         declared = sum(part.file_size for part in archive.infolist())
@@ -31,6 +34,19 @@ def check_archive(path: Path) -> None:
             f'its parts take {declared:,} bytes once they are unpacked, which torch.save does not '
             'write'
         )
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            if part.CRC:  # 0 where torch was told to leave it out
+                _check_part(archive, part)
+
+
+def _check_part(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
+    try:
+        with archive.open(part) as file:
+            while file.read(2**20):
+                pass
+    except zipfile.BadZipFile as error:
+        raise ValueError(f'its part {part.filename} is damaged, e.g. by a flipped bit') from error
 
 
 def check_content(content: dict[str, Any], size: int) -> None:

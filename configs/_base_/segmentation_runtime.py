@@ -15,7 +15,7 @@ default_hooks = dict(
         type='CheckpointHook',
         by_epoch=False,
         interval=4000,
-        max_keep_ckpts=1,
+        max_keep_ckpts=2,
         save_best='mIoU',
         rule='greater',
     ),
