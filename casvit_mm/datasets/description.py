@@ -9,9 +9,9 @@
     classes: [cat, dog]
 
 The fields of a source tell the task: ``annotations`` beside ``images`` is detection, ``labels``
-beside ``images`` is segmentation, ``images`` alone is classification. Where a task allows it,
-``data`` with ``split: {val: 0.2, test: 0.1, seed: 0}`` or ``split: {folds: 6, fold: 0}`` takes the
-place of ``train`` and ``val`` and takes one set apart. The other fields are those of each task's
+beside ``images`` is segmentation, ``images`` alone is classification. ``data`` with
+``split: {val: 0.2, test: 0.1, seed: 0}`` or ``split: {folds: 6, fold: 0}`` takes the place of
+``train`` and ``val`` and takes one set apart. The other fields are those of each task's
 ``data.description``.
 """
 
@@ -126,8 +126,8 @@ def read_shared_fields(
     Args:
         path: ``dataset.yaml``.
         sources: How the task writes sources.
-        fields: The task's own fields, beside ``root``, ``train``, ``val`` and ``test``; ``data``
-            and ``split`` among them if it can take one set apart.
+        fields: The task's own fields, beside ``root``, ``train``, ``val``, ``test``, ``data`` and
+            ``split``.
 
     Returns:
         What every description says, for the task to add its own fields; and all fields as written.
@@ -139,7 +139,7 @@ def read_shared_fields(
     path = Path(path)
     content = _read_yaml(path)
     _refuse_other_task(content, sources.task, path)
-    _refuse_unknown(content, {'root', *SPLITS, *fields}, f'{path} (--data)')
+    _refuse_unknown(content, {'root', *SPLITS, 'data', 'split', *fields}, f'{path} (--data)')
     root = (path.parent / _read_text(content.get('root', '.'), f'{path} (--data), root')).resolve()
     if 'data' in content or 'split' in content:
         split = _read_split(content, path)
@@ -152,20 +152,17 @@ def read_shared_fields(
         if name in content:
             splits[name] = _read_sources(content[name], name, sources, root, path)
         elif name != 'test':
-            raise InputError(_describe_missing_split(path, name, sources, 'split' in fields))
+            raise InputError(_describe_missing_split(path, name, sources))
     return DatasetDescription(path, root, splits, None), content
 
 
-def _describe_missing_split(
-    path: Path, name: str, sources: SourceFormat[Any], can_split: bool
-) -> str:
+def _describe_missing_split(path: Path, name: str, sources: SourceFormat[Any]) -> str:
     plural = 's' if len(sources.needed) > 1 else ''
     message = f'{path} lacks {name!r}, with the field{plural} {" and ".join(sources.needed)}'
     if sources.meaning:
         message += f': {sources.meaning}'
-    if can_split:
-        message += '. To split one set by chance, name it under data: and add split: {val: 0.2}.'
-    return message
+    advice = 'To split one set by chance, name it under data: and add split: {val: 0.2}.'
+    return f'{message}. {advice}'
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

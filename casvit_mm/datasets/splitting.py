@@ -107,14 +107,11 @@ def _read_record(record: Path, settings: dict, names: list[str]) -> dict[str, se
     return parts
 
 
-def shared_images(
-    images: Mapping[str, Collection[Path]], can_split: bool = True
-) -> Iterator[tuple[str, str, str]]:
+def shared_images(images: Mapping[str, Collection[Path]]) -> Iterator[tuple[str, str, str]]:
     """Find image files that are in two splits.
 
     Args:
         images: Files by split.
-        can_split: Whether the task can take one set apart, for the advice.
 
     Yields:
         Both splits and a message, per pair of splits that share images.
@@ -126,7 +123,7 @@ def shared_images(
         advice = 'Take them out of one split'
         if (first, second) == ('val', 'test'):
             advice += '; a test split that is left out is val'
-        elif can_split:
+        else:
             advice += ', or let us split one set: data: and split: {val: 0.2} in the description'
         message = (
             f'{len(shared)} image(s) are in {first} and in {second}, first {shared[0]}: the '

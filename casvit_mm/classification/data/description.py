@@ -75,7 +75,7 @@ def read_dataset(path: str | Path) -> ClassificationDescription:
     meaning = 'a folder with one folder for each class'
     optional = ('list', 'class_from')
     sources = SourceFormat('classification', ('images',), optional, _read_source, meaning)
-    fields = {'classes', 'first_label', 'skip_unreadable', 'data', 'split'}
+    fields = {'classes', 'first_label', 'skip_unreadable'}
     shared, content = read_shared_fields(path, sources, fields)
     path = shared.path
     first_label = content.get('first_label', 0)

@@ -74,7 +74,7 @@ def read_dataset(path: str | Path) -> DetectionDescription:
             malformed fields.
     """
     sources = SourceFormat('detection', ('annotations', 'images'), ('list',), _read_source)
-    fields = {'max_dets', 'classes', 'boxes', 'data', 'split'}
+    fields = {'max_dets', 'classes', 'boxes'}
     shared, content = read_shared_fields(path, sources, fields)
     max_dets = content.get('max_dets', 100)
     if not isinstance(max_dets, int) or isinstance(max_dets, bool) or max_dets < 1:

@@ -63,12 +63,13 @@ def inspect_dataset(data: SegmentationDescription, splits: tuple[str, ...]) -> I
     Args:
         data: The dataset.
         splits: Splits that it has.
+
+    Raises:
+        InputError: As :func:`casvit_mm.segmentation.data.sources.find_pairs`.
     """
-    pairs: dict[str, list[ImagePair]] = {}
-    issues: dict[str, list[Issue]] = {}
+    pairs, issues = find_pairs(data, splits)
     scans: dict[str, list[PairScan]] = {}
     for name in splits:
-        pairs[name], issues[name] = find_pairs(data, name)
         scans[name] = read_in_threads(scan_pair, pairs[name], f'reading labels of {name}')
         issues[name] += [scan.issue for scan in scans[name] if scan.issue is not None]
     inspection = Inspection(data, pairs, scans, issues)
@@ -77,7 +78,7 @@ def inspect_dataset(data: SegmentationDescription, splits: tuple[str, ...]) -> I
         issues[name] += _class_issues(inspection, name)
         issues[name] += _ignored_labels(inspection, name)
     images = {name: [Path(pair.image) for pair in pairs[name]] for name in splits}
-    for first, second, message in shared_images(images, can_split=False):
+    for first, second, message in shared_images(images):
         message = f'{data.path}: {message}'
         issues[first].append(Issue('splits share images', f'{first} and {second}', message, True))
     return inspection

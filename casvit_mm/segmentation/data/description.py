@@ -12,7 +12,8 @@
 
 An image and its label, the segmentation mask, share their path below the two folders up to the
 suffix. Where names differ in their ends, ``image_suffix`` and ``label_suffix`` beside the folders
-say what to cut off. A list of such entries joins several sources.
+say what to cut off. A list of such entries joins several sources. ``data`` and ``split`` take one
+set apart, see :mod:`casvit_mm.datasets.description`.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ def read_dataset(path: str | Path) -> SegmentationDescription:
     """
     optional = ('list', 'image_suffix', 'label_suffix')
     sources = SourceFormat('segmentation', ('images', 'labels'), optional, _read_source)
-    shared, content = read_shared_fields(path, sources, {'classes', 'ignore', 'reduce_zero_label'})
+    fields = {'classes', 'ignore', 'reduce_zero_label'}
+    shared, content = read_shared_fields(path, sources, fields)
     path = shared.path
     reduce_zero_label = content.get('reduce_zero_label', False)
     if not isinstance(reduce_zero_label, bool):

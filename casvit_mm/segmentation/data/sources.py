@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from casvit_mm.datasets.description import FoldSplit, RandomSplit
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, find_files, read_list, stem
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.near_names import near_names
+from casvit_mm.datasets.splitting import split_names
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.segmentation.data.description import (
     JPEG_SUFFIXES,
@@ -39,20 +42,55 @@ class _Files:
     jpeg_labels: dict[str, list[Path]]
 
 
-def find_pairs(data: SegmentationDescription, split: str) -> tuple[list[ImagePair], list[Issue]]:
-    """Pair the images and masks of a split.
+def find_pairs(
+    data: SegmentationDescription, splits: tuple[str, ...]
+) -> tuple[dict[str, list[ImagePair]], dict[str, list[Issue]]]:
+    """Pair the images and masks of some splits; no file is read.
 
     Args:
         data: The description.
-        split: A split that it has.
+        splits: Splits that it has.
 
     Returns:
-        The pairs, sorted within each source; and what has no partner or cannot be told apart.
+        The pairs by split, sorted within each source; and what has no partner or cannot be told
+        apart. Of a set that is taken apart the issues stand under the first split, and so do all
+        pairs where an issue keeps it whole.
+
+    Raises:
+        InputError: If a set is to be taken apart and cannot be; see
+            :func:`casvit_mm.datasets.splitting.split_names`.
     """
+    if data.split is None:
+        found = {name: _pair_sources(data, name) for name in splits}
+        return {k: pairs for k, (pairs, _) in found.items()}, {k: i for k, (_, i) in found.items()}
+    whole, wrong = _pair_sources(data, 'train')
+    if any(issue.fatal for issue in wrong):
+        parts = {splits[0]: whole}
+    else:
+        parts = _take_apart(data, data.split, whole)
+    issues: dict[str, list[Issue]] = {name: [] for name in splits}
+    issues[splits[0]] = wrong
+    return {name: parts.get(name, []) for name in splits}, issues
+
+
+def _take_apart(
+    data: SegmentationDescription, split: RandomSplit | FoldSplit, pairs: list[ImagePair]
+) -> dict[str, list[ImagePair]]:
+    """Return the pairs of each split of a set that is taken apart."""
+    names = [Path(os.path.relpath(pair.image, data.root)).as_posix() for pair in pairs]
+    parts = split_names(data.path, split, sorted(set(names)))
+    return {
+        name: [pair for pair, own in zip(pairs, names, strict=True) if own in part]
+        for name, part in parts.items()
+    }
+
+
+def _pair_sources(data: SegmentationDescription, split: str) -> tuple[list[ImagePair], list[Issue]]:
     pairs: list[ImagePair] = []
     issues: list[Issue] = []
+    where = f'{split if data.split is None else "data"} of {data.path}'
     for source in data.splits[split]:
-        found, wrong = _pair(source, f'{split} of {data.path}')
+        found, wrong = _pair(source, where)
         pairs += found
         issues += wrong
     return pairs, issues

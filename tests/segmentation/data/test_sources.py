@@ -1,5 +1,6 @@
 """Which mask belongs to which image."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,13 @@ import pytest
 
 pytest.importorskip('mmseg')
 from segmentation_data import NAMES, SOURCES, first_label, prepare, refusal
+
+from casvit_mm.segmentation.data.checks import inspect_dataset
+from casvit_mm.segmentation.data.description import read_dataset
+
+ONE_SET = (
+    f'data: [{{images: train, labels: train_labels}}, {{images: val, labels: val_labels}}]\n{NAMES}'
+)
 
 
 def test_a_list_takes_names_with_and_without_suffix(folder):
@@ -103,3 +111,37 @@ def test_an_empty_split_is_refused(folder, name, message):
     )
     (folder / name).mkdir()
     assert message in refusal(folder)
+
+
+def names(split):
+    return [Path(pair.image).relative_to(Path(pair.image).parents[1]) for pair in split.pairs]
+
+
+def test_one_set_of_several_sources_is_taken_apart_and_the_split_is_kept(folder):
+    text = ONE_SET + 'split: {val: 0.3, test: 0.15, seed: 1}\n'
+    prepared = prepare(folder, text, ('train', 'val', 'test'))
+    assert [len(prepared[name].pairs) for name in ('train', 'val', 'test')] == [4, 2, 1]
+    drawn = {name: names(split) for name, split in prepared.items()}
+    assert len({path for paths in drawn.values() for path in paths}) == 7
+    assert set(json.loads((folder / 'mine.split.json').read_text())['test']) == {
+        path.as_posix() for path in drawn['test']
+    }
+    assert names(prepare(folder, text, ('test',))['test']) == drawn['test']
+
+
+def test_folds_of_the_listed_images_are_blocks_of_neighbours(folder):
+    (folder / 'some.txt').write_text('0001\n0002\n0004\n')
+    text = 'data: {images: train, labels: train_labels, list: some.txt}\n' + NAMES
+    split = prepare(folder, text + 'split: {folds: 3, fold: 1}\n')
+    assert [path.name for path in names(split['val'])] == ['0002.png']
+    assert [path.name for path in names(split['train'])] == ['0001.png', '0004.png']
+
+
+def test_a_set_with_a_pair_missing_is_not_split_and_told_once(folder):
+    first_label(folder).unlink()
+    (folder / 'mine.yaml').write_text(ONE_SET + 'split: {val: 0.3}\n')
+    inspection = inspect_dataset(read_dataset(folder / 'mine.yaml'), ('train', 'val'))
+    assert [issue.kind for issue in inspection.issues['train']] == ['image without label']
+    assert not inspection.issues['val']
+    assert len(inspection.scans['train']) == 6
+    assert not (folder / 'mine.split.json').exists()
