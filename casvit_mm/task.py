@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,10 +83,21 @@ class Task(Protocol):
     """What the module ``task`` of each task package holds.
 
     Attributes:
+        COUNTS: Beginning of the names of what is reported and is no metric, but a number of things.
+        MAIN_METRICS: Names of the metrics that a short table shows.
         PREDICTIONS_IN_ONE_FILE: Whether ``--out-pred`` names a file, and not a folder.
     """
 
+    COUNTS: str
+    MAIN_METRICS: re.Pattern[str]
     PREDICTIONS_IN_ONE_FILE: bool
+
+    def read_dataset(self, path: str | Path) -> Any:
+        """Return what a ``dataset.yaml`` says, as ``datasets.description.DatasetDescription``.
+
+        Raises:
+            InputError: If it is missing, describes another task, or has fields that cannot be used.
+        """
 
     def check_datasets(self, cfg: Config, splits: tuple[str, ...]) -> object:
         """Check the datasets that a config itself names.

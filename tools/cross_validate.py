@@ -2,10 +2,11 @@
 """Train and evaluate a config once per fold, for sets too small to set images aside.
 
 python tools/cross_validate.py configs/maskrcnn_casvit_xs_light.py --data dataset.yaml --folds 6
-python tools/cross_validate.py CONFIG --data dataset.yaml --folds 6 --finetune detector.pth
+python tools/cross_validate.py configs/casvit_xs_light.py --data dataset.yaml --folds 5
+python tools/cross_validate.py CONFIG --data dataset.yaml --folds 6 --finetune trained.pth
 
-dataset.yaml names one set under data: (docs/custom_dataset.md). An interrupted run goes on where it
-was.
+For detection, segmentation and classification. dataset.yaml names one set under data:
+(docs/custom_dataset.md). An interrupted run goes on where it was.
 """
 
 import argparse
@@ -25,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data', metavar='YAML', required=True)
     parser.add_argument('--folds', type=int, default=5)
     parser.add_argument('--work-dir', metavar='DIR', help='one sub-folder per fold')
-    parser.add_argument('--finetune', metavar='CKPT', help='a trained detector to start from')
+    parser.add_argument('--finetune', metavar='CKPT', help='a trained model to start from')
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--deterministic', action='store_true')

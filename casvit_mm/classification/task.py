@@ -16,7 +16,7 @@ from casvit_mm.classification.data.description import read_dataset
 from casvit_mm.classification.data.prepare import prepare_dataset
 from casvit_mm.classification.data.report import check_dataset
 from casvit_mm.classification.evaluation.metric import ClassificationAccuracy
-from casvit_mm.classification.evaluation.names import metric_names
+from casvit_mm.classification.evaluation.names import COUNTS, MAIN_METRICS, metric_names
 from casvit_mm.classification.evaluation.pictures import write_analysis
 from casvit_mm.classification.evaluation.predictions import write_predictions
 from casvit_mm.classification.evaluation.tables import print_metrics
@@ -28,12 +28,15 @@ from casvit_mm.plotting.tables import print_lines
 from casvit_mm.task import EvaluationOutputs, built_metric, describe_dataset, distinct_splits
 
 __all__ = [
+    'COUNTS',
+    'MAIN_METRICS',
     'PREDICTIONS_IN_ONE_FILE',
     'apply_dataset',
     'check_dataset',
     'check_datasets',
     'configure_outputs',
     'metric_names',
+    'read_dataset',
     'report',
 ]
 

@@ -20,7 +20,7 @@ from casvit_mm.detection.data.prepare import PreparedSplit, prepare_dataset
 from casvit_mm.detection.data.report import check_dataset
 from casvit_mm.detection.evaluation.analysis import analyse, summarise
 from casvit_mm.detection.evaluation.metric import CocoAP
-from casvit_mm.detection.evaluation.names import metric_names
+from casvit_mm.detection.evaluation.names import COUNTS, MAIN_METRICS, metric_names
 from casvit_mm.detection.evaluation.pictures import write_analysis
 from casvit_mm.detection.evaluation.predictions import write_predictions
 from casvit_mm.detection.evaluation.tables import print_errors, print_metrics
@@ -31,12 +31,15 @@ from casvit_mm.plotting.tables import print_lines
 from casvit_mm.task import EvaluationOutputs, built_metric, distinct_splits
 
 __all__ = [
+    'COUNTS',
+    'MAIN_METRICS',
     'PREDICTIONS_IN_ONE_FILE',
     'apply_dataset',
     'check_dataset',
     'check_datasets',
     'configure_outputs',
     'metric_names',
+    'read_dataset',
     'report',
 ]
 

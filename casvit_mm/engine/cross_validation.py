@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +11,17 @@ from typing import Any
 import yaml
 from rich.table import Table
 
+from casvit_mm.config.reading import read_config
 from casvit_mm.datasets.yaml_files import read_yaml
-from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.engine.evaluation import evaluate
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.subprocesses import run_once
+from casvit_mm.engine.tasks import task_of
 from casvit_mm.engine.training import train
 from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import check_writable, write_json
 from casvit_mm.plotting.tables import LiteralConsole
+from casvit_mm.task import Task
 
 __all__ = ['cross_validate']
 
@@ -40,7 +41,7 @@ def cross_validate(
     images that it is measured on. A fold that is complete is not repeated.
 
     Args:
-        config: Config file.
+        config: Config file of any task.
         data: ``dataset.yaml`` that names one set under ``data``.
         folds: Number of folds.
         work_dir: Folder with one sub-folder per fold; ``work_dirs/<config>_folds`` if None.
@@ -57,7 +58,8 @@ def cross_validate(
     if folds < 2:
         raise InputError(f'--folds must be 2 or more, got {folds}')
     check_writable({}, {'--work-dir': str(folder)})
-    description = _describe(data)
+    task = task_of(read_config(config))
+    description = _describe(data, task)
     options = options or TrainOptions()
     metrics = []
     for fold in range(folds):
@@ -66,7 +68,6 @@ def cross_validate(
         fold_data = fold_dir / 'dataset.yaml'
         split = dict(folds=folds, fold=fold)
         fold_data.write_text(yaml.safe_dump({**description, 'split': split}))
-        read_dataset(fold_data)
         fold_options = replace(
             options,
             data=str(fold_data),
@@ -74,26 +75,21 @@ def cross_validate(
             start=replace(options.start, resume='auto'),
         )
         metrics.append(run_once(fold_dir / 'metrics.json', _run_fold, config, fold_options))
-    summary = {
-        name: _summary([fold[name] for fold in metrics])
-        for name in metrics[0]
-        if name.startswith('coco/') and '/objects/' not in name
-    }
+    summary = _summarise(metrics, task)
     write_json(folder / 'summary.json', {'folds': folds, **summary})
-    _print(summary, folds)
+    _print({k: v for k, v in summary.items() if task.MAIN_METRICS.fullmatch(k)}, folds)
     return summary
 
 
-def _describe(data: str) -> dict[str, Any]:
+def _describe(data: str, task: Task) -> dict[str, Any]:
     """Return the fields of a description, with paths that hold from any folder."""
-    root = read_dataset(data).root
-    content = read_yaml(data, data)
-    if 'data' not in content:
+    described = task.read_dataset(data)
+    if described.split is None:
         raise InputError(
             f'{data} names train and val; cross-validation splits one set itself: name it under '
             'data:, with split: {folds: 2}'
         )
-    return {**content, 'root': str(root)}
+    return {**read_yaml(data, data), 'root': str(described.root)}
 
 
 def _run_fold(config: str, options: TrainOptions) -> None:
@@ -109,11 +105,19 @@ def _run_fold(config: str, options: TrainOptions) -> None:
     )
 
 
-def _summary(values: list[float | None]) -> dict[str, float]:
-    """Return mean and sample deviation over the folds that have the metric."""
-    known = [value for value in values if value is not None]
-    mean = statistics.fmean(known) if known else math.nan
-    return {'mean': mean, 'std': statistics.stdev(known) if len(known) > 1 else math.nan}
+def _summarise(folds: list[dict[str, Any]], task: Task) -> dict[str, dict[str, float]]:
+    """Return mean and sample deviation of every metric, over the folds that have it."""
+    summary = {}
+    for name in dict.fromkeys(name for fold in folds for name in fold):
+        found = [fold.get(name) for fold in folds]
+        known = [value for value in found if isinstance(value, (int, float))]
+        text = any(isinstance(value, str) for value in found)
+        if text or name == 'seconds' or name.startswith(task.COUNTS):
+            continue  # no metric
+        mean = statistics.fmean(known) if known else math.nan
+        std = statistics.stdev(known) if len(known) > 1 else math.nan
+        summary[name] = {'mean': mean, 'std': std}
+    return summary
 
 
 def _print(summary: dict[str, dict[str, float]], folds: int) -> None:
@@ -121,6 +125,5 @@ def _print(summary: dict[str, dict[str, float]], folds: int) -> None:
     for column in ('metric', 'mean', 'std'):
         table.add_column(column, justify='left' if column == 'metric' else 'right')
     for name, values in summary.items():
-        if re.search(r'_mAP(_50|_75|_[sml])?$|_AP/', name):
-            table.add_row(plain_name(name), f'{values["mean"]:.3f}', f'{values["std"]:.3f}')
+        table.add_row(plain_name(name), f'{values["mean"]:.3f}', f'{values["std"]:.3f}')
     LiteralConsole().print(table)

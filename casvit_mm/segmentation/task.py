@@ -25,18 +25,21 @@ from casvit_mm.segmentation.data.prepare import prepare_dataset
 from casvit_mm.segmentation.data.report import check_dataset
 from casvit_mm.segmentation.evaluation.hooks import SegmentationPicturesHook
 from casvit_mm.segmentation.evaluation.metric import SegmentationIoU
-from casvit_mm.segmentation.evaluation.names import metric_names
+from casvit_mm.segmentation.evaluation.names import COUNTS, MAIN_METRICS, metric_names
 from casvit_mm.segmentation.evaluation.pictures import write_analysis
 from casvit_mm.segmentation.evaluation.tables import print_metrics
 from casvit_mm.task import EvaluationOutputs, built_metric, describe_dataset, distinct_splits
 
 __all__ = [
+    'COUNTS',
+    'MAIN_METRICS',
     'PREDICTIONS_IN_ONE_FILE',
     'apply_dataset',
     'check_dataset',
     'check_datasets',
     'configure_outputs',
     'metric_names',
+    'read_dataset',
     'report',
 ]
 

@@ -1,13 +1,15 @@
 import json
+import math
 import statistics
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip('mmdet')
+pytest.importorskip('mmpretrain')
 from casvit_mm import InputError
 from casvit_mm.datasets.shapes import generate_shapes
-from casvit_mm.engine import Randomness, Start, TrainOptions
+from casvit_mm.engine import Randomness, Start, TrainOptions, cross_validation
 from casvit_mm.engine.cross_validation import cross_validate
 from casvit_mm.weights.reading import load_file
 
@@ -56,9 +58,51 @@ def test_every_image_is_validated_once_and_the_figures_are_summarised(tmp_path):
     assert not Path(folds[0] / 'epoch_1.pth').exists()
 
 
+FOLDS = {
+    'detection': (
+        SHAPES,
+        'data: {annotations: a.json, images: i}',
+        ('coco/bbox_mAP', 'coco/bbox_AP/dog', 'coco/bbox_AR@100', 'coco/objects/dog'),
+    ),
+    'classification': (
+        'configs/casvit_xs_light.py',
+        'data: {images: i}',
+        ('accuracy/top1', 'recall/dog', 'precision/dog', 'images/dog'),
+    ),
+}
+
+
+@pytest.mark.parametrize('task', FOLDS)
+def test_the_summary_has_the_metrics_of_the_task(tmp_path, monkeypatch, capsys, task):
+    config, source, (overall, of_class, detail, count) = FOLDS[task]
+    folds = [
+        {overall: 0.5, of_class: 0.25, detail: 0.1, count: 3, 'seconds': 7, 'checkpoint': 'e'},
+        {overall: 0.7, detail: None, count: 5, 'seconds': 7, 'checkpoint': 'f'},
+    ]
+    monkeypatch.setattr(cross_validation, 'run_once', lambda *_: folds.pop(0))
+    data = tmp_path / 'data.yaml'
+    data.write_text(source + '\nsplit: {folds: 2}\n')
+
+    summary = cross_validate(config, str(data), 2, work_dir=str(tmp_path / 'run'))
+
+    assert summary[overall] == {'mean': 0.6, 'std': pytest.approx(0.141, abs=1e-3)}
+    assert summary[of_class] == {'mean': 0.25, 'std': pytest.approx(math.nan, nan_ok=True)}
+    assert summary[detail]['mean'] == 0.1
+    assert set(summary) == {overall, of_class, detail}
+    printed = capsys.readouterr().out
+    assert overall in printed
+    assert of_class in printed
+    assert detail not in printed
+
+
 def test_a_description_with_given_splits_is_refused(shapes, tmp_path):
     with pytest.raises(InputError, match='names train and val'):
         cross_validate(SHAPES, str(shapes), 2, work_dir=str(tmp_path))
+
+
+def test_data_of_another_task_than_the_config_are_refused(shapes, tmp_path):
+    with pytest.raises(InputError, match='describes detection data'):
+        cross_validate('configs/casvit_xs_light.py', str(shapes), 2, work_dir=str(tmp_path))
 
 
 @pytest.mark.parametrize('folds', [1, 0, -3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,10 @@ from mmengine.config import Config
 
 from casvit_mm.config.forms import type_name
 
-__all__ = ['metric_names']
+__all__ = ['COUNTS', 'MAIN_METRICS', 'metric_names']
+
+COUNTS = 'images/'
+MAIN_METRICS = re.compile('accuracy/top.*|recall|precision|f1|recall/.*', re.DOTALL)
 
 
 def metric_names(cfg: Config, metric: Mapping[str, Any]) -> list[str] | None:

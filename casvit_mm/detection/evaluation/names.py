@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,10 @@ from casvit_mm.config.editing import dicts_in
 from casvit_mm.config.forms import type_name
 from casvit_mm.errors import InputError
 
-__all__ = ['metric_names']
+__all__ = ['COUNTS', 'MAIN_METRICS', 'metric_names']
+
+COUNTS = 'coco/objects/'
+MAIN_METRICS = re.compile(r'coco/(bbox|segm)_(mAP(_50|_75|_[sml])?|AP/.*)', re.DOTALL)
 
 _ASKED = {
     'CocoAP': ('bbox', 'segm'),

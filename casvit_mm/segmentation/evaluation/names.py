@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,10 @@ from mmengine.config import Config
 from casvit_mm.config.forms import type_name
 from casvit_mm.errors import InputError
 
-__all__ = ['metric_names']
+__all__ = ['COUNTS', 'MAIN_METRICS', 'metric_names']
+
+COUNTS = 'pixels/'
+MAIN_METRICS = re.compile('mIoU|mAcc|aAcc|IoU/.*', re.DOTALL)
 
 _OF_IOU_METRIC = {
     'mIoU': ('mIoU', 'mAcc'),
