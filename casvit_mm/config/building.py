@@ -79,11 +79,11 @@ def build_model(
         InputError: If the checkpoint is missing or does not fit, or no class names are known.
     """
     content = read_checkpoint(checkpoint) if checkpoint else {}
-    classes, note = class_names(content), ''
+    classes, note = class_names(content), content.get('stripped', '')
     if classes is None and need_classes:
         classes = config_classes(cfg, checkpoint or 'the checkpoint')
         if checkpoint:
-            note = (
+            note = f'{note}\n' * bool(note) + (
                 f'{checkpoint} holds no class names; the {len(classes)} of {cfg.filename} are used '
                 f'({first_names(classes, 3)})'
             )

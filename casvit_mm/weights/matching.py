@@ -7,8 +7,10 @@ may be left out in :mod:`casvit_mm.weights.fitting`, and how a file is read in
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from casvit_mm.weights.official_keys import (
     output_norms,
     rename_official_keys,
 )
-from casvit_mm.weights.reading import load_file, state_dict_of
+from casvit_mm.weights.prefixes import fitting_prefix
+from casvit_mm.weights.reading import load_file, weights_of
 from casvit_mm.weights.report import LoadReport, modules_of
 
 __all__ = ['check_fit', 'compare', 'load_weights', 'read_checkpoint']
@@ -69,6 +72,9 @@ def compare(
             if keys:
                 more = f', ... ({len(keys)} in all)' if len(keys) > 3 else ''
                 lines.append(f'  {name}: {", ".join(keys[:3])}{more}')
+        prefix = _common_prefix(new)
+        if prefix and not any(key.startswith(prefix) for key in own):
+            lines.append(f'All its keys begin with {prefix!r}, and none of the model does.')
         lines.append(
             'Is it a file of the same backbone, arch (XS, S, M and T differ in width) and token '
             'mixer, for the same method and number of classes?'
@@ -76,6 +82,13 @@ def compare(
         raise InputError('\n'.join(lines))
     check_finite(new, path, own)
     return LoadReport(matched, kept, list(dropped), dict.fromkeys(kept, _KEPT) | dict(dropped))
+
+
+def _common_prefix(keys: Iterable[str]) -> str:
+    """Return the modules, each with its dot, that all names begin with."""
+    parts = zip(*(key.split('.')[:-1] for key in keys), strict=False)
+    same = itertools.takewhile(lambda part: len(set(part)) == 1, parts)
+    return ''.join(f'{part[0]}.' for part in same)
 
 
 def _as_in_file(key: str, official_names: Mapping[str, str]) -> str:
@@ -91,14 +104,15 @@ def read_checkpoint(path: str | Path, weights: str | None = None) -> dict[str, A
         weights: Which set to put there; see :func:`load_weights`.
 
     Returns:
-        The file's content, its weights under our names; of an official file, ``official_names``
-        tells what it calls them, both without ``backbone.``.
+        The file's content, its weights under our names; ``stripped`` tells the
+        user what wrappers were taken off; of an official file, ``official_names`` tells what it
+        calls them, both without ``backbone.``.
 
     Raises:
         InputError: As :func:`load_file`, or if the file does not hold ``weights``.
     """
     content = dict(load_file(path))
-    state = state_dict_of(content, path, weights)
+    state, content['stripped'] = weights_of(content, path, weights)
     if is_official(state):
         renamed = rename_official_keys(state)
         content['official_names'] = {
@@ -159,6 +173,8 @@ def check_fit(
     """
     _check_form(model, state, path)
     own, state = model.state_dict(), as_classifier(state, model)
+    if not own.keys() & state.keys() and (prefix := fitting_prefix(state, own)):
+        state = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
     if not own.keys() & state.keys():
         raise InputError(
             f'{str(path)!r} holds no whole model, as this place needs; its keys begin with '
@@ -205,6 +221,11 @@ def load_weights(model: nn.Module, path: str | Path, weights: str | None = None)
         target = model if backbone is None else backbone
         new, dropped = fit_backbone(state, set(target.state_dict()))
     own = target.state_dict()
-    report = compare(own, new, dropped, path, content.get('official_names'))
+    stripped = content['stripped']
+    try:
+        report = compare(own, new, dropped, path, content.get('official_names'))
+    except InputError as error:
+        raise type(error)(f'{error}\n{stripped}' if stripped else str(error)) from error
+    report = replace(report, stripped=stripped)
     target.load_state_dict({**own, **new})
     return report

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from mmengine.fileio import PickleHandler
 from mmengine.fileio import register_handler as register_file_handler
+from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 
 from casvit_mm.errors import InputError
@@ -24,6 +25,8 @@ def load_from_safe_reader(filename: str, map_location: object = None) -> dict[st
         map_location: Not used, since whoever loads moves the tensors; part of MMEngine's signature.
     """
     content = read_checkpoint(filename)
+    if content['stripped']:
+        print_log(f'{filename}: {content["stripped"]}', logger='current')
     forget_file()  # a training or evaluation begins, which needs the memory
     if filename.startswith('mmcls://'):  # these name classifiers for the sake of their backbones
         state = content['state_dict']

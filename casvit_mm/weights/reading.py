@@ -25,24 +25,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from casvit_mm.errors import InputError
+from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import limited_memory
 from casvit_mm.weights.bounds import check_archive, check_content
+from casvit_mm.weights.prefixes import Stripped, strip_prefix
 from casvit_mm.weights.published import how_to_get
 from casvit_mm.weights.sources import local_file
 
 __all__ = [
+    'AVERAGED_WEIGHTS',
+    'RAW_WEIGHTS',
     'SAFETENSORS_META',
     'WEIGHT_SETS',
     'class_names',
     'forget_file',
     'load_file',
     'state_dict_of',
+    'weights_of',
 ]
 
 # Entry of a safetensors file's metadata that holds what ``meta`` holds in a training file, as JSON.
 SAFETENSORS_META = 'casvit_mm.meta'
 WEIGHT_SETS = {'ema': 'averaged (EMA)', 'raw': 'raw'}
+# Where training files of many projects keep the weights of the last step, and their average.
+RAW_WEIGHTS = ('state_dict', 'model', 'model_state_dict', 'weights', 'net', 'params')
+AVERAGED_WEIGHTS = tuple(f'{key}_ema' for key in RAW_WEIGHTS)
+_USUAL = ('state_dict', 'model', 'ema_state_dict', 'model_ema', 'state_dict_ema')
 
 # Harmless classes found in training files beside the weights. Nothing here can call a function
 # named in the file; ``getattr`` and its kind never stand in this list.
@@ -54,8 +62,10 @@ _ALLOWED_CLASSES: list[Any] = [
     *{type(np.dtype(code)) for code in '?SU' + np.typecodes['AllInteger'] + np.typecodes['Float']},
 ]
 _SAVE_TENSORS = (
-    'Save its tensors alone, on a machine where you trust the file: '
-    "torch.save(checkpoint['state_dict'], 'weights.pth')"
+    'Save its tensors alone, on a machine where you trust the file:\n'
+    '  content = torch.load(path, weights_only=False)\n'
+    "  torch.save(content['state_dict'], 'weights.pth')  # of a checkpoint\n"
+    "  torch.save(content.state_dict(), 'weights.pth')  # of a whole model"
 )
 
 
@@ -253,31 +263,79 @@ def state_dict_of(
     Raises:
         InputError: If the file holds no tensors, or not the set that is asked for.
     """
+    return weights_of(content, path, weights).state
+
+
+def weights_of(
+    content: Mapping[str, Any], path: str | Path, weights: str | None = None
+) -> Stripped:
+    """Return what :func:`state_dict_of` does, and what wrappers were taken off it.
+
+    Raises:
+        InputError: As :func:`state_dict_of`.
+    """
     averaged = isinstance(content.get('ema_state_dict'), Mapping)
     # MMEngine exchanges the two sets when it saves, so that the averaged one is found first.
     places = {
-        None: ('state_dict', 'model', 'model_ema', 'state_dict_ema'),
-        'ema': ('state_dict',) if averaged else ('model_ema', 'state_dict_ema'),
-        'raw': ('ema_state_dict',) if averaged else ('state_dict', 'model'),
+        None: (*RAW_WEIGHTS, *AVERAGED_WEIGHTS),
+        'ema': ('state_dict',) if averaged else AVERAGED_WEIGHTS,
+        'raw': ('ema_state_dict',) if averaged else RAW_WEIGHTS,
     }
     if weights not in places:
         raise InputError(f'weights must be one of {list(WEIGHT_SETS)}, got {weights!r}')
-    found = [key for key in places[weights] if isinstance(content.get(key), Mapping)]
+    found = [key for key in places[weights] if _holds_weights(content.get(key))]
     if not found and weights == 'ema':
         raise InputError(
             f'{str(path)!r} holds no averaged (EMA) weights; its training kept none, or they were '
             'left out when it was published. Ask for the raw ones, or name another file.'
         )
+    held, place = (content[found[0]], found[0]) if found else (content, '')
+    while inner := _container(held, path):
+        held, place = held[inner], f'{place}.{inner}'.lstrip('.')
+    notes = [f'the weights were found under {place!r}'] if place not in ('', *_USUAL) else []
+    if place != 'ema_state_dict' and all(str(key).startswith('module.') for key in held):
+        notes.append("the prefix 'module.' was taken off")
     state = {
         re.sub(r'^(?:module\.|_orig_mod\.)+', '', key): value  # DDP and torch.compile add these
-        for key, value in (content[found[0]] if found else content).items()
+        for key, value in held.items()
         # "steps" counts the updates of an average.
         if isinstance(value, Tensor) and isinstance(key, str) and key != 'steps'
     }
     if not state:
         keys = sorted(map(str, content))[:8]
         raise InputError(f'{str(path)!r} holds no weights; its keys are {keys}')
-    return state
+    stripped = strip_prefix(state, path)
+    return Stripped(stripped.state, '; '.join(filter(None, [*notes, stripped.note])))
+
+
+def _container(content: Mapping[str, Any], path: str | Path) -> str | None:
+    """Return the one entry of a dictionary without tensors that holds weights, if there is one.
+
+    Raises:
+        InputError: If there are several.
+    """
+    if any(isinstance(value, Tensor) for value in content.values()):
+        return None
+    found = [k for k, value in content.items() if isinstance(k, str) and _holds_weights(value)]
+    found = [key for key in RAW_WEIGHTS if key in found][:1] or found
+    if len(found) > 1:
+        raise InputError(
+            f'{str(path)!r} holds several sets of weights: {first_names(found, 6)}. Save one of '
+            f"them: torch.save(checkpoint[{found[0]!r}], 'weights.pth')"
+        )
+    return found[0] if found else None
+
+
+def _holds_weights(value: Any, depth: int = 3) -> bool:
+    """Return whether a value is a dictionary with tensors by names, in it or in one of its own."""
+    if not isinstance(value, Mapping) or not depth:
+        return False
+    # The state of an optimizer has numbers for keys, and below them names without a dot.
+    return any(
+        (isinstance(part, Tensor) and isinstance(key, str) and '.' in key)
+        or _holds_weights(part, depth - 1)
+        for key, part in value.items()
+    )
 
 
 def class_names(checkpoint: dict[str, Any]) -> tuple[str, ...] | None:

@@ -23,12 +23,14 @@ class LoadReport:
         kept: Our keys that the file does not hold and need not hold; they keep their values.
         dropped: Keys of the file that the model has no place for, by a named rule.
         reasons: By key, why it was kept or dropped.
+        stripped: What wrappers were taken off the names in the file; empty if none.
     """
 
     matched: list[str]
     kept: list[str]
     dropped: list[str]
     reasons: dict[str, str] = field(default_factory=dict)
+    stripped: str = ''
 
     @property
     def summary(self) -> str:
@@ -38,7 +40,7 @@ class LoadReport:
             text += f', {len(self.kept)} kept at their initial value ({modules_of(self.kept)})'
         if self.dropped:
             text += f', {len(self.dropped)} of the file not needed ({modules_of(self.dropped)})'
-        return text
+        return f'{text}; {self.stripped}' if self.stripped else text
 
     def table(self) -> Table:
         """Return a row for the matched keys, and one for each reason of an exception."""
@@ -47,6 +49,8 @@ class LoadReport:
         table.add_column('number', justify='right')
         table.add_column('which, and why', overflow='fold')
         table.add_row('matched', str(len(self.matched)), modules_of(self.matched, depth=1))
+        if self.stripped:
+            table.add_row('stripped', '', self.stripped)
         for name, keys in (('missing, kept', self.kept), ('unexpected, dropped', self.dropped)):
             for reason, group in _grouped(keys, self.reasons).items():
                 table.add_row(name, str(len(group)), f'{modules_of(group)}: {reason}')

@@ -17,6 +17,8 @@ from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import replacing
 from casvit_mm.weights.finite import check_finite
 from casvit_mm.weights.reading import (
+    AVERAGED_WEIGHTS,
+    RAW_WEIGHTS,
     SAFETENSORS_META,
     WEIGHT_SETS,
     class_names,
@@ -147,7 +149,7 @@ def _choose(
 ) -> tuple[str | None, dict[str, Tensor]]:
     """Return which set of weights was taken, None where there is but one, and its tensors."""
     averaged = 'ema_state_dict' in content
-    pairs = (('model', 'model_ema'), ('state_dict', 'state_dict_ema'))
+    pairs = zip(RAW_WEIGHTS, AVERAGED_WEIGHTS, strict=True)
     both = averaged or any(content.get(raw) and content.get(mean) for raw, mean in pairs)
     if weights is not None and not both:
         raise InputError(
