@@ -80,6 +80,9 @@ setup(
         'visualize': ['grad-cam>=1.5.5'],
         # casvit_mm.deploy alone: pip install --no-deps casvit_mm, and these.
         'deploy': ['numpy', 'opencv-python-headless', 'onnxruntime>=1.18'],
-        'test': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff', 'mypy', 'types-PyYAML'],
+        'test': [
+            *('pytest', 'pytest-timeout', 'pytest-xdist', 'hypothesis'),
+            *('ruff', 'mypy', 'types-PyYAML'),
+        ],
     },
 )
