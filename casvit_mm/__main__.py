@@ -8,6 +8,7 @@ casvit_mm::NAME.py is one of our configs; a path of your own does as well. The t
 """
 
 import ast
+import difflib
 import runpy
 import sys
 from pathlib import Path
@@ -27,7 +28,10 @@ def main() -> None:
     for tool, path in tools.items():
         print(f'  {tool:18s} {_purpose(path)}')
     if name not in ('-h', '--help'):
-        sys.exit(f'\nerror: there is no tool {name!r}')
+        near = difflib.get_close_matches(name, tools, n=1)
+        hint = f'; did you mean {near[0]!r}?' if near else ''
+        print(f'\nerror: there is no tool {name!r}{hint}', file=sys.stderr)
+        sys.exit(2)
 
 
 def _purpose(path: Path) -> str:

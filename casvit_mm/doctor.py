@@ -7,6 +7,7 @@ Exit status 1 if an error keeps our models from training.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import platform
 import sys
@@ -140,6 +141,7 @@ def _look_at_devices(rows: list[tuple[str, str]]) -> None:
 
 def main() -> None:
     """Print what was found; exit with status 1 if there are errors."""
+    argparse.ArgumentParser(description=main.__doc__).parse_args()
     rows, errors = check_environment()
     console = Console()
     table = Table(show_header=False, box=None)

@@ -11,6 +11,7 @@ is ignored, as ``nohup`` does, stays ignored.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -29,7 +30,7 @@ from casvit_mm.distributed.peers import Ended, Peers
 from casvit_mm.distributed.processes import PARENT
 from casvit_mm.errors import InputError
 
-__all__ = ['check_launch', 'main']
+__all__ = ['check_hosts', 'check_launch', 'main']
 
 # Seconds from SIGTERM to SIGKILL: one training iteration, on a CPU maybe a long one, and a
 # checkpoint must fit.
@@ -52,10 +53,12 @@ def check_launch(processes: int, node_rank: int, address: str, port: int) -> Non
 
     Raises:
         InputError: If there are fewer GPUs than processes (a host without any runs on its CPU), or
-            the port is in use.
+            the port does not exist or is in use.
     """
     if processes < 1:
         raise InputError(f'the number of processes must be at least 1, got {processes}')
+    if not 0 < port < 2**16:
+        raise InputError(f'PORT must be from 1 to {2**16 - 1}, got {port}')
     if torch.cuda.is_available() and processes > torch.cuda.device_count():
         raise InputError(too_few_gpus(processes))
     if node_rank == 0:
@@ -68,6 +71,26 @@ def check_launch(processes: int, node_rank: int, address: str, port: int) -> Non
                     f'port {port} on {address} cannot be opened: {error.strerror}. Another run may '
                     f'use it; choose one: PORT={port + 1} tools/dist_train.sh ...'
                 ) from error
+
+
+def check_hosts(hosts: str, node_rank: int) -> None:
+    """Refuse a number of hosts, or a number of this host, that does not exist.
+
+    Args:
+        hosts: As torchrun takes it: ``'2'``, or ``'1:4'`` for at least 1 and at most 4.
+        node_rank: Number of this host, from 0.
+
+    Raises:
+        InputError: Saying what both must be.
+    """
+    match = re.fullmatch(r'(\d+)(?::(\d+))?', hosts)
+    least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= least <= most:
+        raise InputError(f'NNODES must be a number of hosts, such as 2 or 1:4, got {hosts!r}')
+    if not 0 <= node_rank < most:
+        raise InputError(
+            f'NODE_RANK must be from 0 to {most - 1} on {most} host(s) (NNODES), got {node_rank}'
+        )
 
 
 class _State:
@@ -179,13 +202,14 @@ def main() -> None:
     """Check, then run torchrun on the same arguments.
 
     Raises:
-        InputError: As :func:`check_launch`, or if an argument is not a number.
+        InputError: As :func:`check_launch` and :func:`check_hosts`, or if an argument is no number.
     """
     args = run.parse_args(sys.argv[1:])
     try:
         processes, node_rank = int(args.nproc_per_node), int(args.node_rank)
     except ValueError as error:
         raise InputError(f'GPUS and NODE_RANK must be numbers: {error}') from error
+    check_hosts(args.nnodes, node_rank)
     check_launch(processes, node_rank, args.master_addr or '127.0.0.1', args.master_port or 29500)
     # torchrun has no option for either.
     PContext.close = _patient_close  # type: ignore[method-assign]

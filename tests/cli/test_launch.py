@@ -14,7 +14,7 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from casvit_mm import InputError, launch
 from casvit_mm.distributed.peers import Ended
-from casvit_mm.launch import check_launch
+from casvit_mm.launch import check_hosts, check_launch
 
 COCO = 'configs/maskrcnn_casvit_xs_coco.py'
 
@@ -43,6 +43,29 @@ def test_a_port_in_use_is_named(monkeypatch):
         with pytest.raises(InputError, match=rf'port {port} .*PORT={port + 1}'):
             check_launch(2, 0, '127.0.0.1', port)
         check_launch(2, 1, '127.0.0.1', port)  # only host 0 opens it
+
+
+@pytest.mark.parametrize('port', [0, -1, 65536])
+def test_a_port_that_does_not_exist_is_refused(port):
+    with pytest.raises(InputError, match=f'PORT must be from 1 to 65535, got {port}'):
+        check_launch(2, 0, '127.0.0.1', port)
+
+
+@pytest.mark.parametrize(
+    ('hosts', 'node_rank', 'message'),
+    [
+        ('two', 0, "NNODES must be a number of hosts, such as 2 or 1:4, got 'two'"),
+        ('0', 0, 'NNODES must be'),
+        ('4:2', 0, 'NNODES must be'),
+        ('2', 2, r'NODE_RANK must be from 0 to 1 on 2 host\(s\) \(NNODES\), got 2'),
+        ('2', -1, 'NODE_RANK must be from 0 to 1'),
+    ],
+)
+def test_hosts_that_do_not_exist_are_refused_instead_of_waited_for(hosts, node_rank, message):
+    check_hosts('2', 1)
+    check_hosts('1:4', 3)
+    with pytest.raises(InputError, match=message):
+        check_hosts(hosts, node_rank)
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
