@@ -10,7 +10,7 @@ import copy
 from typing import Any, NamedTuple, TypeVar
 
 from mmengine.model import is_model_wrapper
-from torch import nn
+from torch import Tensor, nn
 
 from casvit_mm.errors import InputError
 from casvit_mm.models.casvit import CASViT
@@ -78,7 +78,7 @@ def fuse(model: Model) -> Model:
             has a token mixer or another layer in its backbone that cannot be folded.
     """
     _check(model)
-    fused = copy.deepcopy(model).requires_grad_(False)
+    fused = _copied(model).requires_grad_(False)
     for module in list(fused.modules()):
         if isinstance(module, CASViT):
             fuse_backbone(module)
@@ -90,6 +90,29 @@ def fuse(model: Model) -> Model:
             module.fuse()  # type: ignore[operator]
     _fold_outputs(fused)
     return fused
+
+
+def _copied(model: Model) -> Model:
+    """Return a copy, also of a model that keeps results of a training step.
+
+    torch copies no tensor that a gradient could flow through, such as a feature map that a module
+    has kept, or a weight that ``weight_norm`` has computed: the copy gets its values.
+    """
+    kept = [value for module in model.modules() for value in vars(module).values()]
+    memo: dict[int, Any] = {}
+    seen = set()
+    while kept:
+        value = kept.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Tensor) and not value.is_leaf:
+            memo[id(value)] = value.detach().clone()
+        elif type(value) in (list, tuple):
+            kept += value
+        elif type(value) is dict:
+            kept += value.values()
+    return copy.deepcopy(model, memo)
 
 
 def _check(model: nn.Module) -> None:

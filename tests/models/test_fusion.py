@@ -294,6 +294,16 @@ def test_a_fused_model_can_be_copied_and_pickled():
 # --- refusals ---------------------------------------------------------------------------------
 
 
+def test_a_model_that_keeps_results_of_a_training_step_is_fused():
+    model = retinanet()
+    with torch.enable_grad():
+        model.kept = dict(maps=list(model.extract_feat(images())))
+        model.kept['itself'] = model.kept
+    fused = fuse(model.eval())
+    assert_equal(fused.extract_feat(images()), model.extract_feat(images()))
+    assert not any(tensor.requires_grad for tensor in fused.kept['maps'])
+
+
 def test_a_model_in_training_mode_is_refused():
     with pytest.raises(InputError, match=r'CASViT is in training mode.*model\.eval\(\)'):
         fuse(CASViT(TINY_ARCH))
