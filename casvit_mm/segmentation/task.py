@@ -22,6 +22,7 @@ from casvit_mm.segmentation.data.apply import apply_splits, check_config
 from casvit_mm.segmentation.data.config_datasets import check_datasets
 from casvit_mm.segmentation.data.description import read_dataset
 from casvit_mm.segmentation.data.prepare import prepare_dataset
+from casvit_mm.segmentation.data.recoding import describe_coding
 from casvit_mm.segmentation.data.report import check_dataset
 from casvit_mm.segmentation.evaluation.hooks import SegmentationPicturesHook
 from casvit_mm.segmentation.evaluation.metric import SegmentationIoU
@@ -61,6 +62,9 @@ def apply_dataset(
     images = {name: len(split.pairs) for name, split in distinct_splits(prepared).items()}
     notes = {name: split.notes for name, split in prepared.items()}
     names = f'classes {", ".join(map(plain_name, described.classes))}'
+    parts = distinct_splits(prepared).values()
+    recoded = sum(split.recoded for split in parts)
+    names += f', told by {describe_coding(described, recoded, sum(images.values()))}'
     first = prepared[splits[0]]
     return len(first.pairs), describe_dataset(described.path, images, names, notes)
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from casvit_mm.datasets.image_scan import read_in_threads
 from casvit_mm.datasets.issues import Issue, is_trainable
 from casvit_mm.datasets.splitting import shared_images
 from casvit_mm.segmentation.data.description import IGNORED, SegmentationDescription
+from casvit_mm.segmentation.data.recoding import Recoding
 from casvit_mm.segmentation.data.scan import PairScan, scan_pair
 from casvit_mm.segmentation.data.sources import ImagePair, find_pairs
 
@@ -27,12 +30,14 @@ class Inspection:
 
     Attributes:
         data: The dataset as described.
+        recoding: How its masks become what training reads.
         pairs: Images and their masks.
         scans: What they hold, one per pair.
         issues: All issues; those between splits stand under the first of the two.
     """
 
     data: SegmentationDescription
+    recoding: Recoding
     pairs: dict[str, list[ImagePair]]
     scans: dict[str, list[PairScan]]
     issues: dict[str, list[Issue]]
@@ -69,10 +74,12 @@ def inspect_dataset(data: SegmentationDescription, splits: tuple[str, ...]) -> I
     """
     pairs, issues = find_pairs(data, splits)
     scans: dict[str, list[PairScan]] = {}
+    recoding = Recoding(data)
+    scan = partial(scan_pair, recoding)
     for name in splits:
-        scans[name] = read_in_threads(scan_pair, pairs[name], f'reading labels of {name}')
+        scans[name] = read_in_threads(scan, pairs[name], f'reading labels of {name}')
         issues[name] += [scan.issue for scan in scans[name] if scan.issue is not None]
-    inspection = Inspection(data, pairs, scans, issues)
+    inspection = Inspection(data, recoding, pairs, scans, issues)
     for name in splits:
         issues[name] += _foreign_values(inspection, name)
         issues[name] += _class_issues(inspection, name)
@@ -85,43 +92,68 @@ def inspect_dataset(data: SegmentationDescription, splits: tuple[str, ...]) -> I
 
 
 def _foreign_values(inspection: Inspection, split: str) -> Iterator[Issue]:
-    """Find masks with values that are no class and not ignored."""
+    """Find masks with values or colours that are no class and not ignored."""
     data = inspection.data
     start = data.first_value
     known = {*range(start, start + len(data.classes)), *data.ignore}
     foreign = np.array(sorted(set(range(256)) - known), dtype=np.int64)
-    found: dict[str, dict[int, int]] = {}
+    found: dict[str, dict[str, int]] = {}
+    recoded = set()
     for pair, scan in zip(inspection.pairs[split], inspection.scans[split], strict=True):
-        if scan.counts is not None and scan.counts[foreign].any():
-            values = foreign[scan.counts[foreign] > 0]
-            found[pair.label] = {int(value): int(scan.counts[value]) for value in values}
+        if scan.recoded and scan.foreign:
+            found[pair.label] = scan.foreign
+            recoded.add(pair.label)
+        elif not scan.recoded and scan.counts is not None and scan.counts[foreign].any():
+            values = foreign[scan.counts[foreign] > 0].tolist()
+            found[pair.label] = {str(value): int(scan.counts[value]) for value in values}
     labels = Counter(value for values in found.values() for value in values)
-    advice = _advise_foreign(data, sorted(labels), int(inspection.counts(split)[:, 0].sum()))
+    plain = sorted({int(v) for path in found.keys() - recoded for v in found[path]})
+    advice = _advise_foreign(data, plain, inspection.counts(split).sum(axis=0))
     for path, pixels in found.items():
         worst = max(pixels, key=lambda value: pixels[value])
         others = f' (and {len(pixels) - 1} other such)' if len(pixels) > 1 else ''
+        if path in recoded:
+            lacks = f'which classes of {data.path} gives to no class'
+            shown = f"'{worst}'" if worst[0] == '#' else worst
+            action = f'Give it to a class, or write ignore: {shown}, beside what is ignored already'
+        else:
+            lacks = (
+                f'but classes of {data.path} lists {len(data.classes)} names, for values {start} '
+                f'to {start + len(data.classes) - 1}'
+            )
+            action = advice
         message = (
-            f'label {path} holds {worst} at {pixels[worst]} pixels{others}, but classes of '
-            f'{data.path} lists {len(data.classes)} names, for values {start} to '
-            f'{start + len(data.classes) - 1}. {labels[worst]} of {len(inspection.pairs[split])} '
-            f'labels of {split} hold {worst}. {advice}'
+            f'label {path} holds {worst} at {pixels[worst]} pixels{others}, {lacks}. '
+            f'{labels[worst]} of {len(inspection.pairs[split])} labels of {split} hold {worst}. '
+            f'{action}.'
         )
         yield Issue('value outside the classes', Path(path).name, message, True)
 
 
-def _advise_foreign(data: SegmentationDescription, values: list[int], zeros: int) -> str:
-    """Return the advice for values that are no class, given the number of pixels that are 0."""
+def _advise_foreign(data: SegmentationDescription, values: list[int], counts: np.ndarray) -> str:
+    """Return the advice for values that are no class, given the pixels per value of the split."""
     beyond = data.first_value + len(data.classes)
     implied = {IGNORED, 0} if data.reduce_zero_label else {IGNORED}
     listed = sorted({*values, *data.ignore} - implied)
     shown = f'{listed[:_LISTED]}'.replace(']', ', ...]' if len(listed) > _LISTED else ']')
     ignore = f'ignore: {listed[0] if len(listed) == 1 else shown}'
     if values != list(range(beyond, beyond + len(values))):
-        return f'Put values that are no class under {ignore}; classes are numbered without gaps.'
+        advice = f'Put values that are no class under {ignore}; classes are numbered without gaps'
+        present = sorted({*np.flatnonzero(counts).tolist()} - data.ignore)
+        if len(present) == len(data.classes):
+            advice += f', or with the values written: classes: {_with_values(data, present)}'
+        return advice
     advice = f'Add {"a name" if len(values) == 1 else f"{len(values)} names"} or {ignore}'
-    if len(values) == 1 and zeros and not data.reduce_zero_label:
+    if len(values) == 1 and counts[0] and not data.reduce_zero_label:
         advice += '; if 0 means unlabelled, set reduce_zero_label: true'
-    return f'{advice}.'
+    return advice
+
+
+def _with_values(data: SegmentationDescription, values: list[int]) -> str:
+    """Return classes with these values, as they are written in the description."""
+    pairs = dict(zip(data.classes, values, strict=True))
+    text = yaml.safe_dump(pairs, default_flow_style=True, sort_keys=False, width=float('inf'))
+    return str(text).strip()
 
 
 def _class_issues(inspection: Inspection, split: str) -> Iterator[Issue]:
@@ -130,7 +162,6 @@ def _class_issues(inspection: Inspection, split: str) -> Iterator[Issue]:
     if not inspection.scans[split] or any(scan.counts is None for scan in inspection.scans[split]):
         return  # reported already; what cannot be read may hold the classes
     pixels = inspection.pixels(split).sum(axis=0)
-    void = int(inspection.counts(split)[:, IGNORED].sum())
     ignored = {data.classes[v - data.first_value] for v in _ignored_classes(data)}
     present = [name for name, count in zip(data.classes, pixels, strict=True) if count]
     if split == 'train':
@@ -138,7 +169,7 @@ def _class_issues(inspection: Inspection, split: str) -> Iterator[Issue]:
             message = f'class {name!r} of {data.path} is also under ignore:, so no pixel teaches it'
             yield Issue('class that is ignored', repr(name), message, False)
         if len(present) < 2:
-            yield _nothing_to_learn(data, present, void)
+            yield _nothing_to_learn(data, present, inspection.counts(split).sum(axis=0))
             return
     for name in data.classes:
         if name not in present and name not in ignored:
@@ -152,22 +183,29 @@ def _ignored_classes(data: SegmentationDescription) -> set[int]:
     return {*data.ignore} & {*range(data.first_value, data.first_value + len(data.classes))}
 
 
-def _nothing_to_learn(data: SegmentationDescription, present: list[str], void: int) -> Issue:
+def _nothing_to_learn(
+    data: SegmentationDescription, present: list[str], counts: np.ndarray
+) -> Issue:
+    """Say why train teaches nothing, given its pixels per value."""
     what = f'no class but {present[0]!r}' if present else 'no class at all'
     message = f'train of {data.path} shows {what}: '
     message += 'every other pixel is ignored' if present else 'every pixel is ignored'
     message += f', under ignore: {sorted(data.ignore)}'
-    if void and data.ignore <= {0, IGNORED}:
+    if counts[IGNORED] and data.values is None and data.ignore <= {0, IGNORED}:
         message += (
-            f'. {void} pixels are {IGNORED}, which is always ignored: masks drawn with 0 and 255 '
-            'must be saved with 0 and 1'
+            f'. {counts[IGNORED]} pixels are {IGNORED}, which is ignored unless a class has it'
         )
+        if set(np.flatnonzero(counts).tolist()) == {0, IGNORED} and len(data.classes) == 2:
+            message += f'. Write classes: {_with_values(data, [0, IGNORED])}'
+            message += ' without reduce_zero_label' if data.reduce_zero_label else ''
     return Issue('nothing to learn', 'train', f'{message}.', True)
 
 
 def _ignored_labels(inspection: Inspection, split: str) -> Iterator[Issue]:
     data = inspection.data
     for pair, scan in zip(inspection.pairs[split], inspection.scans[split], strict=True):
-        if scan.counts is not None and scan.counts[sorted(data.ignore)].sum() == scan.counts.sum():
+        if scan.counts is None or scan.foreign:
+            continue
+        if scan.counts[sorted(data.ignore)].sum() == scan.counts.sum():
             message = f'label {pair.label} holds ignored values only'
             yield Issue('label map ignored as a whole', Path(pair.label).name, message, False)

@@ -6,9 +6,13 @@
     train: {images: train, labels: trainannot, list: train.txt}   # list may be left out
     val:   {images: val, labels: valannot}
     test:  {images: test, labels: testannot}  # may be left out: val is used
-    classes: [sky, building, road]            # or with colours: {sky: [70, 130, 180], ...}
+    classes: [sky, building, road]            # in the order of the values in the masks; or with
+                                              #   values, {membrane: 0, cell: [254, 255]}, or
+                                              #   colours, {sky: [70, 130, 180], road: '#804080'}
     ignore: 255                               # value or values neither learnt nor scored
     reduce_zero_label: false                  # true: 0 is unlabelled, the first class is value 1
+
+Colours are the labels of masks that are RGB images; masks of indices they are drawn in.
 
 An image and its label, the segmentation mask, share their path below the two folders up to the
 suffix. Where names differ in their ends, ``image_suffix`` and ``label_suffix`` beside the folders
@@ -18,6 +22,7 @@ set apart, see :mod:`casvit_mm.datasets.description`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +41,7 @@ __all__ = [
     'IGNORED',
     'JPEG_SUFFIXES',
     'LABEL_SUFFIXES',
+    'LARGEST',
     'SegmentationDescription',
     'Source',
     'read_dataset',
@@ -43,6 +49,7 @@ __all__ = [
 
 IGNORED = 255  # mmseg pads labels with it
 LABEL_SUFFIXES = {'.bmp', '.png', '.tif', '.tiff'}
+LARGEST = 2**16 - 1  # value in a mask that classes may name
 JPEG_SUFFIXES = {'.jfif', '.jpe', '.jpeg', '.jpg'}
 
 
@@ -71,17 +78,22 @@ class SegmentationDescription(DatasetDescription[Source]):
     """A segmentation dataset as its YAML file describes it.
 
     Attributes:
-        classes: Names, in the order of the values in the masks.
+        classes: Names, in the order of the values that training reads.
         palette: A colour for each class.
-        ignore: Values in the masks that are neither learnt nor scored; 255 is always one, and
+        ignore: Values that training reads and neither learns nor scores; 255 is always one, and
             0 with ``reduce_zero_label``.
         reduce_zero_label: Whether the first class has the value 1, not 0.
+        values: By value in the files, the one that training reads; None if they are the same.
+        colours: By colour in masks that are RGB images, the value that training reads; None if
+            ``classes`` does not give every class a colour of its own.
     """
 
     classes: tuple[str, ...]
     palette: tuple[RGB, ...]
     ignore: frozenset[int] = frozenset({IGNORED})
     reduce_zero_label: bool = False
+    values: dict[int, int] | None = None
+    colours: dict[RGB, int] | None = None
 
     @property
     def first_value(self) -> int:
@@ -106,8 +118,26 @@ def read_dataset(path: str | Path) -> SegmentationDescription:
         raise InputError(
             f'{path}: reduce_zero_label must be true or false, got {reduce_zero_label!r}'
         )
-    classes, palette = _read_classes(content.get('classes'), path, reduce_zero_label)
-    ignore = _read_ignore(content.get('ignore', IGNORED), path)
+    written = content.get('classes')
+    classes = _read_classes(written, path, reduce_zero_label)
+    ignored = content.get('ignore')
+    if isinstance(written, dict) and _are_values(written.values()):
+        if reduce_zero_label:
+            raise InputError(
+                f'{path}: classes gives the value of every class, so reduce_zero_label has no '
+                'meaning. Leave it out; put the value for unlabelled under ignore:'
+            )
+        values = _read_values(written, ignored, path)
+        palette = distinct_colours(len(classes))
+        return SegmentationDescription(
+            **vars(shared), classes=classes, palette=palette, values=values
+        )
+    palette, colours = distinct_colours(len(classes)), None
+    if isinstance(written, dict):
+        palette = tuple(_read_colour(name, colour, path) for name, colour in written.items())
+        ignored, void = _part_ignored(ignored)
+        colours = _colour_values(palette, void, int(reduce_zero_label), path)
+    ignore = _read_ignore(ignored, path, IGNORED) | {IGNORED}
     if reduce_zero_label:
         ignore |= {0}
     return SegmentationDescription(
@@ -116,6 +146,7 @@ def read_dataset(path: str | Path) -> SegmentationDescription:
         palette=palette,
         ignore=ignore,
         reduce_zero_label=reduce_zero_label,
+        colours=colours,
     )
 
 
@@ -144,14 +175,13 @@ def _read_source(entry: dict[str, str], root: Path, where: str) -> Source:
     )
 
 
-def _read_classes(
-    value: Any, path: Path, reduce_zero_label: bool
-) -> tuple[tuple[str, ...], tuple[RGB, ...]]:
-    """Return names and colours."""
+def _read_classes(value: Any, path: Path, reduce_zero_label: bool) -> tuple[str, ...]:
+    """Return the names."""
     if not isinstance(value, (list, dict)) or not value:
         raise InputError(
             f'{path}: classes must list the names in the order of the label values, like '
-            '[sky, road], or with colours, like {sky: [70, 130, 180], road: [128, 64, 128]}'
+            '[sky, road], or with their values, like {membrane: 0, cell: 255}, or with colours, '
+            'like {sky: [70, 130, 180], road: [128, 64, 128]}'
         )
     names = read_names(value, path)
     first = int(reduce_zero_label)
@@ -165,9 +195,77 @@ def _read_classes(
             f'{path}: classes lists {len(names)} names, but 8-bit masks hold at most '
             f'{IGNORED - first}: values {first} to {IGNORED - 1}, and {IGNORED} is always ignored'
         )
-    if isinstance(value, list):
-        return names, distinct_colours(len(names))
-    return names, tuple(_read_colour(name, colour, path) for name, colour in value.items())
+    return names
+
+
+def _are_values(written: Iterable[Any]) -> bool:
+    """Return whether classes have values, not colours: three numbers alone are a colour."""
+    written = list(written)
+    if any(isinstance(one, str) for one in written):
+        return False
+    return any(_is_value(one) or (isinstance(one, list) and len(one) != 3) for one in written)
+
+
+def _is_value(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _read_values(classes: dict[str, Any], ignored: Any, path: Path) -> dict[int, int]:
+    """Return by value in the files the one that training reads, that of ignored ones included."""
+    found: dict[int, int] = {}
+    for position, (name, written) in enumerate(classes.items()):
+        values = written if isinstance(written, list) else [written]
+        if not values or not all(_is_value(one) and 0 <= one <= LARGEST for one in values):
+            raise InputError(
+                f'{path}: classes gives {str(name)!r} the value {written!r}; expected a value in '
+                f'the masks from 0 to {LARGEST}, or a list of them, like [1, 2]'
+            )
+        for one in values:
+            if found.setdefault(one, position) != position:
+                other = list(classes)[found[one]]
+                raise InputError(
+                    f'{path}: classes gives the value {one} to {other!r} and to {str(name)!r}; '
+                    'every value is one class'
+                )
+    for one in _read_ignore(ignored, path, LARGEST):
+        if one in found:
+            name = list(classes)[found[one]]
+            raise InputError(
+                f'{path}: the value {one} is class {str(name)!r} and under ignore: as well; take '
+                'it out of one of the two'
+            )
+        found[one] = IGNORED
+    found.setdefault(IGNORED, IGNORED)
+    return found
+
+
+def _part_ignored(written: Any) -> tuple[Any, list[Any]]:
+    """Return the values and the colours under ``ignore``."""
+    listed = written if isinstance(written, list) else [written]
+    colours = [one for one in listed if isinstance(one, (str, list))]
+    return (written, []) if not colours else ([v for v in listed if v not in colours], colours)
+
+
+def _colour_values(
+    palette: tuple[RGB, ...], ignored: list[Any], first: int, path: Path
+) -> dict[RGB, int] | None:
+    """Return by colour the value that training reads; None if two classes have one colour."""
+    found = {colour: first + i for i, colour in enumerate(palette)}
+    for written in ignored:
+        try:
+            colour = read_colour(written)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{path}: ignore has the colour {written!r}; expected one like '#000000', or "
+                '[[0, 0, 0]]'
+            ) from None
+        if colour in found:
+            raise InputError(
+                f'{path}: the colour {written!r} is a class and under ignore: as well; take it out '
+                'of one of the two'
+            )
+        found[colour] = IGNORED
+    return found if len(found) == len(palette) + len(ignored) else None
 
 
 def _read_colour(name: Any, value: Any, path: Path) -> RGB:
@@ -181,12 +279,12 @@ def _read_colour(name: Any, value: Any, path: Path) -> RGB:
         ) from None
 
 
-def _read_ignore(value: Any, path: Path) -> frozenset[int]:
-    values = value if isinstance(value, list) else [value]
+def _read_ignore(written: Any, path: Path, largest: int) -> frozenset[int]:
+    values = written if isinstance(written, list) else [] if written is None else [written]
     for one in values:
-        if not isinstance(one, int) or isinstance(one, bool) or not 0 <= one <= IGNORED:
+        if not _is_value(one) or not 0 <= one <= largest:
             raise InputError(
-                f'{path}: ignore must be a label value from 0 to 255 or a list of them, got '
-                f'{value!r}'
+                f'{path}: ignore must be a label value from 0 to {largest} or a list of them, got '
+                f"{written!r}. Colours, like '#000000', go with classes that have colours."
             )
-    return frozenset({*values, IGNORED})
+    return frozenset(values)

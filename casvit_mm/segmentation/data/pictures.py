@@ -71,7 +71,9 @@ def _choose(inspection: Inspection, split: str) -> list[int]:
 def _class_map(inspection: Inspection, path: str) -> np.ndarray:
     """Return the class of each pixel, -1 for none, of a mask made smaller."""
     data = inspection.data
-    label = Image.open(path)
+    label: Image.Image = Image.open(path)
+    if (recoded := inspection.recoding(label)) is not None:
+        label = Image.fromarray(recoded.values)
     label.thumbnail((_SIDE, _SIDE), Image.Resampling.NEAREST)
     values = np.asarray(label).astype(np.int64)
     classes = values - data.first_value

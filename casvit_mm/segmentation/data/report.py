@@ -22,9 +22,10 @@ from casvit_mm.datasets.report import (
     write_report,
 )
 from casvit_mm.segmentation.data.checks import Inspection, inspect_dataset
-from casvit_mm.segmentation.data.description import SegmentationDescription, read_dataset
+from casvit_mm.segmentation.data.description import read_dataset
 from casvit_mm.segmentation.data.issues import ISSUE_KINDS
 from casvit_mm.segmentation.data.pictures import draw_samples
+from casvit_mm.segmentation.data.recoding import describe_coding
 from casvit_mm.task import CheckOptions
 
 __all__ = ['check_dataset']
@@ -60,7 +61,7 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     statistics = {name: _describe(inspection, name) for name in inspection.pairs}
     screen = print_verdict(inspection.issues, ISSUE_KINDS)
     screen.print(split_table(statistics, _SPLIT_ROWS))
-    screen.print(_class_table(described, statistics))
+    screen.print(_class_table(inspection, statistics))
     out = Path(out)
     pictures: list[Path | None] = []
     if options.read_images:
@@ -112,19 +113,27 @@ def _share(part: int, whole: int) -> str:
     return f'{percent:.2f}%' if percent >= 0.005 else '< 0.01%'
 
 
-def _class_table(data: SegmentationDescription, splits: dict[str, dict[str, Any]]) -> Table:
+def _class_table(inspection: Inspection, splits: dict[str, dict[str, Any]]) -> Table:
     """Return one row per class, by its value in the masks."""
+    data = inspection.data
+    scans = [scan for found in inspection.scans.values() for scan in found]
+    told = describe_coding(data, sum(scan.recoded for scan in scans), len(scans))
     columns = ['value', 'class']
     for split in splits:
         columns += [f'{split} pixels', 'images']
     rows = []
     for value, name in enumerate(data.classes, data.first_value):
-        cells = [str(value), name]
+        written = [
+            str(raw) for raw, read in (data.values or {value: value}).items() if read == value
+        ]
+        cells = [', '.join(written), name]
         for statistics in splits.values():
             learnt = sum(statistics['pixels_per_class'].values())
             cells.append(_share(statistics['pixels_per_class'][name], learnt))
             cells.append(str(statistics['images_per_class'][name] or '-'))
         rows.append(cells)
     counts = list(next(iter(splits.values()))['pixels_per_class'].values())
-    title = 'Classes: share of the learnt or scored pixels, and images that show them'
+    title = (
+        f'Classes, told by {told}: share of the learnt or scored pixels, and images that show them'
+    )
     return class_table(title, columns, rows, counts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,12 @@ from casvit_mm.datasets.images import read_image
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.deploy.images import too_large
 from casvit_mm.errors import InputError
+from casvit_mm.segmentation.data.recoding import Recoding
 from casvit_mm.segmentation.data.sources import ImagePair
 
 __all__ = ['PairScan', 'scan_pair']
 
 _PNG = b'\x89PNG\r\n\x1a\n'
-_ADVICE = 'docs/custom_dataset.md#segmentation-masks shows how to convert.'
 
 
 @dataclass(frozen=True)
@@ -30,45 +30,49 @@ class PairScan:
     Attributes:
         issue: Why they cannot be trained on; None if they can.
         size: Width and height in pixels; zeros if unknown.
-        counts: Pixels per value of the mask, int64 ``(256,)``; None if it has no values that
-            training could read.
+        counts: Pixels per value of the mask as training reads it, int64 ``(256,)``; None if it has
+            no values that training could read.
+        recoded: Whether training reads a copy in which ``classes`` is applied.
+        foreign: Of such a mask, pixels by value or colour that is no class and not ignored.
     """
 
     issue: Issue | None
     size: tuple[int, int] = (0, 0)
     counts: np.ndarray | None = None
+    recoded: bool = False
+    foreign: dict[str, int] = field(default_factory=dict)
 
 
 class _Unusable(Exception):
     """Why a file cannot be used: kind of issue, and message."""
 
 
-def scan_pair(pair: ImagePair) -> PairScan:
+def scan_pair(recoding: Recoding, pair: ImagePair) -> PairScan:
     """Read the values of the mask, and the size of the image as training sees it.
 
     Masks are read as by mmseg's ``LoadAnnotations``: by Pillow, unchanged, so a palette gives
-    its indices and one bit gives 0 and 1.
+    its indices and one bit gives 0 and 1. Where classes have values or colours, these are applied.
     """
-    size, counts = (0, 0), None
+    found = PairScan(None)
     try:
-        size, counts = _read_label(pair.label)
+        found = _read_label(pair.label, recoding)
         seen, turned = _image_size(pair.image)
-        if seen != size:
+        if seen != found.size:
             exif = ' once its EXIF orientation is applied, as training does' if turned else ''
             raise _Unusable(
                 'label of another size',
-                f'label {pair.label} is {size[0]} x {size[1]} pixels, but its image {pair.image} '
-                f'is {seen[0]} x {seen[1]}{exif}. Export the mask from this image, or resize '
-                'it without interpolation.',
+                f'label {pair.label} is {found.size[0]} x {found.size[1]} pixels, but its image '
+                f'{pair.image} is {seen[0]} x {seen[1]}{exif}. Export the mask from this image, or '
+                'resize it without interpolation.',
             )
     except _Unusable as error:
         kind, message = error.args
-        return PairScan(Issue(kind, Path(pair.label).name, message, True), size, counts)
-    return PairScan(None, size, counts)
+        return replace(found, issue=Issue(kind, Path(pair.label).name, message, True))
+    return found
 
 
-def _read_label(path: str) -> tuple[tuple[int, int], np.ndarray]:
-    """Return width and height, and pixels per value."""
+def _read_label(path: str, recoding: Recoding) -> PairScan:
+    """Return what a mask holds, without an issue."""
     try:
         content = Path(path).read_bytes()
         image = Image.open(io.BytesIO(content))
@@ -84,19 +88,23 @@ def _read_label(path: str) -> tuple[tuple[int, int], np.ndarray]:
             f'label {path} is a JPEG file whatever its name says, and the compression changes '
             'label values. Export the masks as PNG.',
         )
-    if image.mode not in ('1', 'L', 'P'):
-        raise _wrong_mode(path, image)
     if content[:8] == _PNG and content[25] == 0 and content[24] in (2, 4):  # grey, 2 or 4 bits
         factor = 255 // (2 ** content[24] - 1)
         raise _Unusable(
             'label of 2 or 4 bits',
             f'label {path} is a grey PNG of {content[24]} bits per pixel, whose values reading '
-            f'multiplies by {factor}. Save it with 8 bits. {_ADVICE}',
+            f'multiplies by {factor}. Save it with 8 bits.',
         )
+    recoded = recoding(image)
+    if recoded is not None:
+        counts = np.bincount(recoded.values.ravel(), minlength=256)
+        return PairScan(None, image.size, counts, True, recoded.foreign)
+    if image.mode not in ('1', 'L', 'P'):
+        raise _wrong_mode(path, image)
     counts = np.array(image.histogram(), dtype=np.int64)
     if image.mode == '1':  # read as 0 and 1, counted as 0 and 255
         counts[[1, 255]] = counts[[255, 1]]
-    return image.size, counts
+    return PairScan(None, image.size, counts)
 
 
 def _reason(error: Exception, path: str) -> str:
@@ -116,7 +124,8 @@ def _wrong_mode(path: str, image: Image.Image) -> _Unusable:
         return _Unusable(
             'label of more than 8 bits',
             f'label {path} has more than 8 bits per pixel (values up to {_largest(image)}), of '
-            f'which training would keep the lower 8. Save it with 8 bits. {_ADVICE}',
+            'which training would keep the lower 8. Save it with 8 bits, or write the value of '
+            'every class, like classes: {ground: 0, cell: 1000}.',
         )
     if image.mode in ('LA', 'RGB', 'RGBA'):
         grey = np.asarray(image)[..., : 1 if image.mode == 'LA' else 3]
@@ -124,14 +133,27 @@ def _wrong_mode(path: str, image: Image.Image) -> _Unusable:
             return _Unusable(
                 'label in colours',
                 f'label {path} is saved as {image.mode} with equal channels; one index per pixel '
-                f'is expected. Keep the first channel alone. {_ADVICE}',
+                'is expected. Keep the first channel alone, or write the value of every class, '
+                'like classes: {ground: 0, cell: 1}.',
             )
     colours = image.getcolors(maxcolors=256)
     number = 'more than 256' if colours is None else str(len(colours))
     return _Unusable(
         'label in colours',
         f'label {path} is colour-coded ({image.mode}, {number} colours); one index per pixel is '
-        f'expected, the position of its class under classes:. {_ADVICE}',
+        'expected, the position of its class under classes:. If colours are the classes, give '
+        f'every class its own, like classes: {{{_some_colours(image)}}}, and others under ignore:',
+    )
+
+
+def _some_colours(image: Image.Image) -> str:
+    """Return the two most frequent colours of a mask, as they are written under ``classes``."""
+    pixels = np.asarray(image.convert('RGB')).reshape(-1, 3)
+    colours, counts = np.unique(pixels, axis=0, return_counts=True)
+    frequent = colours[np.argsort(-counts)[:2]].tolist()
+    return ', '.join(
+        f"{name}: '#{red:02x}{green:02x}{blue:02x}'"
+        for name, (red, green, blue) in zip(('sky', 'road'), frequent, strict=False)
     )
 
 

@@ -32,6 +32,14 @@ def test_a_list_of_classes_that_is_too_short_is_told_with_the_number_of_files(fo
     assert 'more like it: python tools/check_data.py lists them all' in message
 
 
+def test_values_with_gaps_are_refused_with_the_line_that_reads_them(folder):
+    for path in [*(folder / 'train_labels').iterdir(), *(folder / 'val_labels').iterdir()]:
+        mask = np.asarray(Image.open(path)) > 0
+        Image.fromarray(mask.astype(np.uint8) * 128).save(path)
+    message = refusal(folder, SOURCES + 'classes: [ground, "on"]')
+    assert "with the values written: classes: {ground: 0, 'on': 128}" in message
+
+
 def test_images_in_two_splits_are_refused(folder):
     text = SOURCES + 'test: {images: val, labels: val_labels}\n' + NAMES
     message = refusal(folder, text, ('val', 'test'))
@@ -44,10 +52,11 @@ def test_train_that_is_ignored_as_a_whole_is_refused(folder):
     assert 'shows no class at all: every pixel is ignored' in message
 
 
-def test_masks_of_0_and_255_are_refused_with_the_cause(folder):
+def test_masks_of_0_and_255_are_refused_with_the_line_that_reads_them(folder):
     for path in [*(folder / 'train_labels').iterdir(), *(folder / 'val_labels').iterdir()]:
         mask = np.asarray(Image.open(path)) > 0
         Image.fromarray(mask.astype(np.uint8) * 255).save(path)
     message = refusal(folder, SOURCES + 'classes: [ground, object]')
     assert "shows no class but 'ground'" in message
-    assert 'masks drawn with 0 and 255 must be saved with 0 and 1' in message
+    assert message.endswith('Write classes: {ground: 0, object: 255}.')
+    prepare(folder, SOURCES + 'classes: {ground: 0, object: 255}')

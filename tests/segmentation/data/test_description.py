@@ -59,6 +59,20 @@ def test_colours_may_be_written_as_in_html_or_left_out(tmp_path):
         (SOURCES + 'classes: {sky: #4682b4\n, road: red}', "'#4682b4' in quotation marks"),
         (SOURCES + NAMES + 'ignore: 256', 'ignore must be a label value from 0 to 255'),
         (SOURCES + NAMES + 'ignore: [255, void]', 'ignore must be a label value'),
+        (SOURCES + "classes: {sky: 1, road: '#000000'}", "gives 'sky' the colour 1"),
+        (SOURCES + 'classes: {sky: 1, road: [2, x]}', r"gives 'road' the value \[2, 'x'\]"),
+        (SOURCES + 'classes: {sky: 1, road: 65536}', 'from 0 to 65535'),
+        (SOURCES + 'classes: {sky: 1, road: [2, 1]}', "the value 1 to 'sky' and to 'road'"),
+        (
+            SOURCES + 'classes: {sky: 1, road: 255}\nignore: 255',
+            "255 is class 'road' and under ign",
+        ),
+        (SOURCES + 'classes: {sky: 1, road: 2}\nreduce_zero_label: true', 'Leave it out'),
+        (SOURCES + "classes: {sky: red, road: blue}\nignore: 'f00'", "ignore has the colour 'f00'"),
+        (
+            SOURCES + "classes: {sky: red, road: blue}\nignore: '#f00'",
+            'is a class and under ignore',
+        ),
         (SOURCES + NAMES + 'reduce_zero_label: 1', 'must be true or false'),
     ],
 )
@@ -66,3 +80,19 @@ def test_a_wrong_description_is_refused_by_field(tmp_path, text, message):
     (tmp_path / 'd.yaml').write_text(text)
     with pytest.raises(InputError, match=message):
         read_dataset(tmp_path / 'd.yaml')
+
+
+def test_values_under_classes_become_positions(tmp_path):
+    (tmp_path / 'd.yaml').write_text(SOURCES + 'classes: {ground: 0, cell: [1, 2, 3]}\nignore: 9')
+    assert read_dataset(tmp_path / 'd.yaml').values == {0: 0, 1: 1, 2: 1, 3: 1, 9: 255, 255: 255}
+
+
+def test_three_numbers_for_every_class_are_colours(tmp_path):
+    path = tmp_path / 'd.yaml'
+    path.write_text(SOURCES + "classes: {sky: [0, 0, 1], road: [1, 2, 3]}\nignore: [7, '#ffffff']")
+    data = read_dataset(path)
+    assert data.values is None
+    assert data.ignore == {7, 255}
+    assert data.colours == {(0, 0, 1): 0, (1, 2, 3): 1, (255, 255, 255): 255}
+    path.write_text(SOURCES + 'classes: {sky: [0, 0, 1, 1], road: [4, 2, 3]}')
+    assert read_dataset(path).values == {0: 0, 1: 0, 4: 1, 2: 1, 3: 1, 255: 255}

@@ -30,7 +30,7 @@ def test_the_report_counts_and_draws_a_sound_set(folder, capsys):
 def test_the_report_lists_every_issue(folder, capsys):
     change_label(folder, 9)
     (folder / 'val_labels/0001.png').unlink()
-    Image.open(folder / 'test_labels/0001.png').convert('RGB').save(folder / 'test_labels/0001.png')
+    Image.new('LA', (64, 64)).save(folder / 'test_labels/0001.png')
     shutil.copy(folder / 'train/0002.png', folder / 'test/0002.png')
     assert not check_dataset(folder / 'dataset.yaml', folder / 'out')
     report = json.loads((folder / 'out/report.json').read_text())

@@ -36,7 +36,7 @@ def test_colour_coded_labels_are_refused(folder):
     label.save(first_label(folder))
     message = refusal(folder)
     assert f'label {first_label(folder)} is colour-coded (RGB, ' in message
-    assert 'custom_dataset.md#segmentation-masks shows how to convert' in message
+    assert "like classes: {sky: '#f0d282', road: '#" in message
 
 
 @pytest.mark.parametrize('mode', ['LA', 'RGB', 'RGBA'])
