@@ -31,6 +31,8 @@ _NOTE = b'\nCtrl-C: saving after this iteration. Press it again to end at once, 
 
 # Number of the first signal that came, 0 for none.
 _received = 0
+# The process that defers its signals.
+_owner = 0
 # Shared with the workers of a DataLoader, which are forked from this process.
 _deferring = RawValue('b', 0)
 
@@ -46,8 +48,8 @@ def deferring_signals() -> Iterator[None]:
 
     Ctrl-C after any of them ends the process at once.
     """
-    global _received
-    _received = 0
+    global _received, _owner
+    _received, _owner = 0, os.getpid()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -73,6 +75,10 @@ def deferring_signals() -> Iterator[None]:
 
 def _take_note(signum: int, frame: object) -> None:
     global _received
+    if os.getpid() != _owner:
+        # A process forked by a metric or a transform: multiprocessing.Pool ends its own by SIGTERM.
+        signal.signal(signum, signal.SIG_DFL)
+        signal.raise_signal(signum)
     _received = _received or signum
     if signal.getsignal(signal.SIGINT) == _take_note:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

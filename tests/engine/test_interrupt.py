@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -46,6 +47,20 @@ def test_ctrl_c_after_a_signal_ends_the_process_at_once(first):
             os.kill(os.getpid(), signal.SIGINT)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGINT
+
+
+def test_a_forked_process_ends_by_its_signals_as_a_pool_of_a_metric_expects():
+    ready, tell = os.pipe()
+    with deferring_signals():
+        child = os.fork()
+        if not child:
+            os.write(tell, b'.')
+            time.sleep(5)
+            os._exit(0)
+        os.read(ready, 1)
+        os.kill(child, signal.SIGTERM)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
+    assert signal_received() == 0
 
 
 def test_a_signal_that_is_ignored_stays_ignored():
