@@ -17,6 +17,7 @@ from casvit_mm.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.exported import check_classes, exported_model, is_exported, read_spec
 from casvit_mm.engine.metric_checks import check_metrics
 from casvit_mm.engine.setup import build_runner, load_config
+from casvit_mm.engine.step_errors import explaining_steps
 from casvit_mm.engine.tasks import task_of
 from casvit_mm.io import check_writable
 from casvit_mm.task import EvaluationOutputs
@@ -95,7 +96,8 @@ def evaluate(
 
     with explaining_build_errors(cfg):
         runner = build_runner(cfg, [])
-        start = time.perf_counter()
+    start = time.perf_counter()
+    with explaining_build_errors(cfg), explaining_steps(runner):
         metrics, others = _numbers(runner.test())
     seconds = time.perf_counter() - start
     if is_main_process():

@@ -19,7 +19,6 @@ from casvit_mm.config.value_checks import check_groups
 from casvit_mm.datasets.description import SPLITS
 from casvit_mm.distributed import init_distributed, on_first_rank
 from casvit_mm.engine.finetune import finetune_from, training_classes
-from casvit_mm.engine.first_step import explaining_first_step
 from casvit_mm.engine.metric_checks import check_metrics
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.profiling import profile_instead_of_training
@@ -34,6 +33,7 @@ from casvit_mm.engine.speed import (
     set_compilation,
     set_precision,
 )
+from casvit_mm.engine.step_errors import explaining_steps
 from casvit_mm.engine.tasks import task_of
 from casvit_mm.errors import InputError
 from casvit_mm.ops.needs import check_operators
@@ -66,7 +66,7 @@ def train(config: str, options: TrainOptions | None = None) -> Runner:
         notes = [note for edit in EDITS for note in edit(cfg, options)]
         with explaining_build_errors(cfg):
             runner = build_runner(cfg, notes)
-        with explaining_build_errors(cfg), explaining_first_step(runner):
+        with explaining_build_errors(cfg), explaining_steps(runner):
             _run(runner)
     finally:
         release_work_dir()

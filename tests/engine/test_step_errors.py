@@ -1,12 +1,13 @@
-"""Errors of the first step."""
+"""Errors of a step."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import TestLoop
 
-from casvit_mm.engine.first_step import explaining_first_step
+from casvit_mm.engine.step_errors import explaining_steps
 from casvit_mm.errors import InputError
 
 
@@ -23,7 +24,7 @@ def multiply_what_does_not_fit():
 def test_an_error_of_the_frameworks_is_told_by_its_message_and_logged(runner, tmp_path):
     with (
         pytest.raises(InputError, match='the first step failed: RuntimeError: mat1 and mat2'),
-        explaining_first_step(runner),
+        explaining_steps(runner),
     ):
         multiply_what_does_not_fit()
     assert 'multiply_what_does_not_fit' in (tmp_path / 'log.log').read_text()
@@ -34,12 +35,27 @@ def test_a_later_step_keeps_its_traceback(runner):
         runner.iter = 2
         multiply_what_does_not_fit()
 
-    with pytest.raises(RuntimeError, match='mat1 and mat2'), explaining_first_step(runner):
+    with pytest.raises(RuntimeError, match='mat1 and mat2'), explaining_steps(runner):
         third_step()
 
 
+def test_an_error_in_an_evaluation_is_told_at_any_step(runner):
+    runner.iter = 7
+
+    class Loop(TestLoop):
+        def __init__(self):
+            pass
+
+        def run(self):
+            multiply_what_does_not_fit()
+
+    message = 'the evaluation failed: RuntimeError: mat1 and mat2'
+    with pytest.raises(InputError, match=message), explaining_steps(runner):
+        Loop().run()
+
+
 def test_an_error_of_the_users_own_code_keeps_its_traceback(runner):
-    with pytest.raises(KeyError), explaining_first_step(runner):
+    with pytest.raises(KeyError), explaining_steps(runner):
         {}['no key']
 
 
@@ -48,6 +64,6 @@ def test_memory_that_does_not_suffice_is_told_at_any_step(runner):
         runner.iter = 7
         raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB.\nmore')
 
-    message = r'CUDA out of memory.*\n.*batch_size=N, now 8'
-    with pytest.raises(InputError, match=message), explaining_first_step(runner):
+    message = r'CUDA out of memory.*\n.*now 8'
+    with pytest.raises(InputError, match=message), explaining_steps(runner):
         later_step()
