@@ -6,7 +6,7 @@ import codecs
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from casvit_mm.errors import InputError
@@ -60,7 +60,7 @@ def find_files(folder: Path, known: set[str], suffix: str | None = None) -> dict
     """Find the files in a folder and in those below it, without hidden ones, in order.
 
     Args:
-        folder: Where to look; links are followed.
+        folder: Where to look; links are followed, but for those to a folder that they lie in.
         known: Suffixes of the files to take, in lower case, e.g. ``'.png'``.
         suffix: How their names end beside that; None for no such condition.
 
@@ -68,15 +68,12 @@ def find_files(folder: Path, known: set[str], suffix: str | None = None) -> dict
         The files by their path from ``folder`` without suffix.
     """
     found: dict[str, list[Path]] = {}
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if name[0] != '.')
-        for name in sorted(name for name in names if name[0] != '.'):
-            path = Path(parent, name)
-            if path.suffix.lower() not in known or not name.endswith(suffix or ''):
-                continue
-            relative = path.relative_to(folder).as_posix()
-            key = relative.removesuffix(suffix) if suffix else os.path.splitext(relative)[0]
-            found.setdefault(key, []).append(path)
+    for path in _walk(folder):
+        if path.suffix.lower() not in known or not path.name.endswith(suffix or ''):
+            continue
+        relative = path.relative_to(folder).as_posix()
+        key = relative.removesuffix(suffix) if suffix else os.path.splitext(relative)[0]
+        found.setdefault(key, []).append(path)
     return found
 
 
@@ -87,11 +84,7 @@ def describe_unused(folder: Path, used: Callable[[Path], bool]) -> str | None:
         folder: Where to look; hidden files do not count.
         used: Whether a file is read, by its path.
     """
-    found: list[Path] = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if name[0] != '.')
-        paths = (Path(parent, name) for name in sorted(names) if name[0] != '.')
-        found += [path for path in paths if path.name not in _OF_SYSTEMS and not used(path)]
+    found = [path for path in _walk(folder) if path.name not in _OF_SYSTEMS and not used(path)]
     if not found:
         return None
     kinds = Counter(path.suffix or 'without suffix' for path in found)
@@ -99,6 +92,23 @@ def describe_unused(folder: Path, used: Callable[[Path], bool]) -> str | None:
     more = ', ...' if len(kinds) > _KINDS else ''
     first = found[0].relative_to(folder).as_posix()
     return f'{len(found)} file(s) of {folder} are not used: {counts}{more}; first {first}'
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and in those below it, without hidden ones, in order."""
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(
+            name for name in folders if name[0] != '.' and not _leads_up(parent, name)
+        )
+        yield from (Path(parent, name) for name in sorted(names) if name[0] != '.')
+
+
+def _leads_up(parent: str, name: str) -> bool:
+    """Return whether a folder is a link to one that it lies in, so that there is no end of it."""
+    path = os.path.join(parent, name)
+    if not os.path.islink(path):
+        return False
+    return Path(os.path.realpath(parent)).is_relative_to(os.path.realpath(path))
 
 
 def stem(name: str) -> str:

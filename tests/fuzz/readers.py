@@ -32,7 +32,7 @@ from casvit_mm.detection.data.checks import inspect_dataset
 from casvit_mm.detection.data.prepare import PreparedSplit, prepare_dataset
 from casvit_mm.errors import InputError
 from casvit_mm.segmentation.data import description as segmentation
-from casvit_mm.segmentation.data.sources import find_pairs
+from casvit_mm.segmentation.data.checks import inspect_dataset as inspect_masks
 from casvit_mm.weights.matching import read_checkpoint
 from casvit_mm.weights.reading import class_names, forget_file, load_file
 from fuzz.inputs import changed_bytes, changed_json, changed_value
@@ -132,8 +132,7 @@ def _load_for_training(split: PreparedSplit) -> None:
 
 def _check_segmentation(path: Path) -> None:
     data = segmentation.read_dataset(path)
-    for split in data.splits:
-        find_pairs(data, split)
+    inspect_masks(data, tuple(data.splits))
 
 
 def _check_classification(path: Path) -> None:
@@ -264,7 +263,9 @@ def _lists(folder: Path) -> Reader:
             except InputError as error:
                 refused.append(str(error))
 
-    text = st.lists(st.text(max_size=12) | st.sampled_from(lines.decode().splitlines()))
+    odd = ['a' * 300, 'a/' * 3000, '\0', '../' * 50, '/', '.', '\ud800', '1.png \0', '1.png 1e9']
+    names = st.text(max_size=12) | st.sampled_from([*odd, *lines.decode().splitlines()])
+    text = st.lists(names, max_size=6)
     written = text.map(lambda names: '\n'.join(names).encode(errors='surrogatepass'))
     return Reader(changed_bytes(lines) | written, read)
 
