@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from importlib.util import find_spec
 from pathlib import Path
 
 from casvit_mm.errors import InputError
@@ -59,7 +60,14 @@ def let_mmengine_find_configs() -> None:
     def get_package_and_cfg_path(cfg_path: str) -> tuple[str, str]:
         if cfg_path.startswith(PREFIX):
             return 'casvit_mm', cfg_path.removeprefix(PREFIX)
-        return plain_split(cfg_path)
+        # By the name of the module, which a fork that is installed in its place has as well.
+        return cfg_path.partition('::')[0], plain_split(cfg_path)[1]
+
+    def refuse_missing(package: str) -> None:
+        if find_spec(package) is None:
+            raise InputError(f'{package}, whose config is named, is not installed')
 
     Config._get_cfg_path = staticmethod(get_cfg_path)  # type: ignore[method-assign]
     hub._get_package_and_cfg_path = get_package_and_cfg_path
+    # MMEngine would install what it does not find by its name: upstream's over the fork's.
+    hub.install_package = refuse_missing

@@ -35,3 +35,12 @@ def test_a_binary_file_is_no_config(tmp_path):
     (tmp_path / 'a.py').write_bytes(b'\xff\xfe\x00model')
     with pytest.raises(InputError, match=r'a\.py is no text in UTF-8'):
         read_config(tmp_path / 'a.py')
+
+
+def test_the_config_of_a_framework_is_that_of_the_module_and_nothing_is_installed(monkeypatch):
+    monkeypatch.setattr('subprocess.check_call', lambda command: pytest.fail(str(command)))
+    pytest.importorskip('mmseg')
+    cfg = read_config('mmseg::pspnet/pspnet_r50-d8_4xb4-80k_ade20k-512x512.py')
+    assert cfg.model.type == 'EncoderDecoder'
+    with pytest.raises(InputError, match='mmdet3d, whose config is named, is not installed'):
+        read_config('mmdet3d::pointpillars/nowhere.py')
