@@ -17,6 +17,7 @@ beside ``images`` is segmentation, ``images`` alone is classification. ``data`` 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,10 @@ __all__ = [
 S = TypeVar('S')
 
 SPLITS = ('train', 'val', 'test')
+
+# Of file systems; the path is joined to others.
+_LONGEST_NAME, _LONGEST_PATH = 255, 2048
+_SHOWN = 60
 
 # The field of a source that tells the task.
 _TASK_FIELDS = {'detection': 'annotations', 'segmentation': 'labels'}
@@ -251,7 +256,10 @@ def _read_sources(
 def _read_text(value: Any, where: str) -> str:
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         raise InputError(f'{where} must be text, got {value!r}; put it in quotation marks')
-    return str(value)
+    text = str(value)
+    if len(text) > _LONGEST_PATH or max(map(len, os.fsencode(text).split(b'/'))) > _LONGEST_NAME:
+        raise InputError(f'{where} is too long for a path: {text[:_SHOWN]!r} ...')
+    return text
 
 
 def require_text(names: Iterable[Any], path: Path) -> None:

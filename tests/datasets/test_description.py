@@ -85,3 +85,12 @@ def test_folders_are_text(value, tmp_path):
     path.write_text(f'train: {{images: a}}\nval: {{images: {value or "null"}}}')
     with pytest.raises(InputError, match="'val', images must be text"):
         classification.read_dataset(path)
+
+
+@pytest.mark.parametrize('value', ['a' * 256, 'é' * 128, 'a/' * 1500])
+def test_no_file_system_has_longer_names(value, tmp_path):
+    path = tmp_path / 'd.yaml'
+    for text in (f'images: {value}', f'images: a, list: {value}'):
+        path.write_text(f'train: {{images: a}}\nval: {{{text}}}')
+        with pytest.raises(InputError, match=r"'val', .* is too long for a path: '(a|é)"):
+            classification.read_dataset(path)
