@@ -13,10 +13,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from helpers import ROOT, free_port
-from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
@@ -24,17 +24,17 @@ from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 from torch.utils.data import Dataset
 
 from casvit_mm.cli import cli
-from casvit_mm.engine import Randomness, Start, TrainOptions, train, training
+from casvit_mm.engine import Randomness, Start, TrainOptions, setup, train, training
 
 CONFIG = """
 default_scope = 'mmengine'
 model = dict(type='TinyModel', backbone=dict(), seconds=0.05)
 train_dataloader = dict(
     dataset=dict(type='TinyData'), sampler=dict(type='DefaultSampler', shuffle=True),
-    batch_size=2, num_workers=1, persistent_workers=True)
+    batch_size=2, num_workers=1)
 val_dataloader = dict(
     dataset=dict(type='TinyData'), sampler=dict(type='DefaultSampler', shuffle=False),
-    batch_size=2, num_workers=1, persistent_workers=True)
+    batch_size=2, num_workers=1)
 val_evaluator = dict(type='TinyMetric')
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=3, val_interval=1)
 val_cfg = dict()
@@ -76,6 +76,7 @@ class TinyModel(BaseModel):
 
     def __init__(self, backbone: dict, seconds: float) -> None:
         super().__init__()
+        self.backbone = torch.nn.Identity()
         self.layer = torch.nn.Linear(8, 1)
         self.seconds = seconds
 
@@ -118,12 +119,8 @@ class TinyHook(Hook):
                 time.sleep(self.seconds)
 
 
-class _Task:
-    """Stands for the task of a config, whose data need no check."""
-
-    @staticmethod
-    def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
-        pass
+# Checks of a framework's model and data.
+LEFT_OUT = ('_check_model', '_set_data', '_check_built_model')
 
 
 def train_tiny(work_dir: Path, *, resume: str | None = None, launcher: str = 'none', **changes):
@@ -131,8 +128,7 @@ def train_tiny(work_dir: Path, *, resume: str | None = None, launcher: str = 'no
     work_dir.mkdir(parents=True, exist_ok=True)
     path = work_dir / f'tiny{os.environ.get("RANK", "")}.py'
     path.write_text(CONFIG)
-    training.task_of = lambda cfg: _Task
-    training.check_backbone = training.check_pretrained = lambda cfg: None
+    edits = tuple(edit for edit in training.EDITS if edit.__name__ not in LEFT_OUT)
     options = TrainOptions(
         work_dir=str(work_dir),
         start=Start(resume=resume),
@@ -140,7 +136,11 @@ def train_tiny(work_dir: Path, *, resume: str | None = None, launcher: str = 'no
         cfg_options=changes,
         launcher=launcher,
     )
-    return train(str(path), options)
+    with (
+        patch.object(setup, 'task_name', lambda cfg: 'tiny'),
+        patch.object(training, 'EDITS', edits),
+    ):
+        return train(str(path), options)
 
 
 class TinyRun:

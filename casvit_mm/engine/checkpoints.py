@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import barrier, gather_object, get_world_size, is_main_process, master_only
+from mmengine.dist import (
+    all_gather_object,
+    barrier,
+    gather_object,
+    get_world_size,
+    is_main_process,
+    master_only,
+)
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.registry import HOOKS
@@ -15,12 +22,15 @@ from mmengine.runner import Runner
 
 from casvit_mm.distributed import unwrapped_model
 from casvit_mm.engine.divergence import check_weights
-from casvit_mm.engine.interrupt import exit_status, signal_agreed, signal_received
+from casvit_mm.engine.interrupt import exit_status, highest, signal_received
+from casvit_mm.errors import InputError
 from casvit_mm.io import replacing
 
 __all__ = ['INTERRUPTED', 'AtomicBackend', 'SafeCheckpointHook', 'buffers_of_process']
 
 INTERRUPTED = 'interrupted.pth'
+# Above every signal.
+_NO_DATA = 1000
 
 
 @register_backend('atomic')
@@ -77,7 +87,7 @@ class SafeCheckpointHook(CheckpointHook):
     - Weights that are NaN or infinite are never written, over a good checkpoint least of all.
     - On SIGTERM, Ctrl-C and SIGHUP the iteration is finished, ``interrupted.pth`` is written and
       the run exits with status 143, 130 or 129. The file goes when the next ordinary checkpoint is
-      there.
+      there. Likewise, with status 2, if a sample cannot be read or a data worker dies.
     """
 
     backend_args: dict | None
@@ -93,19 +103,41 @@ class SafeCheckpointHook(CheckpointHook):
             hub.update_info('iter_validated', runner.iter)
         self._saved_iter = runner.iter
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    def stop_if_due(
+        self, runner: Runner, batches_done: int, failure: InputError | None = None
     ) -> None:
-        """Save where due, and stop here if any process received a signal to end."""
-        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        """Save and stop if any process was told to end, or has no data to go on with.
+
+        Every process must call this, between two iterations.
+
+        Args:
+            runner: The Runner.
+            batches_done: Batches of the epoch that were trained on.
+            failure: Why this process has no data.
+
+        Raises:
+            SystemExit: With the status that the signal stands for.
+            InputError: The failure, in every process.
+        """
+        stop = highest(_NO_DATA if failure else signal_received())
+        if not stop:
+            return
         # Gradients that wait for the next update are in no checkpoint.
-        if runner.optim_wrapper.should_update() and (signum := signal_agreed()):
+        whole = runner.optim_wrapper.should_update()
+        if whole:
             check_weights(runner)
-            runner.message_hub.update_info('batches_done', batch_idx + 1)
-            meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
-            self._save(runner, INTERRUPTED, meta)
+            runner.message_hub.update_info('batches_done', batches_done)
+            self._save(runner, INTERRUPTED, dict(epoch=runner.epoch, iter=runner.iter))
             barrier()  # the launcher ends every process as soon as one has ended
-            self._stop(runner, signum, f'after iteration {runner.iter + 1} of {runner.max_iters}')
+        if stop == _NO_DATA:
+            failures = all_gather_object(str(failure or ''))
+            kept = 'All that was trained is' if whole else 'The last checkpoint is'
+            raise InputError(
+                f'{next(filter(None, failures))}\n{kept} saved in {self.out_dir}. To go on from '
+                'there, mend this and run the same command with --resume'
+            )
+        if whole:
+            self._stop(runner, stop, f'after iteration {runner.iter} of {runner.max_iters}')
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None

@@ -14,6 +14,7 @@ from casvit_mm.config.forms import type_name
 from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.config.value_checks import check_groups
 from casvit_mm.distributed import init_distributed, on_first_rank
+from casvit_mm.engine.data_loading import dead_workers_told
 from casvit_mm.engine.exported import check_classes, exported_model, is_exported, read_spec
 from casvit_mm.engine.metric_checks import check_metrics
 from casvit_mm.engine.setup import build_runner, load_config
@@ -97,7 +98,7 @@ def evaluate(
     with explaining_build_errors(cfg):
         runner = build_runner(cfg, [])
     start = time.perf_counter()
-    with explaining_build_errors(cfg), explaining_steps(runner):
+    with explaining_build_errors(cfg), explaining_steps(runner), dead_workers_told():
         metrics, others = _numbers(runner.test())
     seconds = time.perf_counter() - start
     if is_main_process():

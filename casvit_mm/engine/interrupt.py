@@ -21,8 +21,8 @@ from casvit_mm.distributed import lost_connection
 __all__ = [
     'deferring_signals',
     'exit_status',
+    'highest',
     'outlive_signals',
-    'signal_agreed',
     'signal_received',
 ]
 
@@ -91,14 +91,11 @@ def signal_received() -> int:
     return _received
 
 
-def signal_agreed() -> int:
-    """Return the number of a signal that came to any process of the run, the same to all, or 0.
-
-    Every process must call this.
-    """
+def highest(number: int) -> int:
+    """Return the highest number that a process of the run gives; every process must call this."""
     if get_world_size() == 1:
-        return _received
-    flag = torch.tensor(_received)
+        return number
+    flag = torch.tensor(number)
     all_reduce(flag, op='max')
     return int(flag)
 

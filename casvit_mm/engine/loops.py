@@ -6,6 +6,8 @@ there. Both are put into a config by :func:`casvit_mm.engine.resume.make_resumab
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dist import get_rank, get_world_size
@@ -14,10 +16,12 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, R
 from mmengine.runner.utils import calc_dynamic_intervals
 from torch import nn
 
-from casvit_mm.engine.checkpoints import buffers_of_process
+from casvit_mm.engine.checkpoints import SafeCheckpointHook, buffers_of_process
+from casvit_mm.engine.data_loading import read_batches, take_batch
 from casvit_mm.engine.divergence import divergence_named
 from casvit_mm.engine.interrupt import deferring_signals
 from casvit_mm.engine.seeding import SeededBatchSampler, seed_generators
+from casvit_mm.errors import InputError
 
 __all__ = ['ResumableEpochLoop', 'ResumableIterLoop']
 
@@ -48,6 +52,21 @@ def _restore_buffers(runner: Runner) -> None:
 def _validated(runner: Runner) -> bool:
     """Return whether the state that the run is in was validated before it was interrupted."""
     return runner.message_hub.get_info('iter_validated', runner.iter) == runner.iter
+
+
+def _next_batch(runner: Runner, batches: Iterator[Any], done: int) -> Any:
+    """Return the next batch, None at the end; or stop where ``done`` batches were trained on."""
+    batch, failure = take_batch(batches)
+    _stop_if_due(runner, done, failure)
+    return batch
+
+
+def _stop_if_due(runner: Runner, done: int, failure: InputError | None = None) -> None:
+    hook = next((hook for hook in runner.hooks if isinstance(hook, SafeCheckpointHook)), None)
+    if hook is not None:
+        hook.stop_if_due(runner, done, failure)
+    elif failure is not None:
+        raise failure
 
 
 @LOOPS.register_module()
@@ -122,7 +141,11 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self.runner.model.train()
         done, self._batches_done = self._batches_done, 0
         self.dataloader.batch_sampler.start_at(self._iter, skip=done)
-        for index, data_batch in enumerate(self.dataloader, start=done):
+        batches = read_batches(self.dataloader)
+        for index in itertools.count(done):
+            data_batch = _next_batch(self.runner, batches, index)
+            if data_batch is None:
+                break
             self.run_iter(index, data_batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
@@ -181,10 +204,10 @@ class ResumableIterLoop(IterBasedTrainLoop):
             if self._iter and not _validated(self.runner):
                 self._validate_if_due()
             self.dataloader.batch_sampler.start_at(self._iter, skip=self._iter)
-            batches = iter(self.dataloader)
+            batches = read_batches(self.dataloader)
             while self._iter < self._max_iters and not self.stop_training:
                 self.runner.model.train()
-                self.run_iter(next(batches))
+                self.run_iter(_next_batch(self.runner, batches, self._iter))
                 self._validate_if_due()
             self.runner.call_hook('after_train_epoch')
             self.runner.call_hook('after_train')
@@ -199,4 +222,5 @@ class ResumableIterLoop(IterBasedTrainLoop):
         self._decide_current_val_interval()
         due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
         if self.runner.val_loop is not None and self._iter >= self.val_begin and due:
+            _stop_if_due(self.runner, self._iter)
             self.runner.val_loop.run()

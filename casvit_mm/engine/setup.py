@@ -17,7 +17,7 @@ from casvit_mm.config.options import merge_options
 from casvit_mm.config.reading import read_config
 from casvit_mm.config.type_checks import check_types
 from casvit_mm.config.value_checks import check_values
-from casvit_mm.engine.data_loading import guard_workers
+from casvit_mm.engine.data_loading import guard
 from casvit_mm.engine.resume import load_whole_model
 from casvit_mm.engine.speed import ChannelsLastRunner
 from casvit_mm.errors import escaped
@@ -73,11 +73,11 @@ def load_config(
 
 
 class _GuardedRunner(ChannelsLastRunner):
-    """A Runner whose data workers do not outlive it."""
+    """A Runner whose data workers do not outlive it, and whose loaders name damaged files."""
 
     @staticmethod
     def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
-        return guard_workers(ChannelsLastRunner.build_dataloader(*args, **kwargs))
+        return guard(ChannelsLastRunner.build_dataloader(*args, **kwargs))
 
 
 def build_runner(cfg: Config, notes: list[str]) -> Runner:

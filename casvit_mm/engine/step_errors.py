@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from mmengine.runner import Runner, TestLoop, ValLoop
 
+from casvit_mm.distributed import lost_connection
 from casvit_mm.errors import InputError
 
 __all__ = ['explaining_steps']
@@ -44,6 +45,8 @@ def explaining_steps(runner: Runner) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
+        if lost_connection(error):  # the launcher says which process was lost
+            raise
         what = 'the evaluation' if _in_evaluation(error) else 'the first step'
         frames = traceback.extract_tb(error.__traceback__)
         last = [frame for frame in frames if not frame.filename.startswith('<')][-1]

@@ -18,6 +18,7 @@ from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.config.value_checks import check_groups
 from casvit_mm.datasets.description import SPLITS
 from casvit_mm.distributed import init_distributed, on_first_rank
+from casvit_mm.engine.data_loading import dead_workers_told
 from casvit_mm.engine.finetune import finetune_from, training_classes
 from casvit_mm.engine.metric_checks import check_metrics
 from casvit_mm.engine.options import TrainOptions
@@ -165,7 +166,8 @@ def _run(runner: Runner) -> None:
             written any more.
     """
     try:
-        runner.train()
+        with dead_workers_told():
+            runner.train()
     except OSError as error:
         if error.errno not in _STORAGE_ERRORS:
             raise

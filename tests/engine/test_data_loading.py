@@ -1,6 +1,10 @@
 """Workers that begin and end as their training process needs them to."""
 
+import os
+import re
+import signal
 import socket
+import time
 
 import pytest
 import torch
@@ -9,7 +13,13 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
 from casvit_mm.distributed.processes import _is_tcp
-from casvit_mm.engine.data_loading import guard_workers
+from casvit_mm.engine.data_loading import (
+    DeadWorkerError,
+    SampleError,
+    guard,
+    read_batches,
+    take_batch,
+)
 
 
 class _Connections(Dataset):
@@ -31,16 +41,16 @@ def connection():
         yield server.fileno()
 
 
-def load(connection, guard=lambda loader: loader, seed=5):
+def load(connection, change=lambda loader: loader, seed=5):
     config = dict(dataset=_Connections(connection), sampler=None, batch_size=1, num_workers=1)
-    loader = guard(Runner.build_dataloader(config, seed=seed))
+    loader = change(Runner.build_dataloader(config, seed=seed))
     return [(is_open[0], drawn[0]) for is_open, drawn in loader]
 
 
 def test_workers_let_go_of_the_connections_of_a_group_and_are_seeded_as_before(connection):
     dist.init_process_group('gloo', store=dist.HashStore(), rank=0, world_size=1)
     try:
-        before, guarded = load(connection), load(connection, guard_workers)
+        before, guarded = load(connection), load(connection, guard)
     finally:
         dist.destroy_process_group()
     assert [is_open for is_open, _ in before] == [True, True]
@@ -52,8 +62,8 @@ def test_without_a_group_workers_keep_connections_and_the_users_function_is_call
     loader = DataLoader(
         _Connections(connection), num_workers=1, worker_init_fn=lambda number: torch.manual_seed(3)
     )
-    (_, drawn), _ = list(guard_workers(loader))
-    assert load(connection, guard_workers)[0][0]
+    (_, drawn), _ = list(guard(loader))
+    assert load(connection, guard)[0][0]
     assert drawn.item() == pytest.approx(torch.rand(1, generator=_seeded(3)).item())
 
 
@@ -61,3 +71,44 @@ def _seeded(seed):
     generator = torch.Generator()
     generator.manual_seed(seed)
     return generator
+
+
+class _Damaged(Dataset):
+    def __len__(self):
+        return 2
+
+    def get_data_info(self, index):
+        return dict(img_path=f'{index}.jpg', seg_map_path=f'{index}.png')
+
+    def __getitem__(self, index):
+        raise ValueError('two\nlines')
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_the_files_of_a_sample_that_cannot_be_read_are_named(num_workers):
+    loader = guard(DataLoader(_Damaged(), num_workers=num_workers))
+    with pytest.raises(SampleError) as caught:
+        next(iter(loader))
+    assert re.fullmatch(
+        r'0\.jpg with 0\.png cannot be read: ValueError: two \(.*test_data_loading\.py, line \d+\)',
+        str(caught.value),
+    )
+
+
+class _Deadly(Dataset):
+    def __len__(self):
+        return 9
+
+    def __getitem__(self, index):
+        if index == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return index
+
+
+def test_a_dead_worker_is_an_error_where_batches_are_read_and_nowhere_else():
+    batches = read_batches(DataLoader(_Deadly(), batch_size=1, num_workers=1))
+    assert take_batch(batches) == (0, None)
+    time.sleep(0.5)  # as a training step, amid which torch would raise
+    batch, error = take_batch(batches)
+    assert isinstance(error, DeadWorkerError)
+    assert batch is None

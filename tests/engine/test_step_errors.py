@@ -54,6 +54,11 @@ def test_an_error_in_an_evaluation_is_told_at_any_step(runner):
         Loop().run()
 
 
+def test_a_lost_process_is_no_error_of_the_step(runner):
+    with pytest.raises(torch.distributed.DistBackendError), explaining_steps(runner):
+        raise torch.distributed.DistBackendError('remote process exited')
+
+
 def test_an_error_of_the_users_own_code_keeps_its_traceback(runner):
     with pytest.raises(KeyError), explaining_steps(runner):
         {}['no key']
