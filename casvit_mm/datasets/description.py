@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from casvit_mm.datasets.formats.yolo import is_yolo_description, translate_description
 from casvit_mm.datasets.yaml_files import read_yaml
 from casvit_mm.errors import InputError
 
@@ -178,7 +179,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(
             f'{path} (--data) must hold fields like "train:"; see docs/custom_dataset.md'
         )
-    return content
+    return translate_description(content, path) if is_yolo_description(content) else content
 
 
 def described_task(path: str | Path) -> str | None:
@@ -262,7 +263,7 @@ def _read_text(value: Any, where: str) -> str:
     return text
 
 
-def require_text(names: Iterable[Any], path: Path) -> None:
+def require_text(names: Iterable[Any], path: Path, field: str = 'classes') -> None:
     """Refuse names of classes that YAML does not take for text, like on, 01, 1.10 or null.
 
     Raises:
@@ -271,24 +272,24 @@ def require_text(names: Iterable[Any], path: Path) -> None:
     for name in names:
         if not isinstance(name, str) or not name.strip():
             raise InputError(
-                f'{path}: YAML takes a name under classes for {name!r}, which is no text. Put such '
+                f'{path}: YAML takes a name under {field} for {name!r}, which is no text. Put such '
                 "names in quotation marks, like 'on', '01' or 'null'."
             )
 
 
-def read_names(value: Iterable[Any], path: Path) -> tuple[str, ...]:
-    """Return the names of classes that stand under ``classes``, without blanks around them.
+def read_names(value: Iterable[Any], path: Path, field: str = 'classes') -> tuple[str, ...]:
+    """Return the names of classes that stand under ``field``, without blanks around them.
 
     Raises:
         InputError: If one is no text to YAML, or stands twice.
     """
     value = list(value)
-    require_text(value, path)
+    require_text(value, path, field)
     names = tuple(name.strip() for name in value)
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise InputError(
-            f'{path}: classes names {twice[0]!r} twice; every class needs its own name'
+            f'{path}: {field} names {twice[0]!r} twice; every class needs its own name'
         )
     return names
 

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from casvit_mm.errors import InputError
 
-__all__ = ['IMAGE_SUFFIXES', 'describe_unused', 'find_files', 'plain_name', 'read_list', 'stem']
+__all__ = [
+    'IMAGE_SUFFIXES',
+    'describe_unused',
+    'find_files',
+    'plain_name',
+    'read_list',
+    'read_text',
+    'stem',
+]
 
 IMAGE_SUFFIXES = {
     *('.avif', '.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.ppm'),
@@ -38,7 +46,7 @@ def read_list(path: Path, where: str) -> dict[str, int]:
     if not path.is_file():
         raise InputError(f'list {path} ({where}) does not exist')
     try:
-        lines = [line.strip() for line in _read_text(path).splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
     except UnicodeError as error:
         raise InputError(f'list {path} ({where}) is no text in UTF-8: {error}') from error
     names = [line for line in lines if line]
@@ -49,8 +57,12 @@ def read_list(path: Path, where: str) -> dict[str, int]:
     return {line: number for number, line in enumerate(lines, 1) if line}
 
 
-def _read_text(path: Path) -> str:
-    """Read text in UTF-8 or, as Windows tells by its first bytes, in UTF-16."""
+def read_text(path: Path) -> str:
+    """Read text in UTF-8 or, as Windows tells by its first bytes, in UTF-16.
+
+    Raises:
+        UnicodeError: If it is neither.
+    """
     data = path.read_bytes()
     marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return data.decode('utf-16' if marked else 'utf-8-sig')

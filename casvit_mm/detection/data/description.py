@@ -11,9 +11,10 @@
                                  #   {pet: [cat, dog]}
     boxes: corners               # where a COCO file has [x1, y1, x2, y2] for boxes
 
-``annotations`` is a COCO file or a folder of Pascal VOC XML files; ``list`` beside it names a text
-file with the images to take; a list of such entries joins several sources. ``data`` and ``split``
-take one set apart, see :mod:`casvit_mm.datasets.description`.
+``annotations`` is a COCO file, a folder of Pascal VOC XML files or, with ``names: [cat, dog]``, a
+folder of YOLO labels; a ``data.yaml`` of Ultralytics is read as such a description. ``list`` beside
+it names a text file with the images to take; a list of such entries joins several sources. ``data``
+and ``split`` take one set apart, see :mod:`casvit_mm.datasets.description`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Source:
     """Annotations and the images they belong to.
 
     Attributes:
-        annotations: COCO file, or folder of Pascal VOC XML files.
+        annotations: COCO file, or folder of Pascal VOC XML files or YOLO labels.
         images: Folder that the names of images count from.
         image_list: Text file with the names of the images to take, one per line; None takes all.
     """
@@ -59,11 +60,13 @@ class DetectionDescription(DatasetDescription[Source]):
         max_dets: Detections per image that training and evaluation allow for.
         boxes: What the last two numbers of a box in a COCO file are: ``'corners'``, or ``'sizes'``
             where they are not to be taken for corners; None where nothing is said.
+        names: Classes of YOLO labels by their numbers; None where there are no such labels.
     """
 
     classes: dict[str, tuple[str, ...]] | None = None
     max_dets: int = 100
     boxes: str | None = None
+    names: tuple[str, ...] | None = None
 
 
 def read_dataset(path: str | Path) -> DetectionDescription:
@@ -74,7 +77,7 @@ def read_dataset(path: str | Path) -> DetectionDescription:
             malformed fields.
     """
     sources = SourceFormat('detection', ('annotations', 'images'), ('list',), _read_source)
-    fields = {'max_dets', 'classes', 'boxes'}
+    fields = {'max_dets', 'classes', 'boxes', 'names'}
     shared, content = read_shared_fields(path, sources, fields)
     max_dets = content.get('max_dets', 100)
     if not isinstance(max_dets, int) or isinstance(max_dets, bool) or max_dets < 1:
@@ -86,7 +89,13 @@ def read_dataset(path: str | Path) -> DetectionDescription:
             f'y2], got {boxes!r}'
         )
     classes = _read_classes(content, shared.path)
-    return DetectionDescription(**vars(shared), classes=classes, max_dets=max_dets, boxes=boxes)
+    return DetectionDescription(
+        **vars(shared),
+        classes=classes,
+        max_dets=max_dets,
+        boxes=boxes,
+        names=_read_label_names(content.get('names'), shared.path),
+    )
 
 
 def _read_source(entry: dict[str, str], root: Path, where: str) -> Source:
@@ -95,6 +104,20 @@ def _read_source(entry: dict[str, str], root: Path, where: str) -> Source:
         (root / entry['images']).resolve(),
         (root / entry['list']).resolve() if 'list' in entry else None,
     )
+
+
+def _read_label_names(value: Any, path: Path) -> tuple[str, ...] | None:
+    """Return the classes of YOLO labels, written as a list or with their numbers."""
+    if value is None:
+        return None
+    if isinstance(value, dict) and sorted(map(str, value)) == sorted(map(str, range(len(value)))):
+        value = [value[number] for number in sorted(value, key=int)]
+    if not isinstance(value, list) or not value:
+        raise InputError(
+            f'{path}: names must list the classes in the order of their numbers, like [cat, dog] '
+            'or {0: cat, 1: dog}'
+        )
+    return read_names(value, path, 'names')
 
 
 def _read_classes(content: dict[str, Any], path: Path) -> dict[str, tuple[str, ...]] | None:

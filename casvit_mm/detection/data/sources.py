@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, read_list,
 from casvit_mm.datasets.formats.coco_file import read_annotations
 from casvit_mm.datasets.formats.corners import boxes_from_corners
 from casvit_mm.datasets.formats.voc import read_voc
+from casvit_mm.datasets.formats.yolo import label_file, read_yolo
 from casvit_mm.datasets.splitting import split_names
 from casvit_mm.detection.data.description import DetectionDescription, Source
 from casvit_mm.errors import InputError
@@ -75,33 +76,46 @@ def _load_source(source: Source, name: str, data: DetectionDescription) -> Loade
     names = None
     if source.image_list is not None:
         names = list(read_list(source.image_list, f'{name} of {data.path}'))
-    if not source.annotations.is_dir():
+    if kind == 'folder':
+        if not source.images.is_dir():
+            raise InputError(f'{where}: its image folder {source.images} does not exist')
+        if data.names is None:
+            return _load_voc(source, where, names)
+        content, unreadable = read_yolo(source.annotations, source.images, data.names)
+        part = LoadedSplit(content, source.images, where, False, unreadable)
+        labels = {label_file(source.annotations, i['file_name']) for i in content['images']}
+        part.unused = _count_unused(source, labels.__contains__)
+    else:
         content = read_annotations(source.annotations, where)
         if name == 'test':  # whose images may be without labels
             content.setdefault('annotations', [])
         if data.boxes == 'corners':
             boxes_from_corners(content)
         part = LoadedSplit(content, source.images, where, False)
-        if names is not None:
-            _keep_listed(part, names, source)
-        return part
-    if not source.images.is_dir():
-        raise InputError(f'{where}: its image folder {source.images} does not exist')
-    stems = None if names is None else [stem(name) for name in names]
-    content, unreadable = read_voc(source.annotations, source.images, stems)
-    unused = describe_unused(source.annotations, partial(_is_read, source))
-    if source.image_list is not None:
-        unreadable = [(place, f'{p} (listed in {source.image_list})') for place, p in unreadable]
-    part = LoadedSplit(content, source.images, where, True, unreadable=unreadable)
-    part.unused = [] if unused is None else [(str(source.annotations), unused)]
+    if names is not None:
+        _keep_listed(part, names, source)
     return part
 
 
-def _is_read(source: Source, path: Path) -> bool:
-    """Return whether a file below a folder of annotations is one of them, or an image."""
-    if path.suffix.lower() == '.xml':
-        return path.parent == source.annotations
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_relative_to(source.images)
+def _load_voc(source: Source, where: str, names: list[str] | None) -> LoadedSplit:
+    stems = None if names is None else [stem(name) for name in names]
+    content, unreadable = read_voc(source.annotations, source.images, stems)
+    if source.image_list is not None:
+        unreadable = [(place, f'{p} (listed in {source.image_list})') for place, p in unreadable]
+    folder = source.annotations
+    unused = _count_unused(source, lambda p: p.suffix.lower() == '.xml' and p.parent == folder)
+    return LoadedSplit(content, source.images, where, True, unreadable, unused)
+
+
+def _count_unused(source: Source, is_label: Callable[[Path], bool]) -> list[tuple[str, str]]:
+    """Return what is to be said of files in a folder of annotations that are none, nor images."""
+
+    def used(path: Path) -> bool:
+        is_image = path.suffix.lower() in IMAGE_SUFFIXES and path.is_relative_to(source.images)
+        return is_image or is_label(path)
+
+    unused = describe_unused(source.annotations, used)
+    return [] if unused is None else [(str(source.annotations), unused)]
 
 
 def _require_tables(part: LoadedSplit) -> None:

@@ -185,6 +185,49 @@ def test_several_broken_files_are_counted(voc):
         prepare(voc, VOC)
 
 
+def yolo(folder):
+    """The sets of ``folder`` as YOLO labels, with a data.yaml as Roboflow writes it."""
+    names = list(CLASSES)
+    for split in ('train', 'val'):
+        content = read(folder / f'{split}.json')
+        classes = {c['id']: names.index(c['name']) for c in content['categories']}
+        (folder / f'yolo/{split}/labels').mkdir(parents=True)
+        shutil.copytree(folder / split, folder / f'yolo/{split}/images')
+        for image in content['images']:
+            lines = []
+            for a in content['annotations']:
+                if a['image_id'] == image['id']:
+                    x, y, w, h = (value / 64 for value in a['bbox'])
+                    lines.append(f'{classes[a["category_id"]]} {x + w / 2} {y + h / 2} {w} {h}')
+            file = folder / f'yolo/{split}/labels/{Path(image["file_name"]).stem}.txt'
+            file.write_text('\n'.join(lines))
+    text = f'train: ../train/images\nval: ../val/images\nnc: 3\nnames: {names}\n'
+    (folder / 'yolo/data.yaml').write_text(text)
+    return folder / 'yolo/data.yaml'
+
+
+def test_yolo_gives_the_objects_of_the_same_set_in_coco_form(folder, tmp_path):
+    data = read_dataset(yolo(folder))
+    prepared = prepare_dataset(data, ('train', 'val'), tmp_path / 'prepared', with_masks=False)
+    for split in ('train', 'val'):
+        found = objects_by_image(prepared[split].annotations)
+        assert found == objects_by_image(folder / f'{split}.json')
+    assert prepared['train'].summary.classes == CLASSES
+
+
+def test_names_of_yolo_labels_may_have_numbers_and_files_beside_are_counted(folder):
+    path = yolo(folder)
+    (path.parent / 'train/labels/old.json').write_text('')
+    names = '{0: circle, 1: square, 2: triangle}'
+    text = 'root: yolo\ntrain: {annotations: train/labels, images: train/images}\n'
+    text += f'val: {{annotations: val/labels, images: val/images}}\nnames: {names}\n'
+    prepared = prepare(folder, text)['train']
+    assert prepared.summary.classes == CLASSES
+    assert prepared.notes[0].endswith('labels are not used: 1 .json; first old.json')
+    with pytest.raises(InputError, match='names must list the classes in the order'):
+        prepare(folder, text.replace('2: tri', '3: tri'))
+
+
 def test_masks_are_asked_for_where_voc_has_none(voc):
     with pytest.raises(InputError, match=r'0001.xml, object 1.*train boxes alone'):
         prepare(voc, VOC, masks=True)
