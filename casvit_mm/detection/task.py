@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from casvit_mm.config.checks import require_metric
 from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import metric_configs
-from casvit_mm.detection.data.apply import apply_splits, check_config, needs_masks
+from casvit_mm.detection.data.apply import apply_splits, check_config, least_side, needs_masks
 from casvit_mm.detection.data.config_datasets import check_datasets
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.prepare import PreparedSplit, prepare_dataset
@@ -54,7 +54,12 @@ def apply_dataset(
     described = read_dataset(data)
     prepared = on_first_rank(
         lambda: prepare_dataset(
-            described, splits, Path(cfg.work_dir, 'annotations'), needs_masks(cfg), classes
+            described,
+            splits,
+            Path(cfg.work_dir, 'annotations'),
+            needs_masks(cfg),
+            classes,
+            least_side(cfg) if 'train' in splits else 0,
         )
     )
     notes = apply_splits(cfg, described, prepared, classes)

@@ -25,7 +25,7 @@ from casvit_mm.detection.dataset import NamedCocoDataset
 from casvit_mm.detection.evaluation.metric import CocoAP
 from casvit_mm.errors import InputError
 
-__all__ = ['apply_splits', 'check_config', 'needs_masks']
+__all__ = ['apply_splits', 'check_config', 'least_side', 'needs_masks']
 
 
 _REPORTED = {'type', 'classwise'}  # CocoAP reports the classes in any case
@@ -118,3 +118,8 @@ def needs_masks(cfg: Config) -> bool:
         return True
     metrics = [m for split in ('val', 'test') for m in metric_configs(cfg, split)]
     return any('segm' in (metric.get('metric') or ()) for metric in metrics)
+
+
+def least_side(cfg: Config) -> int:
+    """Return the pixels below which a side of an image leaves it out of training."""
+    return (innermost_dataset(cfg.train_dataloader).get('filter_cfg') or {}).get('min_size', 0)

@@ -55,6 +55,8 @@ ISSUE_KINDS = {
     'area not positive': IssueKind(_SKIPPED, 'computes the area'),
     'area differs from object': IssueKind('AP of small/medium/large wrong', 'computes the area'),
     'image without objects': IssueKind('image skipped in training'),
+    'small image': IssueKind('left out of training'),
+    'no image left': STOPS,
     'class without objects': IssueKind('never learnt, or not measured'),
     'rare class': IssueKind('hardly learnt'),
     'category names alike': IssueKind('one class split in two?'),

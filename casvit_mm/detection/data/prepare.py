@@ -8,7 +8,7 @@ from pathlib import Path
 
 from casvit_mm.datasets.formats.coco import CocoSummary, check_content
 from casvit_mm.datasets.image_scan import scan_headers
-from casvit_mm.datasets.issues import first_of
+from casvit_mm.datasets.issues import first_of, notes_of, refuse_fatal
 from casvit_mm.datasets.splitting import shared_images
 from casvit_mm.detection.data.description import DetectionDescription
 from casvit_mm.detection.data.image_checks import file_issues, scan_split
@@ -19,6 +19,7 @@ from casvit_mm.detection.data.split_checks import (
     image_files,
     list_open_classes,
     open_names,
+    small_images,
 )
 from casvit_mm.errors import InputError
 from casvit_mm.io import replacing
@@ -51,6 +52,7 @@ def prepare_dataset(
     folder: str | Path,
     with_masks: bool,
     classes: tuple[str, ...] | None = None,
+    least_side: int = 0,
 ) -> dict[str, PreparedSplit]:
     """Check splits and write each of them as one COCO file.
 
@@ -61,6 +63,7 @@ def prepare_dataset(
         with_masks: Whether every object needs a segmentation.
         classes: Names in the order of a trained model's outputs; None takes those of the
             description, else the categories of the first split.
+        least_side: Pixels below which a side of an image leaves it out of training.
 
     Returns:
         Every one of ``splits``.
@@ -88,6 +91,10 @@ def prepare_dataset(
         raise InputError(message)
     for name, split in loaded.items():
         _check_images(split, name, with_masks)
+    small = []
+    if 'train' in loaded:
+        small = list(small_images(loaded['train'].content, least_side))
+        refuse_fatal({'train': small})
 
     prepared = {}
     for name, split in loaded.items():
@@ -97,6 +104,7 @@ def prepare_dataset(
             file.write(json.dumps(split.content))
         summary = replace(summaries[name], classes=names) if split.open_classes else summaries[name]
         notes = tuple(message for _, message in split.unused)
+        notes += notes_of(small) if name == 'train' else ()
         prepared[name] = PreparedSplit(annotations, split.images, summary, split.dropped, notes)
     return {name: prepared[data.used_split(name)] for name in splits}
 

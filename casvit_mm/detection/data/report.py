@@ -13,16 +13,17 @@ from rich.table import Table
 
 from casvit_mm.config.paths import ROOT
 from casvit_mm.config.reading import read_config
-from casvit_mm.datasets.issues import Issue
+from casvit_mm.datasets.issues import Issue, is_trainable
 from casvit_mm.datasets.report import console, write_report
 from casvit_mm.detection.data.anchors import read_anchors, read_scale
-from casvit_mm.detection.data.apply import check_config, needs_masks
+from casvit_mm.detection.data.apply import check_config, least_side, needs_masks
 from casvit_mm.detection.data.checks import Inspection, inspect_dataset
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.fix import fix_dataset
 from casvit_mm.detection.data.issues import ISSUE_KINDS
 from casvit_mm.detection.data.pictures import Marks, draw_classes, draw_samples, draw_sizes
 from casvit_mm.detection.data.report_tables import issue_entries, print_report, verdict
+from casvit_mm.detection.data.split_checks import small_images
 from casvit_mm.detection.data.statistics import (
     advise,
     describe_anchors,
@@ -60,6 +61,9 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
         method = 'maskrcnn' if inspection.masks_complete() else 'retinanet'
         config = str(ROOT / 'configs' / f'{method}_casvit_xs_coco.py')
     cfg = cfg or _load_config(config)
+    if is_trainable(inspection.issues):
+        content = inspection.loaded['train'].content
+        inspection.issues['train'] += small_images(content, least_side(cfg))
 
     splits = {
         name: describe_split(objects, len(objects.images))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from casvit_mm.datasets.files import IMAGE_SUFFIXES
+from casvit_mm.datasets.formats.coco_values import is_id, is_size
 from casvit_mm.datasets.formats.corners import count_corners
+from casvit_mm.datasets.issues import Issue
 from casvit_mm.detection.data.description import DetectionDescription
 from casvit_mm.detection.data.sources import LoadedSplit
 
@@ -16,6 +20,7 @@ __all__ = [
     'image_files',
     'list_open_classes',
     'open_names',
+    'small_images',
     'unlisted_images',
 ]
 
@@ -119,3 +124,34 @@ def unlisted_images(data: DetectionDescription, loaded: dict[str, LoadedSplit]) 
         f'{len(unlisted)} of {len(found)} images in the folders of the splits are in no annotation '
         f'file, first {unlisted[0]}: neither learnt nor scored'
     )
+
+
+def small_images(content: dict[str, Any], least_side: int) -> Iterator[Issue]:
+    """Find the images of train that mmdet leaves out for their size.
+
+    Args:
+        content: Lists of images, annotations and categories.
+        least_side: Pixels that width and height must have, as ``min_size`` of the config says.
+    """
+    images, annotations = (
+        [(i, e) for i, e in enumerate(content[key] or ()) if isinstance(e, dict)]
+        for key in ('images', 'annotations')
+    )
+    sized = [(i, e) for i, e in images if is_size(e.get('width'), e.get('height'))]
+    small = {i: e for i, e in sized if min(e['width'], e['height']) < least_side}
+    advice = 'set filter_cfg.min_size of the train dataset lower, or resize the images'
+    for i, entry in small.items():
+        name = str(entry.get('file_name'))
+        message = (
+            f'{name} has {entry["width"]} x {entry["height"]} pixels, and the config leaves images '
+            f'with a side below {least_side} out of training; {advice}'
+        )
+        yield Issue('small image', name, message, False, ('images', i))
+    with_objects = {e.get('image_id') for _, e in annotations if is_id(e.get('image_id'))}
+    left = [e for i, e in sized if i not in small and e.get('id') in with_objects]
+    if small and not left:
+        message = (
+            f'every image of train that has objects is left out of training by the config, since a '
+            f'side is below {least_side} pixels; {advice}'
+        )
+        yield Issue('no image left', 'train', message, True)
