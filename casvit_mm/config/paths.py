@@ -47,7 +47,7 @@ def let_mmengine_find_configs() -> None:
     builds what it inherits so in that package's registries. Ours are flat, and are built in those
     of mmdet, mmseg and mmpretrain.
     """
-    from mmengine.config import Config
+    from mmengine.config import Config, config
     from mmengine.hub import hub
 
     plain_path, plain_split = Config._get_cfg_path, hub._get_package_and_cfg_path
@@ -69,5 +69,6 @@ def let_mmengine_find_configs() -> None:
 
     Config._get_cfg_path = staticmethod(get_cfg_path)  # type: ignore[method-assign]
     hub._get_package_and_cfg_path = get_package_and_cfg_path
+    config._get_package_and_cfg_path = get_package_and_cfg_path  # for _base_
     # MMEngine would install what it does not find by its name: upstream's over the fork's.
     hub.install_package = refuse_missing

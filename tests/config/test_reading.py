@@ -44,3 +44,10 @@ def test_the_config_of_a_framework_is_that_of_the_module_and_nothing_is_installe
     assert cfg.model.type == 'EncoderDecoder'
     with pytest.raises(InputError, match='mmdet3d, whose config is named, is not installed'):
         read_config('mmdet3d::pointpillars/nowhere.py')
+
+
+def test_a_base_of_mmseg_is_found_under_any_name_of_its_distribution(tmp_path):
+    pytest.importorskip('mmseg')
+    path = tmp_path / 'a.py'
+    path.write_text("_base_ = 'mmseg::upernet/upernet_r50_4xb4-80k_ade20k-512x512.py'\n")
+    assert read_config(path).model.decode_head.type == 'UPerHead'
