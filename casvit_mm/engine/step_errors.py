@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from mmengine.hooks import Hook
 from mmengine.runner import Runner, TestLoop, ValLoop
 
 from casvit_mm.distributed import lost_connection
@@ -20,6 +21,20 @@ __all__ = ['explaining_steps']
 
 # Errors of these packages follow from what they were given; those of others keep their traceback.
 _FRAMEWORKS = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'torch', 'torchvision')
+
+
+class _Steps(Hook):
+    """Counts the steps of a training, which may be a resumed one.
+
+    Attributes:
+        done: Steps that are finished.
+    """
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def after_train_iter(self, *args: object, **kwargs: object) -> None:
+        self.done += 1
 
 
 @contextmanager
@@ -32,7 +47,8 @@ def explaining_steps(runner: Runner) -> Iterator[None]:
         InputError: With the message, where it was raised, and what to look at; at any step, if the
             memory of the device does not suffice.
     """
-    before = runner.iter
+    steps = _Steps()
+    runner.register_hook(steps)
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
@@ -51,7 +67,7 @@ def explaining_steps(runner: Runner) -> Iterator[None]:
         frames = traceback.extract_tb(error.__traceback__)
         last = [frame for frame in frames if not frame.filename.startswith('<')][-1]
         ours = not any(name in Path(last.filename).parts for name in _FRAMEWORKS)
-        if ours or (what == 'the first step' and runner.iter > before + 1):
+        if ours or (what == 'the first step' and steps.done):
             raise
         log = _append_to_log(runner, ''.join(traceback.format_exception(error)))
         text = str(error).strip().split('\n')[0] or 'no message'

@@ -14,7 +14,10 @@ from casvit_mm.errors import InputError
 @pytest.fixture
 def runner(tmp_path):
     cfg = Config(dict(train_dataloader=dict(batch_size=8)))
-    return SimpleNamespace(iter=0, cfg=cfg, log_dir=str(tmp_path), timestamp='log')
+    hooks = []
+    return SimpleNamespace(
+        cfg=cfg, log_dir=str(tmp_path), timestamp='log', hooks=hooks, register_hook=hooks.append
+    )
 
 
 def multiply_what_does_not_fit():
@@ -32,7 +35,7 @@ def test_an_error_of_the_frameworks_is_told_by_its_message_and_logged(runner, tm
 
 def test_a_later_step_keeps_its_traceback(runner):
     def third_step():
-        runner.iter = 2
+        runner.hooks[0].after_train_iter(runner, 0)
         multiply_what_does_not_fit()
 
     with pytest.raises(RuntimeError, match='mat1 and mat2'), explaining_steps(runner):
@@ -40,8 +43,6 @@ def test_a_later_step_keeps_its_traceback(runner):
 
 
 def test_an_error_in_an_evaluation_is_told_at_any_step(runner):
-    runner.iter = 7
-
     class Loop(TestLoop):
         def __init__(self):
             pass
@@ -66,7 +67,6 @@ def test_an_error_of_the_users_own_code_keeps_its_traceback(runner):
 
 def test_memory_that_does_not_suffice_is_told_at_any_step(runner):
     def later_step():
-        runner.iter = 7
         raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB.\nmore')
 
     message = r'CUDA out of memory.*\n.*now 8'
