@@ -7,7 +7,7 @@ python tools/check_data.py dataset.yaml --fix clean
 python tools/check_data.py --layout coco              # COCO, ADE20K, ImageNet as downloaded
 
 Boxes, segmentation masks or image folders: dataset.yaml tells which. --config and --fix are for
-detection. Ends with status 0 if training would start, and 2 if not, as
+detection. Ends with status 0 if training would start (with --fix: with the copy), and 2 if not, as
 tools/train.py would.
 """
 

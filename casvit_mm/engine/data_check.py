@@ -34,7 +34,7 @@ def check_dataset(
         read_images: Whether image files are read.
 
     Returns:
-        Whether training would start.
+        Whether training would start; with ``fix``, whether it would with the copy.
 
     Raises:
         InputError: If the description or the config cannot be read, the copy not be made, or

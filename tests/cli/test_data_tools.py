@@ -22,12 +22,13 @@ def run(*arguments):
 
 
 @pytest.mark.slow
-def test_the_tool_ends_with_2_where_training_would_and_fix_repairs_it(folder, tmp_path):
+def test_the_tool_ends_with_2_where_training_would_and_with_0_for_a_clean_copy(folder, tmp_path):
     edit(folder, lambda c: c['annotations'][1].update(category_id=9))
     out, clean = tmp_path / 'out', tmp_path / 'clean'
     arguments = (folder / 'dataset.yaml', '--config', MASK, '--out', out)
+    assert run(*arguments).returncode == 2
     result = run(*arguments, '--fix', clean)
-    assert result.returncode == 2, result.stderr
+    assert result.returncode == 0, result.stderr
     assert result.stdout.startswith('NO: ')
     assert 'unknown category' in result.stdout
     again = run(clean / 'dataset.yaml', '--config', MASK, '--out', tmp_path / 'again', '--fast')

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from casvit_mm.datasets.copies import refuse_copy, write_description
 from casvit_mm.datasets.formats.coco_values import is_box, is_id, is_number, is_polygon, is_size
 from casvit_mm.datasets.image_scan import ImageScan
 from casvit_mm.datasets.issues import Issue
@@ -104,20 +104,8 @@ def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[
             fix; then nothing is written.
     """
     folder = Path(folder)
-    names = [*(f'{split}.json' for split in inspection.data.splits), 'changes.json', 'dataset.yaml']
-    present = [name for name in names if (folder / name).exists()]
-    if present:
-        raise InputError(f'--fix {folder}: {", ".join(present)} exist there; name another folder')
-    by_hand = [
-        f'{split}: {d.kind}: {d.message}'
-        for split, issues in inspection.issues.items()
-        for d in issues
-        if d.fatal and not ISSUE_KINDS[d.kind].fix and d.kind != 'no usable object'
-    ]
-    if by_hand:
-        raise InputError(
-            'these must be fixed by hand before --fix can do the rest:\n' + '\n'.join(by_hand)
-        )
+    names = [f'{split}.json' for split in inspection.data.splits]
+    refuse_copy(folder, names, inspection.issues, _is_by_hand)
     contents, changes = {}, []
     for split in inspection.loaded:
         contents[split], fixed = fix_split(inspection, split)
@@ -125,14 +113,6 @@ def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[
     for split, content in contents.items():
         with replacing(folder / f'{split}.json') as file:
             file.write(json.dumps(content))
-    plain = [
-        dict(
-            split=split, kind=d.kind, where=d.where, message=d.message, done=ISSUE_KINDS[d.kind].fix
-        )
-        for split, d in changes
-    ]
-    with replacing(folder / 'changes.json') as file:
-        file.write(json.dumps(plain, indent=2))
     description: dict[str, Any] = {
         split: dict(annotations=f'{split}.json', images=str(loaded.images))
         for split, loaded in inspection.loaded.items()
@@ -140,9 +120,11 @@ def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[
     description['max_dets'] = inspection.data.max_dets
     if inspection.data.boxes:
         description['boxes'] = 'sizes'
-    with replacing(folder / 'dataset.yaml') as file:
-        yaml.safe_dump(description, file, sort_keys=False)
-    return folder / 'dataset.yaml', changes
+    return write_description(folder, description, changes, ISSUE_KINDS), changes
+
+
+def _is_by_hand(split: str, issue: Issue) -> bool:
+    return not ISSUE_KINDS[issue.kind].fix and issue.kind != 'no usable object'
 
 
 def fix_split(inspection: Inspection, split: str) -> tuple[dict[str, Any], list[Issue]]:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
-from rich.table import Table
 
 from casvit_mm.config.paths import ROOT
 from casvit_mm.config.reading import read_config
+from casvit_mm.datasets.copies import print_copy
 from casvit_mm.datasets.issues import Issue, is_trainable
-from casvit_mm.datasets.report import console, write_report
+from casvit_mm.datasets.report import write_report
 from casvit_mm.detection.data.anchors import read_anchors, read_scale
 from casvit_mm.detection.data.apply import check_config, least_side, needs_masks
 from casvit_mm.detection.data.checks import Inspection, inspect_dataset
@@ -45,7 +45,7 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
         options: What to go by.
 
     Returns:
-        Whether training would start.
+        Whether training would start; with ``options.fix``, whether it would with the copy.
 
     Raises:
         InputError: If the description or the config cannot be read, or the copy not be made.
@@ -84,7 +84,7 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     )
     write_report(out, data, options.read_images, splits, inspection.issues, pictures, more)
     if options.fix is not None:
-        _print_changes(inspection, *fix_dataset(inspection, options.fix))
+        return _print_changes(inspection, *fix_dataset(inspection, options.fix))
     return inspection.trainable()
 
 
@@ -147,26 +147,14 @@ def _mark_issues(inspection: Inspection, name: str) -> Marks:
     return Marks(texts, pointed)
 
 
-def _print_changes(inspection: Inspection, path: Path, changes: list[tuple[str, Issue]]) -> None:
-    screen = console()
-    if changes:
-        table = Table(title='Fixed in the copy', title_justify='left', title_style='bold')
-        for column in ('split', 'found', 'times', 'done'):
-            table.add_column(column, justify='right' if column == 'times' else 'left')
-        for (split, kind), count in Counter((s, d.kind) for s, d in changes).items():
-            table.add_row(split, kind, str(count), ISSUE_KINDS[kind].fix)
-        screen.print(table)
+def _print_changes(inspection: Inspection, path: Path, changes: list[tuple[str, Issue]]) -> bool:
+    """Print what was fixed, and return whether training would start with the copy."""
     copied = inspect_dataset(read_dataset(path), inspection.with_masks, read_images=False)
+    counts = []
     for name, objects in copied.objects.items():
         before = inspection.objects[name]
-        screen.print(
+        counts.append(
             f'{name}: {len(before.images)} images and {int(np.sum(before.learnt()))} usable '
             f'objects before, {len(objects.images)} and {int(np.sum(objects.learnt()))} in the copy'
         )
-    left = Counter(issue.kind for issues in copied.issues.values() for issue in issues)
-    text = f'{"Copy" if left else "Clean copy"}: {path}; every change: '
-    text += f'{path.parent / "changes.json"}. Use it by --data {path}'
-    if left:
-        kinds = ', '.join(f'{kind} ({times})' for kind, times in left.items())
-        text += f'\nWhat it still has, for you to judge: {kinds}'
-    screen.print(text, soft_wrap=True)
+    return print_copy(path, changes, ISSUE_KINDS, counts, copied.issues)

@@ -98,14 +98,14 @@ def describe_coding(data: SegmentationDescription, recoded: int, total: int) -> 
         total: How many there are.
     """
     if data.values is not None:
-        return 'the values under classes:'
+        return 'the values that classes gives'
     values = f'values {data.first_value} to {data.first_value + len(data.classes) - 1}'
     if data.colours is None:
         return values
     if not recoded:
         return f'{values} of masks that are no RGB images; colours are to draw in'
     others = f', and by {values} in {total - recoded} others' if recoded < total else ''
-    return f'the colours under classes: in {recoded} RGB masks{others}'
+    return f'the colours that classes gives, in {recoded} RGB masks{others}'
 
 
 def write_masks(

@@ -53,6 +53,14 @@ def test_fix_without_reading_images_is_refused(folder, tmp_path):
         check_dataset(folder / 'dataset.yaml', tmp_path, fix=tmp_path / 'c', read_images=False)
 
 
+def test_with_a_copy_the_answer_is_about_the_copy(folder, tmp_path, capsys):
+    edit(folder, lambda c: c['annotations'][1].update(category_id=9))
+    assert check_dataset(folder / 'dataset.yaml', tmp_path / 'out', fix=tmp_path / 'clean')
+    printed = capsys.readouterr().out
+    assert printed.startswith('NO: ')
+    assert f'Clean copy: {tmp_path / "clean/dataset.yaml"}' in printed
+
+
 def test_a_config_of_another_task_is_refused(folder, tmp_path):
     config = str(ROOT / 'configs/semfpn_casvit_xs_light.py')
     message = r'describes detection data, and .*semfpn_casvit_xs_light.py is a segmentation config'

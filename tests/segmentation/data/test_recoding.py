@@ -58,7 +58,9 @@ def test_colours_of_rgb_masks_are_the_labels(folder):
     np.testing.assert_array_equal(model_sees(folder, text), old)
     prepared = prepare(folder, text)['train']
     data = read_dataset(folder / 'mine.yaml')
-    assert describe_coding(data, prepared.recoded, 4).startswith('the colours under classes: in 4')
+    assert describe_coding(data, prepared.recoded, 4).startswith(
+        'the colours that classes gives, in 4'
+    )
 
 
 def test_colours_draw_masks_of_indices(folder):
