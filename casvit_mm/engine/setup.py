@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,29 @@ def build_runner(cfg: Config, notes: list[str]) -> Runner:
     _shorten_terminal(runner.logger)
     for handler in runner.logger.handlers:
         handler.addFilter(_escape)
+        if isinstance(handler, logging.FileHandler):
+            _say_once_if_full(handler)
     for note in notes:
         runner.logger.info(note)
     return runner
+
+
+def _say_once_if_full(handler: logging.FileHandler) -> None:
+    """Say that a log file cannot be written by one message, not by a traceback for each line."""
+    tell = handler.handleError
+    told: list[OSError] = []
+
+    def handle_error(record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            tell(record)
+        elif not told:
+            told.append(error)
+            print(
+                f'{handler.baseFilename}: {error.strerror}; it lacks what follows', file=sys.stderr
+            )
+
+    handler.handleError = handle_error  # type: ignore[method-assign]
 
 
 def _escape(record: logging.LogRecord) -> bool:

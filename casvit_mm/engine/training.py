@@ -172,7 +172,7 @@ def _run(runner: Runner) -> None:
         if error.errno not in _STORAGE_ERRORS:
             raise
         raise InputError(
-            f'cannot go on: {error.filename or "a file"}: {error.strerror}. The checkpoints in '
+            f'cannot go on: {error.filename or "its files"}: {error.strerror}. The checkpoints in '
             f'{runner.work_dir} are as they were; then run the same command with --resume'
         ) from error
     except RuntimeError as error:
