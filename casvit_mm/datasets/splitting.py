@@ -88,7 +88,9 @@ def _read_record(record: Path, settings: dict, names: list[str]) -> dict[str, se
         content = json.loads(record.read_text())
         parts = {name: set(content[name]) for name in SPLITS}
         written = content['split']
-    except (ValueError, KeyError, TypeError) as error:
+        if not all(isinstance(name, str) for part in parts.values() for name in part):
+            raise ValueError('its names are no text')
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f'{record} is not a split that we wrote: {error!r}. {advice}') from error
     if written != settings:
         raise InputError(

@@ -66,6 +66,8 @@ def test_seeds_draw_different_splits(folder):
         (lambda r: r['train'].pop(), '1 new images since the split was drawn'),
         (lambda r: r['train'].append('train/x.png'), '1 images that are gone'),
         (lambda r: r.pop('val'), 'is not a split that we wrote'),
+        (lambda r: r['train'].append(5), 'is not a split that we wrote'),
+        (lambda r: r.update(val=[['a']]), 'is not a split that we wrote'),
     ],
 )
 def test_a_written_split_that_does_not_fit_any_more_is_refused(folder, change, message):

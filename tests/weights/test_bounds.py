@@ -103,7 +103,7 @@ def test_a_small_file_that_asks_for_much_is_refused(name, tmp_path):
     FILES[name](path)
     assert path.stat().st_size < 10_000
     start = time.perf_counter()
-    with pytest.raises(InputError, match='is cut short or not a checkpoint'):
+    with pytest.raises(InputError, match=r'is cut short or not a checkpoint|was not loaded'):
         load_file(path)
     assert time.perf_counter() - start < 2
 
