@@ -11,13 +11,14 @@
 The fields of a source tell the task: ``annotations`` beside ``images`` is detection, ``labels``
 beside ``images`` is segmentation, ``images`` alone is classification. ``data`` with
 ``split: {val: 0.2, test: 0.1, seed: 0}`` or ``split: {folds: 6, fold: 0}`` takes the place of
-``train`` and ``val`` and takes one set apart. The other fields are those of each task's
-``data.description``.
+``train`` and ``val`` and takes one set apart; ``group`` in it keeps images together. The other
+fields are those of each task's ``data.description``.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +65,14 @@ class RandomSplit:
         val: Share of the images for validation.
         test: Share of the images for testing; 0 for none.
         seed: Seed of the draw.
+        group: What tells the images that stay together: ``'folder'``, or a regular expression with
+            one group, searched in the path from the root. None for nothing.
     """
 
     val: float
     test: float = 0.0
     seed: int = 0
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class FoldSplit:
 
     folds: int
     fold: int
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -304,16 +309,17 @@ def _read_split(content: dict[str, Any], path: Path) -> RandomSplit | FoldSplit:
     split = content['split']
     if not isinstance(split, dict):
         raise InputError(f'{path}: split must be like {{val: 0.2, test: 0.1, seed: 0}}')
+    group = _read_group(split.get('group'), path)
     if 'folds' in split:
-        _refuse_unknown(split, {'folds', 'fold'}, f'{path}, split')
+        _refuse_unknown(split, {'folds', 'fold', 'group'}, f'{path}, split')
         folds, fold = split['folds'], split.get('fold', 0)
         if not (_is_int(folds) and _is_int(fold) and folds >= 2 and 0 <= fold < folds):
             raise InputError(
                 f'{path}: split needs folds of at least 2 and fold from 0 to folds - 1, got '
                 f'{folds!r} and {fold!r}'
             )
-        return FoldSplit(folds, fold)
-    _refuse_unknown(split, {'val', 'test', 'seed'}, f'{path}, split')
+        return FoldSplit(folds, fold, group)
+    _refuse_unknown(split, {'val', 'test', 'seed', 'group'}, f'{path}, split')
     val, test, seed = split.get('val', 0), split.get('test', 0), split.get('seed', 0)
     if not (isinstance(val, (int, float)) and isinstance(test, (int, float)) and _is_int(seed)):
         raise InputError(
@@ -324,7 +330,24 @@ def _read_split(content: dict[str, Any], path: Path) -> RandomSplit | FoldSplit:
             f'{path}: split must leave images to train on: val above 0, test 0 or above, both '
             f'together below 1; got {val} and {test}'
         )
-    return RandomSplit(float(val), float(test), seed)
+    return RandomSplit(float(val), float(test), seed, group)
+
+
+def _read_group(value: Any, path: Path) -> str | None:
+    if value is None or value == 'folder':
+        return value
+    try:
+        number = re.compile(value).groups
+    except (re.error, TypeError) as error:
+        problem = f'is no regular expression: {error}'
+    else:
+        if number == 1:
+            return str(value)
+        problem = f'has {number} groups in brackets, and one is needed; (?:...) makes none'
+    raise InputError(
+        f'{path}, split: group: {value!r} {problem}. Write folder, or an expression like '
+        r"'(.+)_\d+', whose brackets match what names the group"
+    )
 
 
 def _is_int(value: Any) -> bool:

@@ -4,109 +4,196 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from casvit_mm.datasets.description import SPLITS, FoldSplit, RandomSplit
-from casvit_mm.errors import InputError
+from casvit_mm.datasets.drawing import cut_folds, draw_shares
+from casvit_mm.datasets.grouping import Unit, find_units
+from casvit_mm.errors import InputError, first_names, plain_name
 from casvit_mm.io import write_json
 
-__all__ = ['shared_images', 'split_names']
+__all__ = ['TakenApart', 'record_of', 'shared_images', 'take_apart']
+
+_LISTED = 20  # classes in the log, at most
+_FOLDS = 'folds'
 
 
-def split_names(
-    path: Path, split: RandomSplit | FoldSplit, names: list[str], kept: Collection[str] = ()
-) -> dict[str, set[str]]:
-    """Return which of ``names`` (images) belong to each split.
+@dataclass(frozen=True)
+class TakenApart:
+    """What a set is taken apart into.
 
-    A random split is drawn once and written to ``<description>.split.json``; every later command
-    reads it there, so training and evaluation agree whatever happens to the set in between.
+    Attributes:
+        parts: Names of the images of each split.
+        notes: What the log should say of the draw.
+    """
+
+    parts: dict[str, set[str]]
+    notes: tuple[str, ...]
+
+
+def record_of(path: str | Path) -> Path:
+    """Return the file in which the split of a description is kept."""
+    return Path(path).with_suffix('.split.json')
+
+
+def take_apart(
+    path: Path,
+    split: RandomSplit | FoldSplit,
+    files: Mapping[str, Path],
+    read_classes: Callable[[], Mapping[str, Collection[str]]],
+    folds_by_class: bool = False,
+) -> TakenApart:
+    """Return which images belong to each split.
+
+    A split is drawn once and written to ``<description>.split.json``; every later command reads it
+    there, so training and evaluation agree whatever happens to the set in between. Drawing reads
+    all images, since those that are identical or alike stay together.
 
     Args:
         path: The description.
         split: How it takes the images apart.
-        names: The images.
-        kept: Those of them that a random split leaves in train.
+        files: The image files, by name.
+        read_classes: Finds the classes of each image, by name.
+        folds_by_class: Whether folds are blocks of every class, and not of all images.
 
     Raises:
-        InputError: If there are too few images, the written split does not fit the description or
-            the images any more, or it cannot be written.
+        InputError: If there are too few images or groups, the written split does not fit the
+            description or the images any more, or it cannot be written.
     """
-    names = sorted(names)
-    if isinstance(split, FoldSplit):
-        return _fold(path, split, names)
-    return _drawn(path, split, names, kept)
-
-
-def _fold(path: Path, split: FoldSplit, names: list[str]) -> dict[str, set[str]]:
-    if len(names) < split.folds:
-        raise InputError(
-            f'{path}: {split.folds} folds need as many images, and there are {len(names)}'
-        )
-    # Blocks of neighbours: pictures taken one after the other are alike, and should not lie on
-    # both sides.
-    start, end = (len(names) * i // split.folds for i in (split.fold, split.fold + 1))
-    return {'train': set(names[:start] + names[end:]), 'val': set(names[start:end])}
-
-
-def _drawn(
-    path: Path, split: RandomSplit, names: list[str], kept: Collection[str]
-) -> dict[str, set[str]]:
-    record = path.with_suffix('.split.json')
-    settings = dict(seed=split.seed, val=split.val, test=split.test)
+    record = record_of(path)
+    settings = _settings(split)
     if record.is_file():
-        return _read_record(record, settings, names)
-    drawn = [name for name in names if name not in kept]
-    random.Random(split.seed).shuffle(drawn)
-    counts = {
-        name: max(1, round(share * len(names))) if share else 0
-        for name, share in (('val', split.val), ('test', split.test))
-    }
-    if sum(counts.values()) > len(names) - max(1, len(kept)):
-        raise InputError(
-            f'{path}: {len(names)} image(s) are too few to be split; split needs one for '
-            f'every part at least{", and for train one of every class" if kept else ""}'
-        )
-    parts: dict[str, set[str]] = {}
-    for name, count in counts.items():
-        parts[name], drawn = set(drawn[:count]), drawn[count:]
-    parts['train'] = {*drawn, *kept}
-    try:
-        write_json(record, dict(split=settings, **{k: sorted(v) for k, v in parts.items()}))
-    except InputError as error:
-        raise InputError(
-            f'the split is kept beside its description: {error} Or copy {path} to a folder '
-            'where you may write, with root: naming the data.'
-        ) from error
+        content = _read_record(record, settings, set(files))
+    else:
+        content = _draw(path, split, files, read_classes(), folds_by_class)
+        try:
+            write_json(record, content)
+        except InputError as error:
+            raise InputError(
+                f'the split is kept beside its description: {error} Or copy {path} to a folder '
+                'where you may write, with root: naming the data.'
+            ) from error
+    return TakenApart(_parts(content, split), tuple(content.get('notes', ())))
+
+
+def _settings(split: RandomSplit | FoldSplit) -> dict[str, Any]:
+    if isinstance(split, FoldSplit):
+        settings: dict[str, Any] = dict(folds=split.folds)
+    else:
+        settings = dict(seed=split.seed, val=split.val, test=split.test)
+    return settings if split.group is None else dict(settings, group=split.group)
+
+
+def _parts(content: dict[str, Any], split: RandomSplit | FoldSplit) -> dict[str, set[str]]:
+    if isinstance(split, RandomSplit):
+        return {name: set(content[name]) for name in SPLITS}
+    folds = list(content[_FOLDS])
+    val = set(folds.pop(split.fold))
+    return {'train': set().union(*folds), 'val': val}
+
+
+def _draw(
+    path: Path,
+    split: RandomSplit | FoldSplit,
+    files: Mapping[str, Path],
+    classes: Mapping[str, Collection[str]],
+    folds_by_class: bool,
+) -> dict[str, Any]:
+    """Return the content of a record."""
+    units, notes = find_units(path, split.group, files, classes)
+    if isinstance(split, FoldSplit):
+        found = _folds(path, split, units, folds_by_class)
+        named = {f'fold {i}' if i == 0 else str(i): part for i, part in enumerate(found)}
+        drawn: dict[str, Any] = {_FOLDS: [sorted(part) for part in found]}
+    else:
+        shares = {'train': 1 - split.val - split.test, 'val': split.val, 'test': split.test}
+        named = draw_shares(units, {k: v for k, v in shares.items() if v}, split.seed)
+        if not all(named.values()):
+            raise InputError(
+                f'{path}: {_count(units)} are too few to be split; split needs one for every '
+                'part at least, and for train one of every class'
+            )
+        drawn = {name: sorted(named.get(name, ())) for name in SPLITS}
+    notes.append(_describe(named, classes))
+    return dict(split=_settings(split), **drawn, notes=[f'split: {note}' for note in notes if note])
+
+
+def _count(units: list[Unit]) -> str:
+    images = sum(len(unit.names) for unit in units)
+    together = '' if images == len(units) else f' in {len(units)} group(s) that stay together'
+    return f'{images} image(s){together}'
+
+
+def _folds(path: Path, split: FoldSplit, units: list[Unit], by_class: bool) -> list[set[str]]:
+    if not by_class:
+        if len(units) < split.folds:
+            raise InputError(
+                f'{path}: {split.folds} folds need as many images, and there are {_count(units)}'
+            )
+        return cut_folds(units, split.folds)
+    # Blocks of all images would hold whole classes.
+    of_class: dict[str, list[Unit]] = {}
+    for unit in units:
+        of_class.setdefault(min(unit.classes), []).append(unit)
+    parts: list[set[str]] = [set() for _ in range(split.folds)]
+    for name, own in of_class.items():
+        if len(own) < split.folds:
+            raise InputError(
+                f'{path}: {split.folds} folds need as many images of every class, and class '
+                f'{name!r} has {_count(own)}'
+            )
+        for part, block in zip(parts, cut_folds(own, split.folds), strict=True):
+            part |= block
     return parts
 
 
-def _read_record(record: Path, settings: dict, names: list[str]) -> dict[str, set[str]]:
+def _describe(parts: Mapping[str, set[str]], classes: Mapping[str, Collection[str]]) -> str:
+    """Say how many images of each class are in each part, the rarest classes first."""
+    counts: dict[str, list[int]] = {}
+    for position, part in enumerate(parts.values()):
+        for image in part:
+            for name in set(classes.get(image, ())):
+                counts.setdefault(name, [0] * len(parts))[position] += 1
+    if not counts:
+        return ''
+    shown = [
+        f'{plain_name(name)} {"/".join(map(str, counts[name]))}'
+        for name in sorted(counts, key=lambda name: (sum(counts[name]), name))
+    ]
+    return f'images of each class, {"/".join(parts)}: {first_names(shown, _LISTED)}'
+
+
+def _read_record(record: Path, settings: dict[str, Any], names: set[str]) -> dict[str, Any]:
     advice = f'Delete {record} to draw anew (and train anew: images may change sides).'
     try:
         content = json.loads(record.read_text())
-        parts = {name: set(content[name]) for name in SPLITS}
         written = content['split']
-        if not all(isinstance(name, str) for part in parts.values() for name in part):
+        parts = content[_FOLDS] if _FOLDS in written else [content[name] for name in SPLITS]
+        texts = [*itertools.chain.from_iterable(parts), *content.get('notes', ())]
+        if not all(isinstance(text, str) for text in texts):
             raise ValueError('its names are no text')
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if _FOLDS in written and len(parts) != written[_FOLDS]:
+            raise ValueError(f'it has {len(parts)} folds')
+        assigned = set().union(*parts)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f'{record} is not a split that we wrote: {error!r}. {advice}') from error
     if written != settings:
         raise InputError(
             f'{record} was drawn with {written}, and now {settings} is asked. {advice}'
         )
-    assigned = set().union(*parts.values())
     for which, differing in (
-        ('new images', set(names) - assigned),
-        ('images that are gone', assigned - set(names)),
+        ('new images', names - assigned),
+        ('images that are gone', assigned - names),
     ):
         if differing:
             raise InputError(
                 f'{record}: {len(differing)} {which} since the split was drawn, first '
                 f'{min(differing)}. {advice}'
             )
-    return parts
+    return content
 
 
 def shared_images(images: Mapping[str, Collection[Path]]) -> Iterator[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from rich.table import Table
 
 from casvit_mm.config.reading import read_config
+from casvit_mm.datasets.splitting import record_of
 from casvit_mm.datasets.yaml_files import read_yaml
 from casvit_mm.engine.evaluation import evaluate
 from casvit_mm.engine.options import TrainOptions
@@ -36,9 +38,10 @@ def cross_validate(
 ) -> dict[str, dict[str, float]]:
     """Train and evaluate once per fold, and summarise the metrics over the folds.
 
-    Fold k is the k-th block of the images sorted by name. Each fold trains in a process of its own
-    and is evaluated with its last checkpoint, not its best: the best would be chosen by the very
-    images that it is measured on. A fold that is complete is not repeated.
+    Fold k is the k-th block of the images sorted by name; what ``split`` keeps together stays so.
+    Each fold trains in a process of its own and is evaluated with its last checkpoint, not its
+    best: the best would be chosen by the very images that it is measured on. A fold that is
+    complete is not repeated.
 
     Args:
         config: Config file of any task.
@@ -60,14 +63,19 @@ def cross_validate(
     check_writable({}, {'--work-dir': str(folder)})
     task = task_of(read_config(config))
     description = _describe(data, task)
+    group = description['split'].get('group')
+    kept = {} if group is None else {'group': group}
     options = options or TrainOptions()
     metrics = []
     for fold in range(folds):
         fold_dir = folder / f'fold_{fold}'
         fold_dir.mkdir(parents=True, exist_ok=True)
         fold_data = fold_dir / 'dataset.yaml'
-        split = dict(folds=folds, fold=fold)
+        split = dict(kept, folds=folds, fold=fold)
         fold_data.write_text(yaml.safe_dump({**description, 'split': split}))
+        drawn = record_of(folder / 'fold_0' / fold_data.name)
+        if fold and drawn.is_file():  # the images need not be read again to draw the same folds
+            shutil.copy(drawn, record_of(fold_data))
         fold_options = replace(
             options,
             data=str(fold_data),

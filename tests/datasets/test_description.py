@@ -94,3 +94,20 @@ def test_no_file_system_has_longer_names(value, tmp_path):
         path.write_text(f'train: {{images: a}}\nval: {{{text}}}')
         with pytest.raises(InputError, match=r"'val', .* is too long for a path: '(a|é)"):
             classification.read_dataset(path)
+
+
+@pytest.mark.parametrize('split', ['val: 0.2', 'folds: 3'])
+@pytest.mark.parametrize(
+    ('group', 'message'),
+    [
+        ("'('", 'is no regular expression'),
+        ("'.+'", 'has 0 groups in brackets, and one is needed'),
+        ("'(a)(b)'", 'has 2 groups in brackets'),
+        ('3', 'is no regular expression'),
+    ],
+)
+def test_a_group_that_names_nothing_is_refused(tmp_path, split, group, message):
+    path = tmp_path / 'dataset.yaml'
+    path.write_text(f'data: {{images: i}}\nsplit: {{{split}, group: {group}}}\n')
+    with pytest.raises(InputError, match=f'split: group: .*{message}.*Write folder, or'):
+        classification.read_dataset(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from casvit_mm.classification.data.description import ClassificationDescription, Source
-from casvit_mm.datasets.description import FoldSplit
+from casvit_mm.datasets.description import FoldSplit, RandomSplit
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, find_files, read_list
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.near_names import near_names
-from casvit_mm.datasets.splitting import split_names
+from casvit_mm.datasets.splitting import take_apart
 from casvit_mm.errors import InputError, first_names
 
 __all__ = ['LabelledImage', 'Listing', 'list_splits', 'quote_some']
@@ -39,12 +38,14 @@ class Listing:
         images: Its images, in the order of the sources, sorted within each.
         empty: Folders of classes without an image.
         issues: What cannot be used.
+        notes: How the set was taken apart; of train alone.
         complete: Whether none of it stops training, so that the images are all there are.
     """
 
     images: list[LabelledImage] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
     complete: bool = True
 
 
@@ -63,7 +64,7 @@ def quote_some(names: list[str]) -> str:
 
 
 def list_splits(data: ClassificationDescription, splits: tuple[str, ...]) -> dict[str, Listing]:
-    """Find the images of some splits and their classes; no image is read.
+    """Find the images of some splits and their classes; images are read to draw a split only.
 
     Args:
         data: The dataset.
@@ -72,49 +73,34 @@ def list_splits(data: ClassificationDescription, splits: tuple[str, ...]) -> dic
 
     Raises:
         InputError: If a set is to be taken apart and cannot be; see
-            :func:`casvit_mm.datasets.splitting.split_names`.
+            :func:`casvit_mm.datasets.splitting.take_apart`.
     """
     if data.split is None:
         return {name: _list_sources(data, name) for name in splits}
     whole = _list_sources(data, 'train')
-    parts = _take_apart(data, whole.images) if whole.complete else {}
-    listings = {name: Listing(parts.get(name, []), complete=whole.complete) for name in splits}
+    listings = {name: Listing(complete=whole.complete) for name in splits}
+    if whole.complete:
+        _take_apart(data, data.split, whole.images, listings)
     listings[splits[0]].issues = whole.issues
     listings[splits[0]].empty = whole.empty
     return listings
 
 
 def _take_apart(
-    data: ClassificationDescription, images: list[LabelledImage]
-) -> dict[str, list[LabelledImage]]:
-    """Return the images of each split of a set that is taken apart."""
-    assert data.split is not None
+    data: ClassificationDescription,
+    split: RandomSplit | FoldSplit,
+    images: list[LabelledImage],
+    listings: dict[str, Listing],
+) -> None:
+    """Put the images of a set that is taken apart into the listings of its splits."""
     by_name = {Path(os.path.relpath(i.path, data.root)).as_posix(): i for i in images}
-    by_class: dict[str, list[str]] = {}
-    for name, image in sorted(by_name.items()):
-        by_class.setdefault(image.class_name, []).append(name)
-    if isinstance(data.split, FoldSplit):
-        parts = _fold(data.path, data.split, by_class)
-    else:
-        # A class of few images could be drawn as a whole, and could not be learnt then.
-        rng = random.Random(data.split.seed)
-        kept = {rng.choice(names) for _, names in sorted(by_class.items())}
-        parts = split_names(data.path, data.split, list(by_name), kept)
-    return {split: [by_name[name] for name in sorted(part)] for split, part in parts.items()}
-
-
-def _fold(path: Path, split: FoldSplit, by_class: dict[str, list[str]]) -> dict[str, set[str]]:
-    """Return the folds of each class; those of all images would hold whole classes."""
-    parts: dict[str, set[str]] = {}
-    for class_name, names in by_class.items():
-        if len(names) < split.folds:
-            raise InputError(
-                f'{path}: {split.folds} folds need as many images of every class, and class '
-                f'{class_name!r} has {len(names)}'
-            )
-        for name, part in split_names(path, split, names).items():
-            parts.setdefault(name, set()).update(part)
-    return parts
+    files = {name: Path(image.path) for name, image in by_name.items()}
+    classes = {name: (image.class_name,) for name, image in by_name.items()}
+    taken = take_apart(data.path, split, files, lambda: classes, folds_by_class=True)
+    for name, listing in listings.items():
+        listing.images = [by_name[image] for image in sorted(taken.parts[name])]
+    if 'train' in listings:
+        listings['train'].notes = taken.notes
 
 
 def _list_sources(data: ClassificationDescription, split: str) -> Listing:

@@ -15,7 +15,7 @@ from casvit_mm.datasets.formats.coco_file import read_annotations
 from casvit_mm.datasets.formats.corners import boxes_from_corners
 from casvit_mm.datasets.formats.voc import read_voc
 from casvit_mm.datasets.formats.yolo import label_file, read_yolo
-from casvit_mm.datasets.splitting import split_names
+from casvit_mm.datasets.splitting import take_apart
 from casvit_mm.detection.data.description import DetectionDescription, Source
 from casvit_mm.errors import InputError
 
@@ -35,6 +35,7 @@ class LoadedSplit:
         unreadable: What could not be read, as (place, message); training refuses it.
         unused: Files that no reader takes, as (folder, message).
         dropped: Annotations left out by ``classes``, by category.
+        notes: How the set was taken apart; of train alone.
     """
 
     content: dict[str, Any]
@@ -44,6 +45,7 @@ class LoadedSplit:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     unused: list[tuple[str, str]] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def load_split(data: DetectionDescription, name: str) -> LoadedSplit:
@@ -62,9 +64,11 @@ def load_split(data: DetectionDescription, name: str) -> LoadedSplit:
     name = data.used_split(name)
     sources = data.splits[name]
     parts = [_load_source(source, name, data) for source in sources]
+    notes: tuple[str, ...] = ()
     if data.split is not None:
-        _keep_split(parts, name, data, data.split)
+        notes = _keep_split(parts, name, data, data.split)
     split = parts[0] if len(parts) == 1 else _join(parts, name, data)
+    split.notes = notes if name == 'train' else ()
     if data.classes is not None:
         _apply_classes(split, data.classes, data)
     return split
@@ -170,8 +174,8 @@ def _keep_listed(part: LoadedSplit, names: list[str], source: Source) -> None:
 
 def _keep_split(
     parts: list[LoadedSplit], name: str, data: DetectionDescription, split: RandomSplit | FoldSplit
-) -> None:
-    """Keep what belongs to split ``name`` of a set that is taken apart."""
+) -> tuple[str, ...]:
+    """Keep what belongs to split ``name`` of a set that is taken apart, and say how it was."""
     by_name: dict[str, tuple[LoadedSplit, Any]] = {}
     for part in parts:
         _require_tables(part)
@@ -180,9 +184,31 @@ def _keep_split(
             if key in by_name:
                 raise InputError(f'{part.where}: image {key} is listed twice; remove one entry')
             by_name[key] = (part, image['id'])
-    chosen = split_names(data.path, split, list(by_name))[name]
+    files = {key: data.root / key for key in by_name}
+    taken = take_apart(data.path, split, files, lambda: _classes_in(by_name, data))
+    chosen = taken.parts[name]
     for part in parts:
         _keep_images(part, {i for key, (p, i) in by_name.items() if p is part and key in chosen})
+    return taken.notes
+
+
+def _classes_in(
+    by_name: dict[str, tuple[LoadedSplit, Any]], data: DetectionDescription
+) -> dict[str, set[str]]:
+    """Return the classes to learn that each image has."""
+    renamed = {old: new for new, olds in (data.classes or {}).items() for old in olds}
+    found: dict[str, set[str]] = {key: set() for key in by_name}
+    key_of = {(id(part), image_id): key for key, (part, image_id) in by_name.items()}
+    for part in {id(part): part for part, _ in by_name.values()}.values():
+        old_names = {c['id']: str(c['name']) for c in part.content['categories']}
+        for annotation in part.content['annotations']:
+            key = key_of.get((id(part), annotation['image_id']))
+            name = old_names.get(annotation['category_id'])
+            if data.classes is not None:
+                name = renamed.get(str(name))
+            if key is not None and name is not None:
+                found[key].add(name)
+    return found
 
 
 def _relative(part: LoadedSplit, image: dict, root: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ class Inspection:
         pairs: Images and their masks.
         scans: What they hold, one per pair.
         issues: All issues; those between splits stand under the first of the two.
+        notes: How the set was taken apart.
     """
 
     data: SegmentationDescription
@@ -41,6 +42,7 @@ class Inspection:
     pairs: dict[str, list[ImagePair]]
     scans: dict[str, list[PairScan]]
     issues: dict[str, list[Issue]]
+    notes: tuple[str, ...] = ()
 
     def trainable(self) -> bool:
         """Return whether training would start."""
@@ -72,14 +74,14 @@ def inspect_dataset(data: SegmentationDescription, splits: tuple[str, ...]) -> I
     Raises:
         InputError: As :func:`casvit_mm.segmentation.data.sources.find_pairs`.
     """
-    pairs, issues = find_pairs(data, splits)
     scans: dict[str, list[PairScan]] = {}
     recoding = Recoding(data)
     scan = partial(scan_pair, recoding)
+    pairs, issues, notes = find_pairs(data, splits, partial(_classes_of, data, scan))
     for name in splits:
         scans[name] = read_in_threads(scan, pairs[name], f'reading labels of {name}')
         issues[name] += [scan.issue for scan in scans[name] if scan.issue is not None]
-    inspection = Inspection(data, recoding, pairs, scans, issues)
+    inspection = Inspection(data, recoding, pairs, scans, issues, notes)
     for name in splits:
         issues[name] += _foreign_values(inspection, name)
         issues[name] += _class_issues(inspection, name)
@@ -89,6 +91,19 @@ def inspect_dataset(data: SegmentationDescription, splits: tuple[str, ...]) -> I
         message = f'{data.path}: {message}'
         issues[first].append(Issue('splits share images', f'{first} and {second}', message, True))
     return inspection
+
+
+def _classes_of(
+    data: SegmentationDescription, scan: Callable[[ImagePair], PairScan], pairs: list[ImagePair]
+) -> list[list[str]]:
+    """Return the classes that each mask shows, as far as it can be read."""
+    scans = read_in_threads(scan, pairs, 'reading labels of the set that is split')
+    shown = []
+    for found in scans:
+        values = () if found.counts is None else np.flatnonzero(found.counts).tolist()
+        positions = (v - data.first_value for v in values if v not in data.ignore)
+        shown.append([data.classes[i] for i in positions if 0 <= i < len(data.classes)])
+    return shown
 
 
 def _foreign_values(inspection: Inspection, split: str) -> Iterator[Issue]:

@@ -70,7 +70,7 @@ def prepare_dataset(
             recoded,
             pixels,
             int(inspection.counts(name).sum() - pixels.sum()),
-            notes_of(inspection.issues[name]),
+            (*(inspection.notes if name == 'train' else ()), *notes_of(inspection.issues[name])),
         )
     return {name: prepared[data.used_split(name)] for name in splits}
 

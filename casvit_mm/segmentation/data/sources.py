@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from casvit_mm.datasets.description import FoldSplit, RandomSplit
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, find_files, read_list, stem
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.near_names import near_names
-from casvit_mm.datasets.splitting import split_names
+from casvit_mm.datasets.splitting import take_apart
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.segmentation.data.description import (
     JPEG_SUFFIXES,
@@ -33,6 +33,9 @@ class ImagePair(NamedTuple):
     label: str
 
 
+ReadClasses = Callable[[list[ImagePair]], Sequence[Collection[str]]]
+
+
 @dataclass(frozen=True)
 class _Files:
     """What lies in the two folders of a source: paths by name, which is the path without suffix."""
@@ -43,46 +46,55 @@ class _Files:
 
 
 def find_pairs(
-    data: SegmentationDescription, splits: tuple[str, ...]
-) -> tuple[dict[str, list[ImagePair]], dict[str, list[Issue]]]:
-    """Pair the images and masks of some splits; no file is read.
+    data: SegmentationDescription, splits: tuple[str, ...], read_classes: ReadClasses
+) -> tuple[dict[str, list[ImagePair]], dict[str, list[Issue]], tuple[str, ...]]:
+    """Pair the images and masks of some splits; files are read to draw a split only.
 
     Args:
         data: The description.
         splits: Splits that it has.
+        read_classes: Finds the classes that each mask shows.
 
     Returns:
-        The pairs by split, sorted within each source; and what has no partner or cannot be told
-        apart. Of a set that is taken apart the issues stand under the first split, and so do all
-        pairs where an issue keeps it whole.
+        The pairs by split, sorted within each source; what has no partner or cannot be told
+        apart; and how a set was taken apart. Of such a set the issues stand under the first split,
+        and so do all pairs where an issue keeps it whole.
 
     Raises:
         InputError: If a set is to be taken apart and cannot be; see
-            :func:`casvit_mm.datasets.splitting.split_names`.
+            :func:`casvit_mm.datasets.splitting.take_apart`.
     """
     if data.split is None:
         found = {name: _pair_sources(data, name) for name in splits}
-        return {k: pairs for k, (pairs, _) in found.items()}, {k: i for k, (_, i) in found.items()}
+        found_pairs = {name: pairs for name, (pairs, _) in found.items()}
+        return found_pairs, {name: issues for name, (_, issues) in found.items()}, ()
     whole, wrong = _pair_sources(data, 'train')
-    if any(issue.fatal for issue in wrong):
-        parts = {splits[0]: whole}
-    else:
-        parts = _take_apart(data, data.split, whole)
+    parts: dict[str, list[ImagePair]] = {splits[0]: whole}
+    notes: tuple[str, ...] = ()
+    if not any(issue.fatal for issue in wrong):
+        parts, notes = _take_apart(data, data.split, whole, read_classes)
     issues: dict[str, list[Issue]] = {name: [] for name in splits}
     issues[splits[0]] = wrong
-    return {name: parts.get(name, []) for name in splits}, issues
+    return {name: parts.get(name, []) for name in splits}, issues, notes
 
 
 def _take_apart(
-    data: SegmentationDescription, split: RandomSplit | FoldSplit, pairs: list[ImagePair]
-) -> dict[str, list[ImagePair]]:
-    """Return the pairs of each split of a set that is taken apart."""
+    data: SegmentationDescription,
+    split: RandomSplit | FoldSplit,
+    pairs: list[ImagePair],
+    read_classes: ReadClasses,
+) -> tuple[dict[str, list[ImagePair]], tuple[str, ...]]:
+    """Return the pairs of each split of a set that is taken apart, and how it was."""
     names = [Path(os.path.relpath(pair.image, data.root)).as_posix() for pair in pairs]
-    parts = split_names(data.path, split, sorted(set(names)))
-    return {
+    files = {name: Path(pair.image) for name, pair in zip(names, pairs, strict=True)}
+    taken = take_apart(
+        data.path, split, files, lambda: dict(zip(names, read_classes(pairs), strict=True))
+    )
+    parts = {
         name: [pair for pair, own in zip(pairs, names, strict=True) if own in part]
-        for name, part in parts.items()
+        for name, part in taken.parts.items()
     }
+    return parts, taken.notes
 
 
 def _pair_sources(data: SegmentationDescription, split: str) -> tuple[list[ImagePair], list[Issue]]:

@@ -83,6 +83,9 @@ def test_one_folder_is_split_by_chance_once(folder):
     drawn = prepare(folder, text, splits)
     paths = [path for name in splits for path, _ in drawn[name].images]
     assert len(paths) == len(set(paths)) == 6
+    assert (
+        drawn['train'].notes[0].startswith('split: images of each class, train/val/test: circle ')
+    )
     again = prepare(folder, text, splits)
     assert [again[name].images for name in splits] == [drawn[name].images for name in splits]
 
@@ -91,6 +94,7 @@ def test_folds_are_blocks_of_every_class(folder):
     text = 'data: {images: train}\nsplit: {folds: 2, fold: 1}'
     prepared = prepare(folder, text)
     assert prepared['train'].counts.tolist() == prepared['val'].counts.tolist() == [1, 1, 1]
+    (folder / 'mine.split.json').unlink()
     message = refusal(folder, text.replace('folds: 2', 'folds: 3'))
     assert "3 folds need as many images of every class, and class 'circle' has 2" in message
 
@@ -250,6 +254,8 @@ def test_a_random_split_leaves_an_image_of_every_class_in_train(folder):
         text = f'data: {{images: train}}\nsplit: {{val: 0.5, seed: {seed}}}'
         assert prepare(folder, text)['train'].counts.tolist() == [1, 1, 1]
         (folder / 'mine.split.json').unlink()
+    for path in folder.glob('train/*/000[13579].png'):
+        path.unlink()
     message = refusal(folder, 'data: {images: train}\nsplit: {val: 0.4, test: 0.4}')
-    assert '6 image(s) are too few to be split' in message
+    assert '3 image(s) are too few to be split' in message
     assert 'one for every part at least, and for train one of every class' in message

@@ -1,6 +1,7 @@
 """Which mask belongs to which image."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -145,3 +146,10 @@ def test_a_set_with_a_pair_missing_is_not_split_and_told_once(folder):
     assert not inspection.issues['val']
     assert len(inspection.scans['train']) == 6
     assert not (folder / 'mine.split.json').exists()
+
+
+def test_the_log_says_how_the_images_of_each_class_fell(folder):
+    prepared = prepare(folder, ONE_SET + 'split: {val: 0.3}\n')
+    (note,) = (n for n in prepared['train'].notes if n.startswith('split: images of each class'))
+    assert re.search('train/val: .*ground [0-9]+/[0-9]+', note)
+    assert not any(n.startswith('split: ') for n in prepared['val'].notes)
