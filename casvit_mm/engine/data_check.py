@@ -30,7 +30,7 @@ def check_dataset(
         out: Folder for what is written.
         config: Detection config to judge by. None takes a published one that fits the data, and
             lets objects be without masks.
-        fix: Folder for a clean copy of the annotations of detection data; None writes none.
+        fix: Folder for a clean copy of annotations or masks; None writes none.
         read_images: Whether image files are read.
 
     Returns:

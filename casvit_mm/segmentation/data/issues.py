@@ -6,25 +6,33 @@ from casvit_mm.datasets.issues import DUPLICATE_KINDS, FILE_KINDS, STOPS, IssueK
 
 __all__ = ['ISSUE_KINDS']
 
+_LEFT_OUT = IssueKind(STOPS.effect, 'leaves them out')
+
 ISSUE_KINDS = {
     # Files and their names; casvit_mm.segmentation.data.sources.
     **FILE_KINDS,
-    'image without label': STOPS,
-    'label without image': STOPS,
+    'listed image missing': IssueKind(STOPS.effect, 'leaves the line out'),
+    'listed twice': IssueKind(STOPS.effect, 'keeps one of the lines'),
+    'image without label': _LEFT_OUT,
+    'label without image': _LEFT_OUT,
     # What one mask holds; casvit_mm.segmentation.data.scan.
-    'JPEG label': STOPS,
-    'unreadable label': STOPS,
-    'unreadable image': STOPS,
-    'label in colours': STOPS,
-    'label of more than 8 bits': STOPS,
-    'label of 2 or 4 bits': STOPS,
-    'label of another size': STOPS,
+    'JPEG label': _LEFT_OUT,
+    'unreadable label': _LEFT_OUT,
+    'unreadable image': _LEFT_OUT,
+    'label in colours': IssueKind(STOPS.effect, 'keeps one of equal channels'),
+    'label of more than 8 bits': IssueKind(
+        STOPS.effect, 'writes 8 bits if all values are below 256'
+    ),
+    'label of 2 or 4 bits': IssueKind(STOPS.effect, 'writes the same values with 8 bits'),
+    'label of another size': _LEFT_OUT,
     # What the masks hold together; casvit_mm.segmentation.data.checks.
     'value outside the classes': STOPS,
     'nothing to learn': STOPS,
-    'splits share images': STOPS,
+    'splits share images': IssueKind(STOPS.effect, 'takes them out of train'),
     'class without pixels': IssueKind('never learnt, or not measured'),
     'class that is ignored': IssueKind('never learnt, not scored'),
     'label map ignored as a whole': IssueKind('teaches nothing'),
+    # No fault; --fix lists what it writes anew.
+    'values or colours of classes': IssueKind('read directly', 'writes indices'),
     **DUPLICATE_KINDS,  # in the report only
 }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
+from casvit_mm.datasets.copies import print_copy
 from casvit_mm.datasets.duplicates import duplicate_issues
 from casvit_mm.datasets.image_scan import ImageScan, scan_images
 from casvit_mm.datasets.issues import Issue
@@ -21,8 +23,10 @@ from casvit_mm.datasets.report import (
     spread,
     write_report,
 )
+from casvit_mm.errors import InputError
 from casvit_mm.segmentation.data.checks import Inspection, inspect_dataset
 from casvit_mm.segmentation.data.description import read_dataset
+from casvit_mm.segmentation.data.fix import fix_dataset
 from casvit_mm.segmentation.data.issues import ISSUE_KINDS
 from casvit_mm.segmentation.data.pictures import draw_samples
 from casvit_mm.segmentation.data.recoding import describe_coding
@@ -45,15 +49,17 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     Args:
         data: ``dataset.yaml``; see :mod:`casvit_mm.segmentation.data.description`.
         out: Folder for what is written.
-        options: What to go by; its ``config`` and ``fix`` must be None.
+        options: What to go by; its ``config`` must be None.
 
     Returns:
-        Whether training would start.
+        Whether training would start; with ``options.fix``, whether it would with the copy.
 
     Raises:
-        InputError: If the description cannot be read, or ``config`` or ``fix`` is given.
+        InputError: If the description cannot be read, the copy not be made, or ``config`` is given.
     """
-    refuse_options(data, 'segmentation masks', options)
+    refuse_options(data, 'segmentation masks', replace(options, fix=None))
+    if options.fix is not None and not options.read_images:
+        raise InputError('--fix must know which images can be read; leave --fast out')
     described = read_dataset(data)
     inspection = inspect_dataset(described, tuple(described.splits))
     if options.read_images:
@@ -69,7 +75,20 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
             draw_samples(inspection, name, out / f'samples_{name}.png') for name in inspection.pairs
         ]
     write_report(out, data, options.read_images, statistics, inspection.issues, pictures)
+    if options.fix is not None:
+        return _print_changes(inspection, *fix_dataset(inspection, options.fix))
     return inspection.trainable()
+
+
+def _print_changes(inspection: Inspection, path: Path, changes: list[tuple[str, Issue]]) -> bool:
+    """Print what was fixed, and return whether training would start with the copy."""
+    described = read_dataset(path)
+    copied = inspect_dataset(described, tuple(described.splits))
+    counts = [
+        f'{name}: {len(inspection.pairs[name])} pairs before, {len(pairs)} in the copy'
+        for name, pairs in copied.pairs.items()
+    ]
+    return print_copy(path, changes, ISSUE_KINDS, counts, copied.issues)
 
 
 def _add_image_issues(inspection: Inspection) -> None:

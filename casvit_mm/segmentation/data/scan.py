@@ -15,10 +15,11 @@ from casvit_mm.datasets.images import read_image
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.deploy.images import too_large
 from casvit_mm.errors import InputError
+from casvit_mm.segmentation.data.description import IGNORED
 from casvit_mm.segmentation.data.recoding import Recoding
 from casvit_mm.segmentation.data.sources import ImagePair
 
-__all__ = ['PairScan', 'scan_pair']
+__all__ = ['PairScan', 'label_values', 'scan_pair']
 
 _PNG = b'\x89PNG\r\n\x1a\n'
 
@@ -69,6 +70,34 @@ def scan_pair(recoding: Recoding, pair: ImagePair) -> PairScan:
         kind, message = error.args
         return replace(found, issue=Issue(kind, Path(pair.label).name, message, True))
     return found
+
+
+def label_values(path: str, recoding: Recoding) -> np.ndarray | None:
+    """Return uint8 ``(H, W)`` that training can read in place of a mask; None if values are lost.
+
+    Values of 2 or 4 bits are those of the file, one channel is taken of several that are equal.
+    """
+    try:
+        content = Path(path).read_bytes()
+        image: Image.Image = Image.open(io.BytesIO(content))
+        image.load()
+    except Exception:  # decoders raise whatever the damage leads them to; the scan says what it is
+        return None
+    if content[:8] == _PNG and content[25] == 0 and content[24] in (2, 4):
+        image = Image.fromarray(np.asarray(image) // (255 // (2 ** content[24] - 1)))
+    recoded = recoding(image)
+    if recoded is not None:
+        return None if recoded.foreign else recoded.values
+    values = np.asarray(image)
+    if image.mode in ('LA', 'RGB', 'RGBA'):
+        values = values[..., : 1 if image.mode == 'LA' else 3]
+        if (values != values[..., :1]).any():
+            return None
+        values = values[..., 0]
+    if values.ndim != 2 or values.min() < 0 or values.max() > IGNORED:
+        return None
+    small = values.astype(np.uint8)
+    return small if (small == values).all() else None
 
 
 def _read_label(path: str, recoding: Recoding) -> PairScan:

@@ -45,7 +45,5 @@ def test_the_report_lists_every_issue(folder, capsys):
 
 
 def test_what_is_for_detection_alone_is_refused(folder):
-    with pytest.raises(InputError, match='--fix is for detection data'):
-        check_dataset(folder / 'dataset.yaml', folder / 'out', fix=folder / 'clean')
     with pytest.raises(InputError, match='--config is for detection data'):
         check_dataset(folder / 'dataset.yaml', folder / 'out', config='a.py')
