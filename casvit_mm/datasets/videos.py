@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from casvit_mm.errors import InputError
+from casvit_mm.io import pixel_limit
 
 __all__ = ['VideoReader', 'VideoWriter']
 
@@ -28,7 +29,8 @@ class VideoReader:
         num_frames: Frames that the file's header promises; 0 where it does not say.
 
     Raises:
-        InputError: If OpenCV cannot open the file, or finds no video in it.
+        InputError: If OpenCV cannot open the file, finds no video in it, or its frames have more
+            pixels than :func:`casvit_mm.io.pixel_limit`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -39,6 +41,13 @@ class VideoReader:
                 f'{path} ({self.path.stat().st_size} bytes) cannot be opened as a video: it is cut '
                 'short, damaged, no video, or in a codec that this OpenCV lacks. Converting it may '
                 'help: ffmpeg -i IN -c:v libx264 out.mp4'
+            )
+        sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        width, height = (int(self._capture.get(side)) for side in sides)
+        if width * height > pixel_limit():
+            raise InputError(
+                f'{path} has frames of {width} x {height}, more than {pixel_limit():,} pixels. '
+                'Make it smaller'
             )
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0 < fps < float('inf') else 25.0
