@@ -38,6 +38,8 @@ _GRACE = 600
 _start, _close = PContext.start, PContext.close
 # Seconds until a host that does not answer is taken for lost and the others have ended.
 _TIMEOUT = 60.0
+# The share of it to notice, and again to end; the rest is for what both take beside.
+_SHARE = 0.4
 # Statuses after SIGHUP, SIGINT and SIGTERM.
 _SIGNALS = (129, 130, 143)
 
@@ -114,8 +116,7 @@ class _State:
         if int(env['GROUP_WORLD_SIZE']) == 1:
             return
         try:
-            # One half to notice, the other to end.
-            self.peers = Peers(env, ranks, self.seconds / 2, self.hear)
+            self.peers = Peers(env, ranks, _SHARE * self.seconds, self.hear)
         except (OSError, RuntimeError) as error:
             _print(f'warning: the launcher of host 0 cannot be asked for a sign of life: {error}')
         else:
@@ -170,7 +171,7 @@ def _patient_close(
         _state.fail(failures)
     while True:
         if _state.news:
-            timeout = round(_state.seconds / 2)
+            timeout = round(_SHARE * _state.seconds)
         try:
             return _close(self, death_sig, timeout)
         except SignalException as another:
