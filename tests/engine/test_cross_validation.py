@@ -4,9 +4,11 @@ import statistics
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmpretrain')
+pytest.importorskip('mmseg')
 from casvit_mm import InputError
 from casvit_mm.datasets.shapes import generate_shapes
 from casvit_mm.engine import Randomness, Start, TrainOptions, cross_validation
@@ -64,6 +66,11 @@ FOLDS = {
         'data: {annotations: a.json, images: i}',
         ('coco/bbox_mAP', 'coco/bbox_AP/dog', 'coco/bbox_AR@100', 'coco/objects/dog'),
     ),
+    'segmentation': (
+        'configs/semfpn_casvit_xs_light.py',
+        'data: {images: i, labels: l}\nclasses: [cat, dog]',
+        ('mIoU', 'IoU/dog', 'Acc/dog', 'pixels/dog'),
+    ),
     'classification': (
         'configs/casvit_xs_light.py',
         'data: {images: i}',
@@ -81,10 +88,12 @@ def test_the_summary_has_the_metrics_of_the_task(tmp_path, monkeypatch, capsys, 
     ]
     monkeypatch.setattr(cross_validation, 'run_once', lambda *_: folds.pop(0))
     data = tmp_path / 'data.yaml'
-    data.write_text(source + '\nsplit: {folds: 2}\n')
+    data.write_text(source + '\nsplit: {folds: 2, group: folder}\n')
 
     summary = cross_validate(config, str(data), 2, work_dir=str(tmp_path / 'run'))
 
+    fold = yaml.safe_load((tmp_path / 'run/fold_1/dataset.yaml').read_text())
+    assert fold['split'] == {'folds': 2, 'fold': 1, 'group': 'folder'}
     assert summary[overall] == {'mean': 0.6, 'std': pytest.approx(0.141, abs=1e-3)}
     assert summary[of_class] == {'mean': 0.25, 'std': pytest.approx(math.nan, nan_ok=True)}
     assert summary[detail]['mean'] == 0.1
