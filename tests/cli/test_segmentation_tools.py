@@ -58,11 +58,10 @@ def trained(tmp_path_factory, labels):
     return work_dir, result.stdout + result.stderr
 
 
-def test_two_processes_train_and_keep_the_last_and_the_best_checkpoint(trained):
-    names = sorted(path.name for path in trained[0].glob('*.pth'))
-    assert names[-1] == 'iter_4.pth'
-    assert len(names) == 2
-    assert names[0].startswith('best_mIoU_iter_')
+def test_two_processes_train_and_keep_the_last_two_and_the_best_checkpoint(trained):
+    best, *last = sorted(path.name for path in trained[0].glob('*.pth'))
+    assert last == ['iter_2.pth', 'iter_4.pth']
+    assert best.startswith('best_mIoU_iter_')
 
 
 def test_the_schedule_follows_the_number_of_iterations(trained):
