@@ -16,6 +16,7 @@ from casvit_mm.plotting.tables import LiteralConsole
 from casvit_mm.task import CheckOptions
 
 __all__ = [
+    'IMAGES_UNREAD',
     'class_table',
     'console',
     'describe_spread',
@@ -27,6 +28,7 @@ __all__ = [
     'write_report',
 ]
 
+IMAGES_UNREAD = ', if its images are sound, which --fast did not read'  # follows on a verdict
 _FIRST_PLACES = 3
 
 

@@ -60,12 +60,11 @@ def trained(tmp_path_factory, shapes):
     return work_dir, result.stdout + result.stderr
 
 
-def test_two_processes_train_and_keep_the_last_and_the_best_checkpoint(trained):
+def test_two_processes_train_and_keep_the_last_two_and_the_best_checkpoint(trained):
     work_dir, printed = trained
-    names = sorted(path.name for path in work_dir.glob('*.pth'))
-    assert names[-1] == 'epoch_2.pth'
-    assert len(names) == 2
-    assert names[0].startswith('best_coco_bbox_mAP')
+    best, *last = sorted(path.name for path in work_dir.glob('*.pth'))
+    assert last == ['epoch_1.pth', 'epoch_2.pth']
+    assert best.startswith('best_coco_bbox_mAP')
     # 8 images, 2 processes, 2 images each: 2 iterations per epoch.
     assert '[2][2/2]' in printed
     assert load_file(work_dir / 'epoch_2.pth')['meta']['iter'] == 4

@@ -67,6 +67,7 @@ def test_a_damaged_file_is_named_and_what_was_trained_before_is_saved(tmp_path):
     runner = train_tiny(tmp_path, resume='auto', **{'train_cfg.max_epochs': 1})
     assert runner.iter == 8
     log = next(path for path in Path(runner.log_dir).glob('*.log')).read_text()
+    log = log.rpartition('resumed epoch')[2]  # runs that start in one second share the file
     assert f'Epoch(train) [1][{done + 1}/8]' in log
     assert done == 0 or f'Epoch(train) [1][{done}/8]' not in log
 

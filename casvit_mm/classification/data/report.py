@@ -15,6 +15,7 @@ from casvit_mm.classification.data.issues import ISSUE_KINDS
 from casvit_mm.classification.data.pictures import draw_samples
 from casvit_mm.datasets.duplicates import duplicate_issues
 from casvit_mm.datasets.report import (
+    IMAGES_UNREAD,
     class_table,
     describe_spread,
     print_verdict,
@@ -56,7 +57,8 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     inspection = inspect_dataset(described, tuple(described.splits), options.read_images)
     _add_duplicates(inspection)
     statistics = {name: _describe(inspection, name) for name in inspection.scans}
-    screen = print_verdict(inspection.issues, ISSUE_KINDS)
+    unread = '' if options.read_images else IMAGES_UNREAD
+    screen = print_verdict(inspection.issues, ISSUE_KINDS, with_what=unread)
     screen.print(split_table(statistics, _SPLIT_ROWS))
     screen.print(_class_table(inspection, statistics))
     out = Path(out)

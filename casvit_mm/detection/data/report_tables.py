@@ -9,7 +9,13 @@ from typing import Any
 from rich.table import Table
 
 from casvit_mm.datasets.issues import Issue
-from casvit_mm.datasets.report import class_table, print_verdict, split_table, verdict_on
+from casvit_mm.datasets.report import (
+    IMAGES_UNREAD,
+    class_table,
+    print_verdict,
+    split_table,
+    verdict_on,
+)
 from casvit_mm.detection.data.checks import Inspection
 from casvit_mm.detection.data.issues import ISSUE_KINDS
 from casvit_mm.plotting.tables import LiteralConsole
@@ -41,11 +47,12 @@ def verdict(inspection: Inspection) -> str:
 
 
 def _with_what(inspection: Inspection) -> str:
-    """Return what of the objects training could take, where no config says it."""
+    """Return what of the objects training could take, where no config says it; and what is open."""
+    unread = '' if inspection.scans else IMAGES_UNREAD
     if inspection.with_masks is not None:
-        return ''
+        return unread
     complete = inspection.masks_complete()
-    return ', with boxes and masks' if complete else ', with boxes but not with masks'
+    return (', with boxes and masks' if complete else ', with boxes but not with masks') + unread
 
 
 def issue_entries(inspection: Inspection) -> list[dict[str, Any]]:

@@ -22,6 +22,11 @@ def test_the_report_counts_and_draws_a_sound_set(folder, capsys):
     assert all((folder / 'out' / name).stat().st_size > 10_000 for name in report['pictures'])
 
 
+def test_a_verdict_without_reading_says_so(folder, capsys):
+    assert check_dataset(folder / 'dataset.yaml', folder / 'out', read_images=False)
+    assert 'if its images are sound, which --fast did not read' in capsys.readouterr().out
+
+
 def test_the_report_lists_every_issue(folder, capsys):
     first(folder).write_bytes(b'no image')
     (folder / 'val/star').mkdir()

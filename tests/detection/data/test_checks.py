@@ -89,6 +89,7 @@ def test_fast_reads_no_image(folder):
         path.write_text('not an image')
     inspection = inspect(folder, read_images=False)
     assert inspection.issues['train'] == []
+    assert 'if its images are sound, which --fast did not read' in verdict(inspection)
 
 
 VALUES = (None, True, -1, 3.5, 'x', '5', [], {}, [None], float('nan'), float('inf'), 10**400)
