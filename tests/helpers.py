@@ -132,3 +132,16 @@ def build_classifier(
     )
     neck = dict(type='GlobalAveragePooling')
     return MODELS.build(ConfigDict(type='ImageClassifier', backbone=backbone, neck=neck, head=head))
+
+
+class Call:
+    """Unpickling this calls a function; it is one itself, as pickle asks of what is called."""
+
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+    def __call__(self):
+        raise NotImplementedError

@@ -8,25 +8,13 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from helpers import Call
 
 from casvit_mm import InputError
 from casvit_mm.weights.reading import class_names, load_file, state_dict_of
 
 NUMPY_BUILDER = np.zeros(0).__reduce__()[0]
 LARGE = 2**40
-
-
-class Call:
-    """Unpickling this calls a function; it is one itself, as pickle asks of what is called."""
-
-    def __init__(self, function, *arguments):
-        self.function, self.arguments = function, arguments
-
-    def __reduce__(self):
-        return self.function, self.arguments
-
-    def __call__(self):
-        raise NotImplementedError
 
 
 def nested(depth):

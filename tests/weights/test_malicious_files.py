@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import mmengine
 import pytest
 import torch
-from helpers import ROOT, TINY_ARCH
+from helpers import ROOT, TINY_ARCH, Call
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
@@ -40,19 +40,6 @@ model = dict(
 train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False)
 val_dataloader = dict(num_workers=0, persistent_workers=False)
 """
-
-
-class Call:
-    """Unpickling this calls a function; it is one itself, as pickle asks of what is called."""
-
-    def __init__(self, function, *arguments):
-        self.function, self.arguments = function, arguments
-
-    def __reduce__(self):
-        return self.function, self.arguments
-
-    def __call__(self):
-        raise NotImplementedError
 
 
 class State:
