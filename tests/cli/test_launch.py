@@ -1,6 +1,7 @@
 """The launchers of several processes."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -183,7 +184,7 @@ def wait_until(condition, seconds=60):
 
 def test_the_launcher_passes_ctrl_c_on_and_kills_at_the_second_but_leaves_sighup_to_nohup(launched):
     process, printed = launched
-    pid = int(printed.read_text().split()[1])
+    pid = int(re.search(r'pid (\d+)', printed.read_text())[1])
     process.send_signal(signal.SIGHUP)
     os.kill(pid, signal.SIGHUP)
     process.send_signal(signal.SIGINT)
