@@ -106,7 +106,10 @@ def evaluate(
         facts |= others
         task.report(runner, metrics, facts, outputs)
         if not metrics:
-            print('No metrics: test_evaluator reported none, as without labels or by format_only')
+            print(
+                'No metrics: test_evaluator reported none, as without labels, by format_only, or '
+                "by mmdet's CocoMetric where nothing was detected"
+            )
     return metrics
 
 

@@ -28,7 +28,8 @@ from casvit_mm.errors import InputError
 __all__ = ['apply_splits', 'check_config', 'least_side', 'needs_masks']
 
 
-_REPORTED = {'type', 'classwise'}  # CocoAP reports the classes in any case
+# What CocoAP does without: it reports the classes, and at 100 objects per image, in any case.
+_REPORTED = {'type', '_scope_', 'classwise', 'proposal_nums'}
 
 
 def apply_splits(
@@ -83,7 +84,8 @@ def _set_truth(cfg: Config, split: str, truth: dict[str, Any]) -> None:
     for metric in metric_configs(cfg, split):
         kind = type_of(cfg, METRICS, metric)
         if kind is CocoMetric and all(takes_argument(CocoAP, k) for k in {*metric} - _REPORTED):
-            metric.pop('classwise', None)
+            for name in ('classwise', 'proposal_nums'):
+                metric.pop(name, None)
             metric.type, kind = 'CocoAP', CocoAP
         # An unknown type is refused where it is built.
         metric.update({k: v for k, v in truth.items() if kind and takes_argument(kind, k)})

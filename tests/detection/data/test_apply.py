@@ -78,12 +78,20 @@ def test_test_falls_back_to_val(folder):
 @pytest.mark.parametrize('kind', ['CocoMetric', 'mmdet.CocoMetric', CocoMetric])
 def test_mmdets_metric_becomes_ours_unless_it_has_settings_of_its_own(folder, kind):
     cfg = load_config(RETINA)
-    cfg.val_evaluator = dict(type=kind, ann_file='x.json', metric='bbox', classwise=True)
+    mmdets = dict(classwise=True, proposal_nums=(100, 1, 10))  # as in its RTMDet
+    cfg.val_evaluator = dict(type=kind, ann_file='x.json', metric='bbox', **mmdets)
     cfg.test_evaluator = dict(type=kind, ann_file='x.json', iou_thrs=[0.5])
     put_into(cfg, folder / 'dataset.yaml')
     val, test = (str(folder / f'prepared/{split}.json') for split in ('val', 'test'))
     assert cfg.val_evaluator == dict(type='CocoAP', ann_file=val, metric='bbox', max_dets=100)
     assert cfg.test_evaluator == dict(type=kind, ann_file=test, iou_thrs=[0.5])
+
+
+def test_the_metric_of_a_config_that_inherits_mmdets_becomes_ours(folder):
+    cfg = load_config(RETINA)
+    cfg.val_evaluator = dict(type='CocoMetric', _scope_='mmdet', ann_file='x.json', metric='bbox')
+    put_into(cfg, folder / 'dataset.yaml')
+    assert cfg.val_evaluator.type == 'CocoAP'
 
 
 def test_a_metric_of_another_gets_only_what_it_takes(folder):
