@@ -70,7 +70,7 @@ class CheckOptions:
     Attributes:
         config: Config to judge by; only detection has a use for it. None takes a published one that
             fits the data, and lets objects be without masks.
-        fix: Folder for a clean copy of annotations or masks; None writes none.
+        fix: Folder for a clean copy of annotations, masks or lists; None writes none.
         read_images: Whether image files are read as a whole, which finds damage and duplicates.
     """
 

@@ -6,7 +6,16 @@ import pytest
 from helpers import TINY_ARCH
 
 import casvit_mm  # noqa: F401  before mmdet: lends mmcv its operators
+from casvit_mm.datasets.scan_memory import CACHE
 from casvit_mm.datasets.shapes import generate_shapes
+
+
+@pytest.fixture(scope='session', autouse=True)
+def scan_cache(tmp_path_factory):
+    """What is remembered of image files lies in a folder of the tests, and of their processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE, str(tmp_path_factory.mktemp('cache')))
+        yield
 
 
 @pytest.fixture

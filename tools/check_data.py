@@ -6,9 +6,9 @@ python tools/check_data.py dataset.yaml --config configs/maskrcnn_casvit_s_coco.
 python tools/check_data.py dataset.yaml --fix clean
 python tools/check_data.py --layout coco              # COCO, ADE20K, ImageNet as downloaded
 
-Boxes, segmentation masks or image folders: dataset.yaml tells which. --config is for detection,
---fix for detection and segmentation. Ends with status 0 if training would start (with --fix: with
-the copy), and 2 if not, as tools/train.py would.
+Boxes, segmentation masks or image folders: dataset.yaml tells which. --config is for detection.
+Ends with status 0 if training would start (with --fix: with the copy), and 2 if not, as
+tools/train.py would.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main() -> None:
         '--fast', action='store_true', help='read no image; segmentation masks are read'
     )
     parser.add_argument(
-        '--fix', metavar='DIR', help='write a clean copy of annotations or masks there'
+        '--fix', metavar='DIR', help='write a clean copy of annotations, masks or lists there'
     )
     parser.add_argument(
         '--layout', nargs='+', metavar=('NAME', 'ROOT'), help='coco, ade20k or imagenet, and where'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,19 +12,43 @@ from typing import Any
 import yaml
 from rich.table import Table
 
+from casvit_mm.datasets.description import FoldSplit, RandomSplit
 from casvit_mm.datasets.issues import Issue, IssueKind, is_trainable
 from casvit_mm.datasets.report import console
 from casvit_mm.errors import InputError
 from casvit_mm.io import replacing
+from casvit_mm.task import CheckOptions
 
-__all__ = ['print_copy', 'refuse_copy', 'write_description']
+__all__ = [
+    'describe_split',
+    'fixed_issues',
+    'is_one_set',
+    'print_copy',
+    'refuse_copy',
+    'refuse_empty',
+    'require_images',
+    'write_description',
+    'write_list',
+]
+
+ByHand = Callable[[str, Issue], bool]
+
+
+def require_images(options: CheckOptions) -> None:
+    """Refuse to write a copy without having decoded the images.
+
+    Raises:
+        InputError: If that is asked.
+    """
+    if options.fix is not None and not options.read_images:
+        raise InputError('--fix must know which images can be read; leave --fast out')
 
 
 def refuse_copy(
     folder: Path,
     names: Sequence[str],
     found: Mapping[str, Sequence[Issue]],
-    by_hand: Callable[[str, Issue], bool],
+    by_hand: ByHand,
 ) -> None:
     """Refuse to write over files, or to copy what only a person can fix.
 
@@ -50,6 +75,58 @@ def refuse_copy(
         raise InputError(
             'these must be fixed by hand before --fix can do the rest:\n' + '\n'.join(left)
         )
+
+
+def is_one_set(split: RandomSplit | FoldSplit | None, drawn: bool) -> bool:
+    """Return whether a copy is one set, to be taken apart in its turn.
+
+    Args:
+        split: How the description takes its set apart; None where it does not.
+        drawn: Whether that was done, and no issue has kept it whole.
+    """
+    return split is not None and (isinstance(split, FoldSplit) or not drawn)
+
+
+def describe_split(split: RandomSplit | FoldSplit) -> dict[str, Any]:
+    """Return a split as it is written in a description."""
+    return {key: value for key, value in dataclasses.asdict(split).items() if value}
+
+
+def refuse_empty(split: str, path: Path) -> None:
+    """Say that nothing would be left of a split.
+
+    Raises:
+        InputError: In any case.
+    """
+    raise InputError(f'--fix would leave {split} of {path} without an image')
+
+
+def fixed_issues(
+    found: Mapping[str, Sequence[Issue]], kinds: Mapping[str, IssueKind], by_hand: ByHand
+) -> list[tuple[str, Issue]]:
+    """Return what a copy fixes, as (split, issue); arguments as of :func:`refuse_copy`."""
+    return [
+        (split, issue)
+        for split, issues in found.items()
+        for issue in issues
+        if kinds[issue.kind].fix and not by_hand(split, issue)
+    ]
+
+
+def write_list(path: Path, lines: Sequence[str]) -> None:
+    """Write a list of images, as :func:`casvit_mm.datasets.files.read_list` reads it.
+
+    Raises:
+        InputError: If a name has a line break or blanks at its ends, or the file cannot be written.
+    """
+    odd = [line for line in lines if line.strip() != line or len(line.splitlines()) > 1]
+    if odd:
+        raise InputError(
+            f'--fix writes a list of the images, one per line, in which {odd[0]!r} cannot stand: '
+            'take line breaks and blanks at its ends out of the name'
+        )
+    with replacing(path) as file:
+        file.write(''.join(f'{line}\n' for line in lines))
 
 
 def write_description(

@@ -35,6 +35,7 @@ __all__ = [
     'RandomSplit',
     'SourceFormat',
     'described_task',
+    'read_class_map',
     'read_names',
     'read_shared_fields',
     'require_text',
@@ -297,6 +298,40 @@ def read_names(value: Iterable[Any], path: Path, field: str = 'classes') -> tupl
             f'{path}: {field} names {twice[0]!r} twice; every class needs its own name'
         )
     return names
+
+
+def read_class_map(value: Any, path: Path) -> dict[str, tuple[str, ...]]:
+    """Return what stands under ``classes`` as names, each with what counts as it in the files.
+
+    Args:
+        value: A list of names, or names with what counts as them, like ``{pet: [cat, dog]}``.
+        path: The description.
+
+    Raises:
+        InputError: If it is neither, a name is no text to YAML or stands twice, or something counts
+            as two classes.
+    """
+    if not isinstance(value, (list, dict)) or not value:
+        raise InputError(
+            f'{path}: classes must be a list of names, like [cat, dog], or new names with what '
+            'counts as them, like {pet: [cat, dog], bird: bird}'
+        )
+    names = read_names(value, path)
+    if isinstance(value, list):
+        return {name: (old,) for name, old in zip(names, value, strict=True)}
+    # What counts stands here as in the files, with blanks around it.
+    classes = {
+        new: tuple(old) if isinstance(old, list) else (old,)
+        for new, old in zip(names, value.values(), strict=True)
+    }
+    require_text((old for olds in classes.values() for old in olds), path)
+    if empty := [new for new, olds in classes.items() if not olds]:
+        raise InputError(f'{path}: classes takes nothing for {empty[0]!r}; name what counts as it')
+    sources = [old for names in classes.values() for old in names]
+    twice = sorted({old for old in sources if sources.count(old) > 1})
+    if twice:
+        raise InputError(f'{path}: classes takes {twice[0]!r} into two classes; choose one')
+    return classes
 
 
 def _read_split(content: dict[str, Any], path: Path) -> RandomSplit | FoldSplit:

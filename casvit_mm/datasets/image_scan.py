@@ -1,4 +1,8 @@
-"""Reads every image file once: whether it can be decoded, its size, and what it shows in short."""
+"""Looks at every image file: whether it is whole, its size, and what it shows in short.
+
+Before training :func:`scan_headers` reads beginnings and ends, and remembers what it found;
+``tools/check_data.py`` and the drawing of a split decode all by :func:`scan_images`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TypeVar
@@ -17,19 +21,11 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from casvit_mm.datasets.scan_memory import ScanMemory
 from casvit_mm.deploy.images import MAX_SIDE, decode_image, quiet_opencv, too_large
 from casvit_mm.errors import InputError
 
-__all__ = [
-    'END_BYTES',
-    'ImageScan',
-    'is_turned',
-    'lacks_end',
-    'read_in_threads',
-    'scan_headers',
-    'scan_images',
-    'unfit_size',
-]
+__all__ = ['ImageScan', 'ScanImages', 'read_in_threads', 'scan_headers', 'scan_images']
 
 T = TypeVar('T')
 R = TypeVar('R')
@@ -37,7 +33,7 @@ R = TypeVar('R')
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 exchange width and height
 _DECODED_BY_PILLOW = (b'\xff\xd8', b'\x89PNG')  # for sure, if whole
 _ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND\xaeB`\x82'}
-END_BYTES = 64
+_END_BYTES = 64
 _MAX_RATIO = 1000  # of the sides
 _CUT = re.compile('truncated|broken|unrecognized data', re.IGNORECASE)  # in Pillow's messages
 _THUMBNAIL = (17, 16)  # width and height: 256 differences of neighbours
@@ -65,18 +61,34 @@ class ImageScan:
     thumbnail: np.ndarray | None = None
     damage: str | None = None
 
+    @property
+    def fault(self) -> str | None:
+        """Why it must not be trained on or scored; None if it may."""
+        return self.error or self.damage
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether EXIF exchanges width and height."""
+        return self.stored != self.upright
+
+
+ScanImages = Callable[[Sequence[Path], str], list[ImageScan]]
+
 
 def scan_images(paths: Sequence[Path], name: str) -> list[ImageScan]:
-    """Read image files; ``name`` is what the progress bar calls them."""
+    """Decode image files; ``name`` is what the progress bar calls them."""
     return read_in_threads(_scan, paths, f'reading images of {name}')
 
 
 def scan_headers(paths: Sequence[Path], name: str) -> list[ImageScan]:
-    """Read beginning and end of image files, and the whole of those that look unsound by these.
+    """Read beginning and end of image files, and decode those that look unsound by these.
 
-    What is decoded nowhere has no digest and no thumbnail.
+    JPEG and PNG files have a known end; all others are decoded. What was sound is remembered, see
+    :mod:`casvit_mm.datasets.scan_memory`. Nothing has a digest or a thumbnail.
     """
-    return read_in_threads(_scan_header, paths, f'reading image headers of {name}')
+    memory = ScanMemory('image headers', _scan_header, _pack, _unpack)
+    title = f'reading image headers of {name}'
+    return memory.recall(paths, lambda look, found: read_in_threads(look, found, title))
 
 
 def read_in_threads(read: Callable[[T], R], items: Sequence[T], title: str) -> list[R]:
@@ -110,27 +122,30 @@ def _scan(path: Path) -> ImageScan:
     try:
         data = path.read_bytes()
     except OSError as error:
-        return ImageScan(error=str(error))
+        return ImageScan(error=error.strerror or str(error))
     digest = hashlib.sha256(data).digest()
     try:
         image = Image.open(io.BytesIO(data))
         stored = image.size
         thumbnail = _thumbnail(image)
-        turned = is_turned(image)
+        turned = _is_turned(image)
     except Image.DecompressionBombError:
         return ImageScan(error=too_large(), digest=digest)
     except Image.UnidentifiedImageError:
         reason = 'it is no image' if data else 'it is empty (0 bytes)'
         return _scan_as_training(data, reason, digest)
     except Exception as error:  # decoders raise whatever the damage leads them to
-        return _scan_as_training(data, f'{type(error).__name__}: {error}', digest)
-    if (unfit := unfit_size(stored)) is not None:
+        return _scan_as_training(data, f'it is damaged or cut short ({error})', digest)
+    if (unfit := _unfit_size(stored)) is not None:
         return ImageScan(error=unfit, digest=digest)
     doubt = None
-    if lacks_end(data[-END_BYTES:], image.format):
+    if _lacks_end(data[-_END_BYTES:], image.format):
         doubt = 'its end is missing'
     elif image.format not in _ENDS:
-        doubt = f'OpenCV cannot read {image.format} of this kind'
+        doubt = (
+            f'OpenCV, with which training reads, cannot decode {image.format} of this kind, such '
+            'as 32 bits per channel. Save it with 8 or 16'
+        )
     if doubt:
         found = _scan_as_training(data, doubt, digest)
         if found.error:
@@ -139,21 +154,29 @@ def _scan(path: Path) -> ImageScan:
     return ImageScan(None, stored, upright, digest, thumbnail)
 
 
+def _pack(scan: ImageScan) -> list[int] | None:
+    return None if scan.fault else [*scan.stored, *scan.upright]
+
+
+def _unpack(sizes: list[int]) -> ImageScan:
+    return ImageScan(None, (sizes[0], sizes[1]), (sizes[2], sizes[3]))
+
+
 def _scan_header(path: Path) -> ImageScan:
     try:
         with path.open('rb') as file, Image.open(file) as image:
             stored, kind = image.size, image.format
-            upright = stored[::-1] if is_turned(image) else stored
-            file.seek(max(0, os.path.getsize(path) - END_BYTES))
-            sound = kind in _ENDS and not lacks_end(file.read(), kind)
-            if sound and unfit_size(stored) is None:
+            upright = stored[::-1] if _is_turned(image) else stored
+            file.seek(max(0, os.path.getsize(path) - _END_BYTES))
+            sound = kind in _ENDS and not _lacks_end(file.read(), kind)
+            if sound and _unfit_size(stored) is None:
                 return ImageScan(None, stored, upright)
     except Exception:  # decoders raise whatever the damage leads them to; the scan says what it is
         pass
-    return _scan(path)
+    return replace(_scan(path), digest=b'', thumbnail=None)
 
 
-def unfit_size(size: tuple[int, int]) -> str | None:
+def _unfit_size(size: tuple[int, int]) -> str | None:
     """Say why no training can work on an image of this width and height; None if one can.
 
     A side that is much shorter than the other becomes 0 pixels where the long one is scaled down,
@@ -166,18 +189,18 @@ def unfit_size(size: tuple[int, int]) -> str | None:
     return None
 
 
-def lacks_end(tail: bytes, kind: str | None) -> bool:
+def _lacks_end(tail: bytes, kind: str | None) -> bool:
     """Return whether a file does not end as its format does.
 
     Args:
-        tail: Its last :data:`END_BYTES` bytes; some cameras and programs write more behind the end.
+        tail: Its last bytes; some cameras and programs write more behind the end.
         kind: Its format, as Pillow names it; only of JPEG and PNG the end is known.
     """
     end = _ENDS.get(str(kind))
     return end is not None and end not in tail
 
 
-def is_turned(image: Image.Image) -> bool:
+def _is_turned(image: Image.Image) -> bool:
     """Return whether EXIF exchanges width and height, as OpenCV does when training reads."""
     if image.format == 'PNG' and 'exif' not in image.info:
         return False  # asking on would decode the whole file

@@ -10,6 +10,7 @@ from casvit_mm.errors import InputError
 __all__ = [
     'DUPLICATE_KINDS',
     'FILE_KINDS',
+    'FIXED_IN_TRAIN',
     'STOPS',
     'UNUSED_KINDS',
     'Issue',
@@ -18,6 +19,7 @@ __all__ = [
     'is_trainable',
     'notes_of',
     'refuse_fatal',
+    'unreadable_image',
 ]
 
 
@@ -64,8 +66,8 @@ FILE_KINDS = {
     'missing folder': STOPS,
     'empty split': STOPS,
     'unusable list': STOPS,
-    'listed image missing': STOPS,
-    'listed twice': STOPS,
+    'listed image missing': IssueKind(STOPS.effect, 'leaves the line out'),
+    'listed twice': IssueKind(STOPS.effect, 'keeps the first of the lines'),
     'ambiguous name': STOPS,
     **UNUSED_KINDS,
 }
@@ -73,9 +75,35 @@ FILE_KINDS = {
 # casvit_mm.datasets.duplicates finds them.
 DUPLICATE_KINDS = {
     'image twice in a split': IssueKind('weighs double'),
-    'image in two splits': IssueKind('scores too good to be true'),
+    'image in two splits': IssueKind('scores too good to be true', 'takes it out of train'),
     'near-duplicate across splits': IssueKind('scores too good to be true'),
 }
+
+# What --fix takes out of train, and out of no other split.
+FIXED_IN_TRAIN = ('splits share images', 'image in two splits')
+
+
+def unreadable_image(
+    where: str,
+    path: str,
+    fault: str,
+    more: str = '',
+    fatal: bool = True,
+    entry: tuple[str, int] | None = None,
+) -> Issue:
+    """Return the issue of an image that training could not read, or would read with parts lost.
+
+    Args:
+        where: The image, in few words.
+        path: The file, for the message.
+        fault: What is wrong, as an :class:`casvit_mm.datasets.image_scan.ImageScan` says.
+        more: What else can be done.
+        fatal: As in :class:`Issue`.
+        entry: As in :class:`Issue`.
+    """
+    advice = more or 'Replace or remove it; tools/check_data.py --fix leaves it out.'
+    message = f'image {path} cannot be read: {fault}. {advice}'
+    return Issue('unreadable image', where, message, fatal, entry)
 
 
 def first_of(messages: Sequence[str]) -> str:

@@ -124,12 +124,10 @@ def refuse_options(data: str | Path, content: str, options: CheckOptions) -> Non
     Raises:
         InputError: If one is given.
     """
-    for option, value in (('--fix', options.fix), ('--config', options.config)):
-        if value is not None:
-            raise InputError(
-                f'{option} is for detection data, and {data} describes {content}; leave it out. '
-                'The report says for each issue how to fix it.'
-            )
+    if options.config is not None:
+        raise InputError(
+            f'--config is for detection data, and {data} describes {content}; leave it out'
+        )
 
 
 def split_table(

@@ -30,7 +30,7 @@ def check_dataset(
         out: Folder for what is written.
         config: Detection config to judge by. None takes a published one that fits the data, and
             lets objects be without masks.
-        fix: Folder for a clean copy of annotations or masks; None writes none.
+        fix: Folder for a clean copy of annotations, masks or lists; None writes none.
         read_images: Whether image files are read.
 
     Returns:
@@ -38,8 +38,8 @@ def check_dataset(
 
     Raises:
         InputError: If the description or the config cannot be read, the copy not be made, or
-            ``config`` is of another task than the data, or ``config`` or ``fix`` is given for data
-            that is not of detection.
+            ``config`` is of another task than the data, or given for data that is not of
+            detection.
     """
     name = described_task(data)
     if name is None:

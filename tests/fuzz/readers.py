@@ -138,7 +138,7 @@ def _check_segmentation(path: Path) -> None:
 
 def _check_classification(path: Path) -> None:
     data = classification.read_dataset(path)
-    inspect_classes(data, tuple(data.splits), read_images=False)
+    inspect_classes(data, tuple(data.splits), scan=None)
 
 
 _TASKS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], None]]] = {

@@ -1,4 +1,4 @@
-"""Checks of a classification dataset: every image is read before training."""
+"""Checks of a classification dataset: its images, and their classes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from casvit_mm.classification.data.description import ClassificationDescription
 from casvit_mm.classification.data.sources import LabelledImage, Listing, list_splits, quote_some
 from casvit_mm.datasets.files import plain_name
-from casvit_mm.datasets.image_scan import ImageScan, scan_images
-from casvit_mm.datasets.issues import Issue, is_trainable
+from casvit_mm.datasets.image_scan import ImageScan, ScanImages, scan_headers
+from casvit_mm.datasets.issues import Issue, is_trainable, unreadable_image
 from casvit_mm.datasets.splitting import shared_images
 
 __all__ = ['Inspection', 'inspect_dataset']
@@ -49,7 +50,7 @@ class Inspection:
         return [
             (image.path, label[image.class_name])
             for image, scan in zip(self.listings[split].images, self.scans[split], strict=True)
-            if image.class_name in label and not (scan.error or scan.damage)
+            if image.class_name in label and not scan.fault
         ]
 
     def counts(self, split: str) -> np.ndarray:
@@ -57,20 +58,32 @@ class Inspection:
         labels = [label for _, label in self.usable(split)]
         return np.bincount(np.array(labels, dtype=np.int64), minlength=len(self.classes))
 
+    def two_labels(self) -> dict[bytes, dict[str, tuple[str, str]]]:
+        """Return what lies in several classes, byte by byte: by class, split and short name."""
+        found: dict[bytes, dict[str, tuple[str, str]]] = {}
+        for split, scans in self.scans.items():
+            for image, scan in zip(self.listings[split].images, scans, strict=True):
+                if scan.digest:
+                    place = (split, self.short_name(image.path))
+                    found.setdefault(scan.digest, {}).setdefault(image.class_name, place)
+        return {digest: places for digest, places in found.items() if len(places) > 1}
+
     def short_name(self, path: str) -> str:
         """Return the path of an image from the root of the dataset."""
         return Path(os.path.relpath(path, self.data.root)).as_posix()
 
 
 def inspect_dataset(
-    data: ClassificationDescription, splits: tuple[str, ...], read_images: bool = True
+    data: ClassificationDescription,
+    splits: tuple[str, ...],
+    scan: ScanImages | None = scan_headers,
 ) -> Inspection:
-    """Find the images of some splits and their classes, and read every image.
+    """Find the images of some splits and their classes, and look at every image.
 
     Args:
         data: The dataset.
         splits: Splits that it has.
-        read_images: Whether image files are read, which finds damage and contradictions.
+        scan: Looks at the images; None leaves that out.
 
     Raises:
         InputError: If a set is to be taken apart and cannot be.
@@ -80,7 +93,7 @@ def inspect_dataset(
     scans = {}
     for name in splits:
         paths = [Path(image.path) for image in listings[name].images]
-        scans[name] = scan_images(paths, name) if read_images else [ImageScan()] * len(paths)
+        scans[name] = scan(paths, name) if scan else [ImageScan()] * len(paths)
     issues = {name: list(listings[name].issues) for name in splits}
     inspection = Inspection(data, _names(data, splits, listings), listings, scans, issues)
     for name in splits:
@@ -110,23 +123,20 @@ def _unreadable(inspection: Inspection, split: str) -> Iterator[Issue]:
     skip = inspection.data.skip_unreadable
     images = inspection.listings[split].images
     unreadable = [
-        (image.path, scan.error or scan.damage)
+        (image.path, scan.fault)
         for image, scan in zip(images, inspection.scans[split], strict=True)
-        if scan.error or scan.damage
+        if scan.fault
     ]
     number = f'{len(unreadable)} of {len(images)} images of {split}'
-    for path, reason in unreadable:
-        if os.path.exists(path) and os.path.getsize(path) == 0:
-            reason = 'it is empty (0 bytes)'
-        message = f'image {path} cannot be read: {reason}. '
-        if skip:
-            message += f'{number} are left out, as skip_unreadable says.'
-        else:
-            message += (
-                f'Replace or remove it ({number} cannot be read), or write skip_unreadable: true '
-                f'in {inspection.data.path} to train without such images.'
-            )
-        yield Issue('unreadable image', inspection.short_name(path), message, not skip)
+    advice = (
+        f'{number} are left out, as skip_unreadable says.'
+        if skip
+        else f'Replace or remove it ({number} cannot be read), or write skip_unreadable: true in '
+        f'{inspection.data.path} to train without such images; tools/check_data.py --fix leaves '
+        'them out.'
+    )
+    for path, fault in unreadable:
+        yield unreadable_image(inspection.short_name(path), path, fault, advice, not skip)
 
 
 def _class_issues(inspection: Inspection, split: str) -> Iterator[Issue]:
@@ -182,7 +192,7 @@ def _without_images(inspection: Inspection) -> Iterator[Issue]:
     """Find classes of which train has no image that can be read, and a train with one class."""
     data, listing = inspection.data, inspection.listings['train']
     listed = _by_class(listing.images)
-    reported = {folder.name for folder in listing.empty}
+    reported = {data.class_of(folder.name) for folder in listing.empty}
     for name, count in zip(inspection.classes, inspection.counts('train'), strict=True):
         if count or name in reported or (name in listed and not data.skip_unreadable):
             continue
@@ -216,14 +226,25 @@ def _doubtful_names(inspection: Inspection) -> Iterator[Issue]:
     for position, name in enumerate(classes):
         for other in classes[:position]:
             if plain_name(name) == plain_name(other):
-                message = f'classes {other!r} and {name!r} differ in case or blanks only'
+                message = (
+                    f'classes {other!r} and {name!r} differ in case or blanks only. If they are '
+                    f'one, {_join(other, name)}'
+                )
                 yield Issue('class names alike', f'{other!r}, {name!r}', message, False)
 
 
 def _written_like(name: str, others: tuple[str, ...]) -> str:
     """Return a hint where a name may be another one, written differently."""
     like = [other for other in others if plain_name(other) == plain_name(name)]
-    return f' (but {like[0]!r}: a difference in writing?)' if like else ''
+    if not like:
+        return ''
+    return f' (but {like[0]!r}: a difference in writing? Then {_join(like[0], name)})'
+
+
+def _join(name: str, other: str) -> str:
+    """Say how two names become one class."""
+    pair = yaml.safe_dump({name: [name, other]}, default_flow_style=True, width=float('inf'))
+    return f'join them under classes:, like {pair.strip()[:-1]}, ...}}'
 
 
 def _not_in_train(inspection: Inspection, split: str) -> Iterator[Issue]:
@@ -240,7 +261,8 @@ def _not_in_train(inspection: Inspection, split: str) -> Iterator[Issue]:
 
 
 def _not_measured(inspection: Inspection, split: str) -> Iterator[Issue]:
-    reported = {folder.name for folder in inspection.listings[split].empty}
+    empty = inspection.listings[split].empty
+    reported = {inspection.data.class_of(folder.name) for folder in empty}
     for name, count in zip(inspection.classes, inspection.counts(split), strict=True):
         if not count and name not in reported:
             message = f'class {name!r} has no image in {split}; its accuracy is not measured'
@@ -248,17 +270,12 @@ def _not_measured(inspection: Inspection, split: str) -> Iterator[Issue]:
 
 
 def _two_labels(inspection: Inspection) -> Iterator[tuple[str, Issue]]:
-    """Find images that lie in two classes, byte by byte; yield the split of the first."""
-    found: dict[bytes, dict[str, tuple[str, str]]] = {}
-    for split, scans in inspection.scans.items():
-        for image, scan in zip(inspection.listings[split].images, scans, strict=True):
-            if scan.digest:
-                place = (split, inspection.short_name(image.path))
-                found.setdefault(scan.digest, {}).setdefault(image.class_name, place)
-    for places in found.values():
-        if len(places) < 2:
-            continue
+    """Yield an issue for each image that lies in several classes, and the split of the first."""
+    for places in inspection.two_labels().values():
         texts = [f'{path} is {name!r}' for name, (_, path) in places.items()]
         split, path = next(iter(places.values()))
-        message = f'the same image has several labels: {", ".join(texts)}. Keep the right one.'
+        message = (
+            f'the same image has several labels: {", ".join(texts)}. Keep the right one; '
+            'tools/check_data.py --fix leaves it out everywhere.'
+        )
         yield split, Issue('image with two labels', path, message, False)

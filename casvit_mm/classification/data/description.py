@@ -6,7 +6,8 @@
     train: {images: train}          # a folder with one folder of images for each class
     val:   {images: val}
     test:  {images: test}           # may be left out: val is used
-    classes: [cat, dog]             # may be left out: the names of the folders, sorted
+    classes: [cat, dog]             # may be left out: the names of the folders, sorted; or renames
+                                    #   and joins: {cat: [cat, Cat], dog: dog}
     skip_unreadable: false          # true: leaves unreadable images out instead of stopping
 
 ``list`` beside ``images`` names a text file with the images to take, ``NAME`` or ``NAME LABEL`` in
@@ -18,14 +19,15 @@ and ``val``, ``data`` with ``split: {val: 0.2, test: 0.1, seed: 0}`` takes one s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.description import (
     DatasetDescription,
     SourceFormat,
-    read_names,
+    read_class_map,
     read_shared_fields,
 )
 from casvit_mm.errors import InputError
@@ -56,13 +58,19 @@ class ClassificationDescription(DatasetDescription[Source]):
 
     Attributes:
         classes: Names in the order of the labels; None takes those that occur, sorted.
+        joined: By name of a folder or label that is no class itself, the class that it counts as.
         first_label: Number that lists give to the first of ``classes``.
         skip_unreadable: Whether images that cannot be read are left out, instead of refused.
     """
 
     classes: tuple[str, ...] | None = None
+    joined: Mapping[str, str] = field(default_factory=dict)
     first_label: int = 0
     skip_unreadable: bool = False
+
+    def class_of(self, written: str) -> str:
+        """Return the class that the name of a folder or a label stands for."""
+        return self.joined.get(written, written)
 
 
 def read_dataset(path: str | Path) -> ClassificationDescription:
@@ -87,9 +95,13 @@ def read_dataset(path: str | Path) -> ClassificationDescription:
     skip_unreadable = content.get('skip_unreadable', False)
     if not isinstance(skip_unreadable, bool):
         raise InputError(f'{path}: skip_unreadable must be true or false, got {skip_unreadable!r}')
-    classes = _read_classes(content.get('classes'), path)
+    classes, joined = _read_classes(content.get('classes'), path)
     return ClassificationDescription(
-        **vars(shared), classes=classes, first_label=first_label, skip_unreadable=skip_unreadable
+        **vars(shared),
+        classes=classes,
+        joined=joined,
+        first_label=first_label,
+        skip_unreadable=skip_unreadable,
     )
 
 
@@ -105,15 +117,15 @@ def _read_source(entry: dict[str, str], root: Path, where: str) -> Source:
     return Source((root / entry['images']).resolve(), image_list, class_from == 'list')
 
 
-def _read_classes(value: Any, path: Path) -> tuple[str, ...] | None:
+def _read_classes(value: Any, path: Path) -> tuple[tuple[str, ...] | None, dict[str, str]]:
+    """Return the names, and what counts as them."""
     if value is None:
-        return None
-    if not isinstance(value, list) or not value:
-        raise InputError(f'{path}: classes must be a list of names, like [cat, dog]')
-    names = read_names(value, path)
+        return None, {}
+    found = read_class_map(value, path)
+    names = tuple(found)
     if len(names) < 2:
         raise InputError(
             f'{path}: classes names {names[0]!r} alone, and with one class there is nothing to '
             'tell apart'
         )
-    return names
+    return names, {old: new for new, olds in found.items() for old in olds if old != new}

@@ -12,9 +12,9 @@ ISSUE_KINDS = {
     'image without class': STOPS,
     'label disagrees with folder': STOPS,
     'unknown label': STOPS,
-    'image beside the class folders': IssueKind('not used'),
+    'image beside the class folders': IssueKind('not used', 'leaves it out'),
     # Classes.
-    'empty class folder': IssueKind('its class is not measured'),
+    'empty class folder': IssueKind('its class is not measured', 'leaves the class out'),
     'class without images': STOPS,
     'class not under classes:': STOPS,
     'class that train lacks': STOPS,
@@ -22,9 +22,15 @@ ISSUE_KINDS = {
     'class not measured': IssueKind('its accuracy is unknown'),
     'class names alike': IssueKind('one class split in two?'),
     'folders of splits as classes': IssueKind('learns to tell splits apart'),
+    # No fault; --fix lists what it writes into the lists.
+    'name that counts as a class': IssueKind('read directly', 'writes the class'),
     # Images.
-    'unreadable image': IssueKind('left out'),
-    'splits share images': STOPS,
-    'image with two labels': IssueKind('teaches a contradiction'),
-    **DUPLICATE_KINDS,  # in the report only
+    'unreadable image': IssueKind('left out', 'leaves it out'),
+    'splits share images': IssueKind(STOPS.effect, 'takes them out of train'),
+    'image with two labels': IssueKind('teaches a contradiction', 'leaves it out everywhere'),
+    # In the report only.
+    **DUPLICATE_KINDS,
+    'image twice in a split': IssueKind(
+        DUPLICATE_KINDS['image twice in a split'].effect, 'keeps one'
+    ),
 }

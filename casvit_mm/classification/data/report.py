@@ -11,9 +11,13 @@ from rich.table import Table
 
 from casvit_mm.classification.data.checks import Inspection, inspect_dataset
 from casvit_mm.classification.data.description import read_dataset
+from casvit_mm.classification.data.fix import fix_dataset
 from casvit_mm.classification.data.issues import ISSUE_KINDS
 from casvit_mm.classification.data.pictures import draw_samples
+from casvit_mm.datasets.copies import print_copy, require_images
 from casvit_mm.datasets.duplicates import duplicate_issues
+from casvit_mm.datasets.image_scan import scan_images
+from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.report import (
     IMAGES_UNREAD,
     class_table,
@@ -43,18 +47,20 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     Args:
         data: ``dataset.yaml``; see :mod:`casvit_mm.classification.data.description`.
         out: Folder for what is written.
-        options: What to go by; its ``config`` and ``fix`` must be None.
+        options: What to go by; its ``config`` must be None.
 
     Returns:
-        Whether training would start.
+        Whether training would start; with ``options.fix``, whether it would with the copy.
 
     Raises:
-        InputError: If the description cannot be read, its set not be taken apart, or ``config`` or
-            ``fix`` is given.
+        InputError: If the description cannot be read, its set not be taken apart, the copy not be
+            made, or ``config`` is given.
     """
     refuse_options(data, 'image folders', options)
+    require_images(options)
     described = read_dataset(data)
-    inspection = inspect_dataset(described, tuple(described.splits), options.read_images)
+    scan = scan_images if options.read_images else None
+    inspection = inspect_dataset(described, tuple(described.splits), scan)
     _add_duplicates(inspection)
     statistics = {name: _describe(inspection, name) for name in inspection.scans}
     unread = '' if options.read_images else IMAGES_UNREAD
@@ -72,7 +78,21 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
             draw_samples(inspection, name, out / f'samples_{name}.png') for name in inspection.scans
         ]
     write_report(out, data, options.read_images, statistics, inspection.issues, pictures)
+    if options.fix is not None:
+        return _print_changes(inspection, *fix_dataset(inspection, options.fix))
     return inspection.trainable()
+
+
+def _print_changes(inspection: Inspection, path: Path, changes: list[tuple[str, Issue]]) -> bool:
+    """Print what was fixed, and return whether training would start with the copy."""
+    described = read_dataset(path)
+    copied = inspect_dataset(described, tuple(described.splits))
+    counts = [
+        f'{name}: {len(inspection.listings[name].images)} images before, '
+        f'{len(copied.listings[name].images)} in the copy'
+        for name in copied.scans
+    ]
+    return print_copy(path, changes, ISSUE_KINDS, counts, copied.issues)
 
 
 def _add_duplicates(inspection: Inspection) -> None:
@@ -95,7 +115,7 @@ def _describe(inspection: Inspection, split: str) -> dict[str, Any]:
     counts = inspection.counts(split).tolist()
     return dict(
         images=len(inspection.listings[split].images),
-        unreadable=sum(bool(s.error or s.damage) for s in inspection.scans[split]),
+        unreadable=sum(bool(s.fault) for s in inspection.scans[split]),
         width=spread(sizes[:, 0]),
         height=spread(sizes[:, 1]),
         images_per_class=dict(zip(inspection.classes, counts, strict=True)),

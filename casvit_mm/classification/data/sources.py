@@ -69,7 +69,7 @@ def list_splits(data: ClassificationDescription, splits: tuple[str, ...]) -> dic
     Args:
         data: The dataset.
         splits: Splits that it has. Of a set that is taken apart, issues and empty folders stand
-            under the first.
+            under the first, and so do all images where an issue keeps it whole.
 
     Raises:
         InputError: If a set is to be taken apart and cannot be; see
@@ -79,6 +79,7 @@ def list_splits(data: ClassificationDescription, splits: tuple[str, ...]) -> dic
         return {name: _list_sources(data, name) for name in splits}
     whole = _list_sources(data, 'train')
     listings = {name: Listing(complete=whole.complete) for name in splits}
+    listings[splits[0]].images = whole.images
     if whole.complete:
         _take_apart(data, data.split, whole.images, listings)
     listings[splits[0]].issues = whole.issues
@@ -109,7 +110,7 @@ def _list_sources(data: ClassificationDescription, split: str) -> Listing:
     joined = Listing()
     for source in data.splits[split]:
         found = _list_source(data, source, where)
-        joined.images += found.images
+        joined.images += [i._replace(class_name=data.class_of(i.class_name)) for i in found.images]
         joined.empty += found.empty
         joined.issues += found.issues
     joined.complete = not any(issue.fatal for issue in joined.issues)
@@ -169,14 +170,14 @@ def _from_folders(
         )
         issue = Issue('image beside the class folders', path.name, message, False)
         listing.issues.append(issue)
-    used = {image.class_name for image in listing.images}
+    used = {data.class_of(image.class_name) for image in listing.images}
     listing.empty = [
         below
         for below in sorted(folder.iterdir())
         if below.is_dir()
         and below.name[0] != '.'
-        and below.name not in used
-        and (data.classes is None or below.name in data.classes)
+        and data.class_of(below.name) not in used
+        and (data.classes is None or data.class_of(below.name) in data.classes)
     ]
     return listing
 
@@ -304,7 +305,7 @@ def _by_label(
 ) -> tuple[list[LabelledImage], list[Issue]]:
     """Return images whose labels are names of classes, or positions among them."""
     labels = {label for _, label in lines}
-    if labels <= {*(data.classes or ())} or not all(map(_is_number, labels)):
+    if labels <= {*(data.classes or ()), *data.joined} or not all(map(_is_number, labels)):
         return [LabelledImage(str(line.path), label) for line, label in lines], []
     numbers = sorted(map(int, labels))
     where = str(source.image_list)

@@ -26,9 +26,9 @@ from typing import Any
 from casvit_mm.datasets.description import (
     DatasetDescription,
     SourceFormat,
+    read_class_map,
     read_names,
     read_shared_fields,
-    require_text,
 )
 from casvit_mm.errors import InputError
 
@@ -88,7 +88,8 @@ def read_dataset(path: str | Path) -> DetectionDescription:
             f'{path}: boxes must be sizes for [x, y, width, height] or corners for [x1, y1, x2, '
             f'y2], got {boxes!r}'
         )
-    classes = _read_classes(content, shared.path)
+    written = content.get('classes')
+    classes = None if written is None else read_class_map(written, shared.path)
     return DetectionDescription(
         **vars(shared),
         classes=classes,
@@ -118,31 +119,3 @@ def _read_label_names(value: Any, path: Path) -> tuple[str, ...] | None:
             'or {0: cat, 1: dog}'
         )
     return read_names(value, path, 'names')
-
-
-def _read_classes(content: dict[str, Any], path: Path) -> dict[str, tuple[str, ...]] | None:
-    """Return new name -> category names, in order."""
-    value = content.get('classes')
-    if value is None:
-        return None
-    if not isinstance(value, (list, dict)) or not value:
-        raise InputError(
-            f'{path}: classes must be a list of names, or new names with what counts as them, like '
-            '{pet: [cat, dog]}'
-        )
-    names = read_names(value, path)
-    if isinstance(value, list):
-        return {name: (old,) for name, old in zip(names, value, strict=True)}
-    # Names of categories count as they stand in the files, with blanks around them.
-    classes = {
-        new: tuple(old) if isinstance(old, list) else (old,)
-        for new, old in zip(names, value.values(), strict=True)
-    }
-    require_text((old for olds in classes.values() for old in olds), path)
-    if empty := [new for new, olds in classes.items() if not olds]:
-        raise InputError(f'{path}: classes takes no category for {empty[0]!r}; name one')
-    sources = [old for names in classes.values() for old in names]
-    twice = sorted({old for old in sources if sources.count(old) > 1})
-    if twice:
-        raise InputError(f'{path}: classes takes {twice[0]!r} into two classes; choose one')
-    return classes

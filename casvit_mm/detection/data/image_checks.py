@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.formats.coco_values import is_id, is_size
-from casvit_mm.datasets.image_scan import ImageScan, scan_images
-from casvit_mm.datasets.issues import Issue
+from casvit_mm.datasets.image_scan import ImageScan, ScanImages, scan_images
+from casvit_mm.datasets.issues import Issue, unreadable_image
 
 __all__ = ['file_issues', 'scan_split']
 
@@ -18,7 +18,7 @@ def scan_split(
     content: dict[str, Any],
     folder: Path,
     name: str,
-    scan: Callable[[Sequence[Path], str], list[ImageScan]] = scan_images,
+    scan: ScanImages = scan_images,
 ) -> dict[int, ImageScan]:
     """Read the images of a split that exist, each id and file once, by position in the list.
 
@@ -67,11 +67,8 @@ def file_issues(
         entry = content['images'][i]
         name, at = entry['file_name'], ('images', i)
         declared = (entry.get('width'), entry.get('height'))
-        if reason := scan.error or scan.damage:
-            message = (
-                f'image {name} cannot be read: {reason}. Replace or remove it; --fix drops it.'
-            )
-            yield Issue('unreadable image', name, message, True, at)
+        if scan.fault:
+            yield unreadable_image(name, name, scan.fault, entry=at)
             continue
         if declared == scan.upright or not is_size(*declared):
             continue

@@ -75,7 +75,4 @@ ISSUE_KINDS = {
     ),
     'image turned by EXIF': IssueKind('boxes may sit elsewhere', 'drops the image and its objects'),
     **DUPLICATE_KINDS,
-    'image in two splits': IssueKind(
-        DUPLICATE_KINDS['image in two splits'].effect, 'drops it from train'
-    ),
 }

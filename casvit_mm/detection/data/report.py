@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from casvit_mm.config.paths import ROOT
 from casvit_mm.config.reading import read_config
-from casvit_mm.datasets.copies import print_copy
+from casvit_mm.datasets.copies import print_copy, require_images
 from casvit_mm.datasets.issues import Issue, is_trainable
 from casvit_mm.datasets.report import write_report
 from casvit_mm.detection.data.anchors import read_anchors, read_scale
@@ -50,8 +50,7 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     Raises:
         InputError: If the description or the config cannot be read, or the copy not be made.
     """
-    if options.fix is not None and not options.read_images:
-        raise InputError('--fix must know which images can be read; leave --fast out')
+    require_images(options)
     config = options.config
     cfg = None if config is None else _load_config(config)
     inspection = inspect_dataset(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from casvit_mm.datasets.image_scan import read_in_threads
+from casvit_mm.datasets.image_scan import ScanImages, scan_headers
 from casvit_mm.datasets.issues import Issue, is_trainable
 from casvit_mm.datasets.splitting import shared_images
 from casvit_mm.segmentation.data.description import IGNORED, SegmentationDescription
 from casvit_mm.segmentation.data.recoding import Recoding
-from casvit_mm.segmentation.data.scan import PairScan, scan_pair
+from casvit_mm.segmentation.data.scan import PairScan, scan_labels, scan_pairs
 from casvit_mm.segmentation.data.sources import ImagePair, find_pairs
 
 __all__ = ['Inspection', 'inspect_dataset']
@@ -64,22 +64,24 @@ class Inspection:
         return pixels
 
 
-def inspect_dataset(data: SegmentationDescription, splits: tuple[str, ...]) -> Inspection:
-    """Read every mask of some splits, and the header of every image.
+def inspect_dataset(
+    data: SegmentationDescription, splits: tuple[str, ...], scan: ScanImages = scan_headers
+) -> Inspection:
+    """Read every mask of some splits, and look at every image.
 
     Args:
         data: The dataset.
         splits: Splits that it has.
+        scan: Looks at the images.
 
     Raises:
         InputError: As :func:`casvit_mm.segmentation.data.sources.find_pairs`.
     """
     scans: dict[str, list[PairScan]] = {}
     recoding = Recoding(data)
-    scan = partial(scan_pair, recoding)
-    pairs, issues, notes = find_pairs(data, splits, partial(_classes_of, data, scan))
+    pairs, issues, notes = find_pairs(data, splits, partial(_classes_of, data, recoding))
     for name in splits:
-        scans[name] = read_in_threads(scan, pairs[name], f'reading labels of {name}')
+        scans[name] = scan_pairs(pairs[name], recoding, name, scan)
         issues[name] += [scan.issue for scan in scans[name] if scan.issue is not None]
     inspection = Inspection(data, recoding, pairs, scans, issues, notes)
     for name in splits:
@@ -94,10 +96,10 @@ def inspect_dataset(data: SegmentationDescription, splits: tuple[str, ...]) -> I
 
 
 def _classes_of(
-    data: SegmentationDescription, scan: Callable[[ImagePair], PairScan], pairs: list[ImagePair]
+    data: SegmentationDescription, recoding: Recoding, pairs: list[ImagePair]
 ) -> list[list[str]]:
     """Return the classes that each mask shows, as far as it can be read."""
-    scans = read_in_threads(scan, pairs, 'reading labels of the set that is split')
+    scans = scan_labels(pairs, recoding, 'the set that is split')
     shown = []
     for found in scans:
         values = () if found.counts is None else np.flatnonzero(found.counts).tolist()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from casvit_mm.datasets.copies import refuse_copy, write_description
-from casvit_mm.datasets.description import FoldSplit
-from casvit_mm.datasets.issues import Issue
-from casvit_mm.errors import InputError
+from casvit_mm.datasets.copies import (
+    describe_split,
+    fixed_issues,
+    is_one_set,
+    refuse_copy,
+    refuse_empty,
+    write_description,
+    write_list,
+)
+from casvit_mm.datasets.issues import FIXED_IN_TRAIN, Issue
 from casvit_mm.io import replacing
 from casvit_mm.segmentation.data.checks import Inspection
 from casvit_mm.segmentation.data.description import IGNORED, Source
@@ -47,7 +52,7 @@ def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[
     readable = {split: {pair.label for pair, _ in kept} for split, kept in masks.items()}
 
     def by_hand(split: str, issue: Issue) -> bool:
-        if issue.kind == 'splits share images':
+        if issue.kind in FIXED_IN_TRAIN:
             return split != 'train'
         if issue.kind in _REWRITTEN:
             return any(
@@ -57,24 +62,17 @@ def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[
         return not ISSUE_KINDS[issue.kind].fix
 
     refuse_copy(folder, ['labels'], inspection.issues, by_hand)
-    whole = inspection.data.split is not None and (
-        isinstance(inspection.data.split, FoldSplit) or not inspection.pairs['val']
-    )
+    whole = is_one_set(inspection.data.split, bool(inspection.pairs['val']))
     if whole:  # the copy is taken apart in its turn
         masks = {'data': [pair for kept in masks.values() for pair in kept]}
     description: dict[str, Any] = {}
     for split, kept in masks.items():
         if not kept and not (split == 'test' and not inspection.pairs[split]):
-            raise InputError(f'--fix would leave {split} of {inspection.data.path} without a pair')
+            refuse_empty(split, inspection.data.path)
         sources = inspection.data.splits['train' if whole else split]
         description[split] = _write_sources(folder, split, sources, kept, inspection.recoding)
     description |= _fields(inspection, whole)
-    changes = [
-        (split, issue)
-        for split, issues in inspection.issues.items()
-        for issue in issues
-        if ISSUE_KINDS[issue.kind].fix and not (issue.fatal and by_hand(split, issue))
-    ]
+    changes = fixed_issues(inspection.issues, ISSUE_KINDS, by_hand)
     for split, pairs in inspection.pairs.items():
         for pair, scan in zip(pairs, inspection.scans[split], strict=True):
             if scan.recoded and pair.label in readable[split]:
@@ -86,18 +84,12 @@ def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[
 
 def _kept_masks(inspection: Inspection, split: str) -> list[tuple[ImagePair, Source]]:
     """Return the pairs that the copy has, each with the source whose images it is of."""
-    unreadable = [i.message for i in inspection.issues[split] if i.kind == 'unreadable image']
-    shared: set[str] = set()
-    if split == 'train':
-        shared = {
-            pair.image
-            for name, pairs in inspection.pairs.items()
-            if name != 'train'
-            for pair in pairs
-        }
+    others = [name for name in inspection.pairs if name != split] if split == 'train' else []
+    paths = {pair.image for name in others for pair in inspection.pairs[name]}
+    digests = {scan.image.digest for name in others for scan in inspection.scans[name]} - {b''}
     kept = []
     for pair, scan in zip(inspection.pairs[split], inspection.scans[split], strict=True):
-        if pair.image in shared or any(pair.image in message for message in unreadable):
+        if pair.image in paths or scan.image.digest in digests or scan.image.fault:
             continue
         if scan.issue is not None and scan.issue.kind not in _REWRITTEN:
             continue
@@ -134,8 +126,7 @@ def _write_sources(
             with replacing(folder / 'labels' / name / f'{stem}.png', 'wb') as file:
                 Image.fromarray(values).save(file, 'PNG')
             names.append(image)
-        with replacing(folder / f'{name}.txt') as file:
-            file.write(''.join(f'{image}\n' for image in names))
+        write_list(folder / f'{name}.txt', names)
         entry = dict(images=str(source.images), labels=f'labels/{name}', list=f'{name}.txt')
         described.append({**entry, **({'image_suffix': suffix} if suffix else {})})
     return described
@@ -146,7 +137,7 @@ def _fields(inspection: Inspection, whole: bool) -> dict[str, Any]:
     data = inspection.data
     fields: dict[str, Any] = {}
     if whole and data.split is not None:
-        fields['split'] = {k: v for k, v in dataclasses.asdict(data.split).items() if v}
+        fields['split'] = describe_split(data.split)
     fields['classes'] = list(data.classes)
     if data.colours is not None:
         colours = zip(data.classes, data.palette, strict=True)

@@ -11,8 +11,6 @@ _LEFT_OUT = IssueKind(STOPS.effect, 'leaves them out')
 ISSUE_KINDS = {
     # Files and their names; casvit_mm.segmentation.data.sources.
     **FILE_KINDS,
-    'listed image missing': IssueKind(STOPS.effect, 'leaves the line out'),
-    'listed twice': IssueKind(STOPS.effect, 'keeps one of the lines'),
     'image without label': _LEFT_OUT,
     'label without image': _LEFT_OUT,
     # What one mask holds; casvit_mm.segmentation.data.scan.

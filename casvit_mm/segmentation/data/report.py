@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from casvit_mm.datasets.copies import print_copy
+from casvit_mm.datasets.copies import print_copy, require_images
 from casvit_mm.datasets.duplicates import duplicate_issues
-from casvit_mm.datasets.image_scan import ImageScan, scan_images
+from casvit_mm.datasets.image_scan import scan_headers, scan_images
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.report import (
     class_table,
@@ -23,7 +22,6 @@ from casvit_mm.datasets.report import (
     spread,
     write_report,
 )
-from casvit_mm.errors import InputError
 from casvit_mm.segmentation.data.checks import Inspection, inspect_dataset
 from casvit_mm.segmentation.data.description import read_dataset
 from casvit_mm.segmentation.data.fix import fix_dataset
@@ -57,13 +55,12 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     Raises:
         InputError: If the description cannot be read, the copy not be made, or ``config`` is given.
     """
-    refuse_options(data, 'segmentation masks', replace(options, fix=None))
-    if options.fix is not None and not options.read_images:
-        raise InputError('--fix must know which images can be read; leave --fast out')
+    refuse_options(data, 'segmentation masks', options)
+    require_images(options)
     described = read_dataset(data)
-    inspection = inspect_dataset(described, tuple(described.splits))
-    if options.read_images:
-        _add_image_issues(inspection)
+    scan = scan_images if options.read_images else scan_headers
+    inspection = inspect_dataset(described, tuple(described.splits), scan)
+    _add_duplicates(inspection)
     statistics = {name: _describe(inspection, name) for name in inspection.pairs}
     screen = print_verdict(inspection.issues, ISSUE_KINDS)
     screen.print(split_table(statistics, _SPLIT_ROWS))
@@ -91,19 +88,16 @@ def _print_changes(inspection: Inspection, path: Path, changes: list[tuple[str, 
     return print_copy(path, changes, ISSUE_KINDS, counts, copied.issues)
 
 
-def _add_image_issues(inspection: Inspection) -> None:
-    """Read every image and add what is damaged, or occurs twice, in place."""
-    scans: dict[str, dict[int, ImageScan]] = {}
-    names: dict[str, dict[int, str]] = {}
-    for split, pairs in inspection.pairs.items():
-        paths = [Path(pair.image) for pair in pairs]
-        names[split] = {i: path.name for i, path in enumerate(paths)}
-        scans[split] = dict(enumerate(scan_images(paths, split)))
-        for i, scan in scans[split].items():
-            if scan.error and inspection.scans[split][i].issue is None:
-                message = f'image {paths[i]} cannot be read: {scan.error}'
-                issue = Issue('unreadable image', paths[i].name, message, True)
-                inspection.issues[split].append(issue)
+def _add_duplicates(inspection: Inspection) -> None:
+    """Add images that occur twice, in place."""
+    scans = {
+        split: {i: scan.image for i, scan in enumerate(found)}
+        for split, found in inspection.scans.items()
+    }
+    names = {
+        split: {i: Path(pair.image).name for i, pair in enumerate(pairs)}
+        for split, pairs in inspection.pairs.items()
+    }
     for split, found in duplicate_issues(scans, names).items():
         inspection.issues[split] += found
 

@@ -1,25 +1,27 @@
-"""Reads a mask and the header of its image: what training would trip over, and its values."""
+"""Reads masks and looks at their images: what training would trip over, and the values."""
 
 from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from casvit_mm.datasets.image_scan import END_BYTES, is_turned, lacks_end, unfit_size
-from casvit_mm.datasets.images import read_image
-from casvit_mm.datasets.issues import Issue
+from casvit_mm.datasets.image_scan import ImageScan, ScanImages, read_in_threads, scan_headers
+from casvit_mm.datasets.issues import Issue, unreadable_image
+from casvit_mm.datasets.scan_memory import ScanMemory
 from casvit_mm.deploy.images import too_large
-from casvit_mm.errors import InputError
 from casvit_mm.segmentation.data.description import IGNORED
 from casvit_mm.segmentation.data.recoding import Recoding
 from casvit_mm.segmentation.data.sources import ImagePair
 
-__all__ = ['PairScan', 'label_values', 'scan_pair']
+__all__ = ['PairScan', 'label_values', 'scan_labels', 'scan_pairs']
 
 _PNG = b'\x89PNG\r\n\x1a\n'
 
@@ -30,11 +32,12 @@ class PairScan:
 
     Attributes:
         issue: Why they cannot be trained on; None if they can.
-        size: Width and height in pixels; zeros if unknown.
+        size: Width and height of the mask in pixels; zeros if unknown.
         counts: Pixels per value of the mask as training reads it, int64 ``(256,)``; None if it has
             no values that training could read.
         recoded: Whether training reads a copy in which ``classes`` is applied.
         foreign: Of such a mask, pixels by value or colour that is no class and not ignored.
+        image: What the image holds.
     """
 
     issue: Issue | None
@@ -42,34 +45,85 @@ class PairScan:
     counts: np.ndarray | None = None
     recoded: bool = False
     foreign: dict[str, int] = field(default_factory=dict)
+    image: ImageScan = field(default_factory=ImageScan)
 
 
 class _Unusable(Exception):
     """Why a file cannot be used: kind of issue, and message."""
 
 
-def scan_pair(recoding: Recoding, pair: ImagePair) -> PairScan:
-    """Read the values of the mask, and the size of the image as training sees it.
+def scan_pairs(
+    pairs: Sequence[ImagePair], recoding: Recoding, name: str, scan: ScanImages = scan_headers
+) -> list[PairScan]:
+    """Read the masks of pairs, and the size of the images as training sees them.
+
+    Args:
+        pairs: Images and masks.
+        recoding: How masks become what training reads.
+        name: What the progress bar calls them.
+        scan: Looks at the images.
+    """
+    images = scan([Path(pair.image) for pair in pairs], name)
+    labels = scan_labels(pairs, recoding, name)
+    return list(map(_compare, pairs, labels, images))
+
+
+def scan_labels(pairs: Sequence[ImagePair], recoding: Recoding, name: str) -> list[PairScan]:
+    """Read the masks of pairs, and nothing of the images.
 
     Masks are read as by mmseg's ``LoadAnnotations``: by Pillow, unchanged, so a palette gives
     its indices and one bit gives 0 and 1. Where classes have values or colours, these are applied.
+    What was sound is remembered, see :mod:`casvit_mm.datasets.scan_memory`.
     """
-    found = PairScan(None)
+    read = partial(_scan_label, recoding)
+    memory = ScanMemory(f'masks {recoding.name}', read, _pack, _unpack)
+    title = f'reading labels of {name}'
+    paths = [Path(pair.label) for pair in pairs]
+    return memory.recall(paths, lambda look, found: read_in_threads(look, found, title))
+
+
+def _compare(pair: ImagePair, label: PairScan, image: ImageScan) -> PairScan:
+    """Join what mask and image hold, with the first issue of the two."""
+    found = replace(label, image=image)
+    if label.issue is not None:
+        return found
+    if image.fault:
+        name = Path(pair.image).name
+        return replace(found, issue=unreadable_image(name, pair.image, image.fault))
+    if image.upright == label.size:
+        return found
+    (width, height), seen = label.size, image.upright
+    exif = ' once its EXIF orientation is applied, as training does' if image.is_turned else ''
+    message = (
+        f'label {pair.label} is {width} x {height} pixels, but its image {pair.image} is '
+        f'{seen[0]} x {seen[1]}{exif}. Export the mask from this image, or resize it without '
+        'interpolation.'
+    )
+    kind = 'label of another size'
+    return replace(found, issue=Issue(kind, Path(pair.label).name, message, True))
+
+
+def _pack(scan: PairScan) -> list[Any] | None:
+    if scan.issue is not None or scan.counts is None:
+        return None
+    values = np.flatnonzero(scan.counts).tolist()
+    counts = scan.counts[values].tolist()
+    return [*scan.size, values, counts, scan.recoded, scan.foreign]
+
+
+def _unpack(packed: list[Any]) -> PairScan:
+    width, height, values, found, recoded, foreign = packed
+    counts = np.zeros(256, dtype=np.int64)
+    counts[values] = found
+    return PairScan(None, (width, height), counts, recoded, foreign)
+
+
+def _scan_label(recoding: Recoding, path: Path) -> PairScan:
     try:
-        found = _read_label(pair.label, recoding)
-        seen, turned = _image_size(pair.image)
-        if seen != found.size:
-            exif = ' once its EXIF orientation is applied, as training does' if turned else ''
-            raise _Unusable(
-                'label of another size',
-                f'label {pair.label} is {found.size[0]} x {found.size[1]} pixels, but its image '
-                f'{pair.image} is {seen[0]} x {seen[1]}{exif}. Export the mask from this image, or '
-                'resize it without interpolation.',
-            )
+        return _read_label(str(path), recoding)
     except _Unusable as error:
         kind, message = error.args
-        return replace(found, issue=Issue(kind, Path(pair.label).name, message, True))
-    return found
+        return PairScan(Issue(kind, path.name, message, True))
 
 
 def label_values(path: str, recoding: Recoding) -> np.ndarray | None:
@@ -188,41 +242,3 @@ def _some_colours(image: Image.Image) -> str:
 
 def _largest(image: Image.Image) -> str:
     return f'{np.asarray(image).max():g}'
-
-
-def _image_size(path: str) -> tuple[tuple[int, int], bool]:
-    """Return width and height as training sees them, and whether EXIF has exchanged them."""
-    try:
-        with Image.open(path) as image:
-            if image.format not in ('JPEG', 'PNG'):  # of which OpenCV reads all kinds
-                return _size_by_opencv(path), False
-            turned = is_turned(image)
-            size = image.size[::-1] if turned else image.size
-            if (unfit := unfit_size(size)) is not None:
-                raise _Unusable('unreadable image', f'image {path} cannot be used: {unfit}')
-            if _seems_cut(path, image.format):
-                image.load()
-            return size, turned
-    except Image.UnidentifiedImageError:
-        return _size_by_opencv(path), False
-    except _Unusable:
-        raise
-    except Exception as error:  # decoders raise whatever the damage leads them to
-        raise _Unusable(
-            'unreadable image', f'image {path} cannot be read: {_reason(error, path)}'
-        ) from error
-
-
-def _seems_cut(path: str, kind: str | None) -> bool:
-    with open(path, 'rb') as file:
-        file.seek(max(0, os.path.getsize(path) - END_BYTES))
-        return lacks_end(file.read(), kind)
-
-
-def _size_by_opencv(path: str) -> tuple[int, int]:
-    """Return the size of a file that Pillow does not know and training may."""
-    try:
-        height, width = read_image(path).shape[:2]
-    except InputError as error:
-        raise _Unusable('unreadable image', f'image {error}') from error
-    return width, height

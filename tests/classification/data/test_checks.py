@@ -43,7 +43,8 @@ def test_a_class_that_train_lacks_is_refused(folder):
     message = refusal(folder)
     assert "class 'Circle ' of val (2 image(s), first " in message
     assert 'has no image in train of' in message
-    assert "(but 'circle': a difference in writing?), so it cannot be learnt" in message
+    assert "(but 'circle': a difference in writing? Then join them under classes:, like " in message
+    assert "{circle: [circle, 'Circle '], ...}), so it cannot be learnt" in message
 
 
 def test_a_class_that_is_not_listed_is_refused(folder):
@@ -98,7 +99,9 @@ def test_a_cut_jpeg_is_unreadable(folder):
     path.write_bytes(whole + b'\0' * 100)  # more behind the end is no damage
     prepare(folder)
     path.write_bytes(whole[: len(whole) * 2 // 3])
-    assert f'image {path} cannot be read: OSError: image file is truncated' in refusal(folder)
+    assert f'image {path} cannot be read: it is damaged or cut short (image file is' in refusal(
+        folder
+    )
 
 
 def test_unreadable_images_are_left_out_and_counted_if_asked(folder):
@@ -126,12 +129,6 @@ def test_images_beside_the_class_folders_are_named(folder):
     assert len(train.images) == 6
 
 
-def test_an_image_with_two_labels_is_named(folder):
-    shutil.copy(first(folder), folder / 'train/square/copy.png')
-    (note,) = prepare(folder)['train'].notes
-    assert "train/circle/0000.png is 'circle', train/square/copy.png is 'square'" in note
-
-
 def test_folders_of_splits_are_not_taken_for_classes_without_a_word(folder):
     (folder / 'all').mkdir()
     for name in ('train', 'val'):
@@ -145,6 +142,19 @@ def test_folders_of_splits_are_not_taken_for_classes_without_a_word(folder):
 def test_classes_that_differ_in_case_only_are_named(folder):
     for name in ('train', 'val'):
         (folder / name / 'square').rename(folder / name / 'Circle')
-    assert "classes 'Circle' and 'circle' differ in case or blanks only" in (
-        prepare(folder)['train'].notes
-    )
+    (note,) = prepare(folder)['train'].notes
+    assert "classes 'Circle' and 'circle' differ in case or blanks only" in note
+    assert 'join them under classes:, like {Circle: [Circle, circle], ...}' in note
+
+
+def test_classes_that_are_joined_are_one(folder):
+    for name in ('train', 'val'):
+        (folder / name / 'square').rename(folder / name / 'Circle')
+    shutil.rmtree(folder / 'val/Circle')
+    (folder / 'val/Circle').mkdir()
+    text = SOURCES + 'classes: {triangle: triangle, circle: [circle, Circle]}'
+    prepared = prepare(folder, text)
+    assert prepared['train'].classes == ('triangle', 'circle')
+    assert prepared['train'].counts.tolist() == [2, 4]
+    assert prepared['val'].counts.tolist() == [2, 2]
+    assert prepared['val'].notes == ()

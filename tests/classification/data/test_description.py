@@ -23,6 +23,7 @@ def test_a_description_gives_sources_and_what_may_be_left_out(folder):
         ('train: {images: a, lsit: b}\nval: {images: a}', "unknown field 'lsit'"),
         (SOURCES + 'ignroe: 3', "unknown field 'ignroe'"),
         (SOURCES + 'classes: 12', 'classes must be a list of names, like'),
+        (SOURCES + 'classes: {cat: [a, b], dog: a}', "classes takes 'a' into two classes"),
         (SOURCES + 'classes: [cat]', "classes names 'cat' alone, .* nothing to tell apart"),
         (SOURCES + 'classes: [cat, cat]', "classes names 'cat' twice"),
         (SOURCES + 'classes: [on, off]', 'YAML takes a name under classes for True'),

@@ -1,0 +1,128 @@
+"""What was read of files at an earlier start, kept by path, size and date.
+
+One file of JSON for each folder, in ``~/.cache/casvit_mm/scans`` or where the environment variable
+``CASVIT_MM_CACHE`` says. What cannot be read or does not fit is ignored and written anew; where
+nothing can be written, nothing is remembered. All of it may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import cv2
+import PIL
+
+from casvit_mm.errors import InputError
+from casvit_mm.io import pixel_limit, replacing
+
+__all__ = ['CACHE', 'ScanMemory']
+
+R = TypeVar('R')
+
+CACHE = 'CASVIT_MM_CACHE'
+_RULES = 1  # to be raised when a check of images or masks finds something else
+_SETTLED = 2 * 10**9  # ns: a file that has just been written can change and keep its date
+
+
+@dataclass(frozen=True)
+class ScanMemory(Generic[R]):
+    """Reads files of which nothing is remembered, and remembers what was read.
+
+    Attributes:
+        kind: What is read, with all that it depends on beside the file.
+        read: Reads one file.
+        pack: Returns the plain values to remember; None for what is to be read again, which every
+            result with a fault should be.
+        unpack: The reverse.
+    """
+
+    kind: str
+    read: Callable[[Path], R]
+    pack: Callable[[R], Any]
+    unpack: Callable[[Any], R]
+
+    def recall(
+        self, paths: Sequence[Path], run: Callable[[Callable[[Path], R], Sequence[Path]], list[R]]
+    ) -> list[R]:
+        """Return what ``read`` does for each of ``paths``.
+
+        Args:
+            paths: The files.
+            run: Applies a function to all of them, perhaps in threads, as ``map`` does.
+        """
+        whole = [Path(os.path.abspath(path)) for path in paths]
+        tables = {folder: self._load(folder) for folder in {path.parent for path in whole}}
+        fresh: dict[Path, dict[str, Any]] = {folder: {} for folder in tables}
+
+        def look(path: Path) -> R:
+            key = _key(path)
+            known = tables[path.parent].get(path.name)
+            if known is not None and key == known[:-1]:
+                return self.unpack(known[-1])
+            result = self.read(path)
+            packed = self.pack(result)
+            if packed is not None and key and time.time_ns() - max(key[1:]) > _SETTLED:
+                fresh[path.parent][path.name] = [*key, packed]
+            return result
+
+        results = run(look, whole)
+        for folder, found in fresh.items():
+            if found:
+                self._save(folder, {**tables[folder], **found})
+        return results
+
+    def _load(self, folder: Path) -> dict[str, Any]:
+        place = self._place(folder)
+        if place is None:
+            return {}
+        try:
+            digest, _, body = place.read_text().partition('\n')
+            if digest != hashlib.sha256(body.encode()).hexdigest():
+                return {}
+            content = json.loads(body)
+        except (OSError, ValueError):
+            return {}
+        return content['files'] if content['by'] == _readers() else {}
+
+    def _save(self, folder: Path, files: dict[str, Any]) -> None:
+        place = self._place(folder)
+        if place is None:
+            return
+        try:
+            there = set(os.listdir(folder))
+            kept = {name: entry for name, entry in files.items() if name in there}
+            body = json.dumps(dict(by=_readers(), files=kept))
+            with replacing(place, part=f'.{os.getpid()}') as file:
+                file.write(hashlib.sha256(body.encode()).hexdigest() + '\n' + body)
+        except (OSError, InputError):
+            pass  # the next start reads again
+
+    def _place(self, folder: Path) -> Path | None:
+        try:
+            top = Path(os.environ.get(CACHE) or Path.home() / '.cache/casvit_mm')
+        except RuntimeError:  # there is no home
+            return None
+        digest = hashlib.sha256(os.fsencode(folder) + b'\0' + self.kind.encode()).hexdigest()
+        return top / 'scans' / f'{digest[:32]}.json'
+
+
+def _readers() -> list[Any]:
+    """Return what decides on a result beside the file."""
+    return [_RULES, PIL.__version__, cv2.__version__, pixel_limit()]
+
+
+def _key(path: Path) -> list[int]:
+    """Return size and dates of a file; nothing of one that is not there."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return []
+    # A copy can bring its old date of change along, but not that of its entry.
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
