@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
 import casvit_mm.engine.loops  # noqa: F401  registers what is named below
-from casvit_mm.config.editing import add_hook
-from casvit_mm.config.forms import type_name
+from casvit_mm.config.editing import add_hook, dicts_in
+from casvit_mm.config.forms import entries, type_name
 from casvit_mm.engine.checkpoints import INTERRUPTED
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.resumed_schedule import check_length
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 _NUMBERED = re.compile(r'(epoch|iter)_\d+\.pth')
+_CACHING = {'CachedMosaic', 'CachedMixUp'}  # transforms of mmdet
 _LOOPS = {'EpochBasedTrainLoop': 'ResumableEpochLoop', 'IterBasedTrainLoop': 'ResumableIterLoop'}
 
 
@@ -168,6 +170,7 @@ def _resume_from(cfg: Config, path: str) -> list[str]:
         )
     notes = []
     notes += check_length(cfg, content, path)
+    notes += _name_caches(cfg, content)
     seed, asked = content.get('meta', {}).get('seed'), cfg.randomness.get('seed')
     if seed is not None:
         if asked not in (None, seed):
@@ -177,6 +180,22 @@ def _resume_from(cfg: Config, path: str) -> list[str]:
         cfg.model.backbone.init_cfg = None  # the pretrained file is no longer needed
     cfg.resume, cfg.load_from = True, path
     return notes
+
+
+def _name_caches(cfg: Config, content: dict[str, Any]) -> list[str]:
+    """Return what the log should say of images that the interrupted run had kept to mix with."""
+    caching = {type_name(step) for step in dicts_in(cfg.get('train_dataloader'))} & _CACHING
+    epoch = content.get('meta', {}).get('epoch', 0)
+    for hook in entries(cfg, 'custom_hooks'):
+        if type_name(hook) == 'PipelineSwitchHook' and hook.switch_epoch <= epoch:
+            return []
+    if not caching:
+        return []
+    return [
+        f'--resume: {" and ".join(sorted(caching))} mix images with earlier ones, which no '
+        'checkpoint holds; they begin with none, so that the result will not equal that of an '
+        'unbroken run'
+    ]
 
 
 def load_whole_model(cfg: Config) -> None:

@@ -39,6 +39,7 @@ def stretch_schedule(cfg: Config, options: TrainOptions) -> list[str]:
         return []
     for scheduler in schedulers:
         _stretch(scheduler, total / planned)
+    _stretch_phases(cfg, total / planned)
     return [f'learning rate: the schedule of {planned} {unit} is rescaled to {total}']
 
 
@@ -59,6 +60,16 @@ def _stretch(scheduler: ConfigDict, factor: float) -> None:
     for key in ('milestones', 'periods'):
         if scheduler.get(key):
             scheduler[key] = [max(1, round(step * factor)) for step in scheduler[key]]
+
+
+def _stretch_phases(cfg: Config, factor: float) -> None:
+    """Let what ends mosaic, and what validates more often from then on, do so later as well."""
+    for hook in entries(cfg, 'custom_hooks'):
+        if type_name(hook) == 'PipelineSwitchHook':
+            hook.switch_epoch = round(hook.switch_epoch * factor)
+    intervals = cfg.train_cfg.get('dynamic_intervals')
+    if intervals:
+        cfg.train_cfg.dynamic_intervals = [(round(at * factor), every) for at, every in intervals]
 
 
 def shorten_warm_up(cfg: Config, num_images: int) -> list[str]:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
 from casvit_mm.config.building import build_untrained
 from casvit_mm.config.checks import check_backbone, check_pretrained
 from casvit_mm.config.class_counts import check_class_counts
 from casvit_mm.config.editing import add_hook
+from casvit_mm.config.forms import takes_argument, type_of
 from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.config.value_checks import check_groups
 from casvit_mm.datasets.description import SPLITS
@@ -91,6 +93,14 @@ def _start_processes(cfg: Config, options: TrainOptions) -> list[str]:
     return []
 
 
+def _synchronise_on_gpus_alone(cfg: Config, options: TrainOptions) -> list[str]:
+    """Keep mmdet's RTMDet from making all its norms torch's SyncBatchNorm, which refuses CPUs."""
+    detector = type_of(cfg, MODELS, cfg.model)
+    if not torch.cuda.is_available() and detector and takes_argument(detector, 'use_syncbn'):
+        cfg.model.use_syncbn = False
+    return []
+
+
 def _check_model(cfg: Config, options: TrainOptions) -> list[str]:
     """Check backbone, compiler and pretrained weights, which is faster than checking the data."""
 
@@ -145,6 +155,7 @@ EDITS: tuple[Callable[[Config, TrainOptions], list[str]], ...] = (
     _add_tensorboard,
     stretch_schedule,
     _start_processes,
+    _synchronise_on_gpus_alone,
     claim_work_dir,  # rank 0 does for all
     scale_learning_rate,  # by the number of processes
     _check_model,

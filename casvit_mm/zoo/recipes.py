@@ -160,6 +160,7 @@ def _recipes_without_published_metrics() -> Iterator[Recipe]:
             'ADE20K',
             (2048, 512),
         )
+    yield from _rtmdet_recipes()
     yield Recipe(
         'casvit_xs_imagenet_distill',
         'classifier, distilled',
@@ -192,6 +193,20 @@ def _recipes_without_published_metrics() -> Iterator[Recipe]:
             ),
             paper=paper,
         )
+
+
+def _rtmdet_recipes() -> Iterator[Recipe]:
+    for config, method in (
+        *((f'rtmdet_casvit_{variant}_coco', 'RTMDet 300e') for variant in ARCHS),
+        ('rtmdet_casvit_xs_coco_36e', 'RTMDet 36e'),
+        *((f'rtmdet_ins_casvit_{variant}_coco', 'RTMDet-Ins 300e') for variant in ('xs', 's')),
+        ('rtmdet_casvit_xs_light', 'RTMDet, light'),
+        ('rtmdet_casvit_xs_light_gpu', 'RTMDet, light, on a GPU'),
+        ('rtmdet_ins_casvit_xs_light', 'RTMDet-Ins, light'),
+    ):
+        _, _, variant, data, *_ = config.replace('_ins', '').split('_')
+        dataset = 'COCO' if data == 'coco' else 'custom dataset'
+        yield Recipe(config, method, f'CAS-ViT-{variant.upper()}', dataset, (640, 640))
 
 
 def _fvit_recipes() -> Iterator[Recipe]:

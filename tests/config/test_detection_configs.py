@@ -11,9 +11,15 @@ from casvit_mm import ARCHS
 pytest.importorskip('mmdet')
 from mmdet.registry import MODELS
 
-COCO = sorted((ROOT / 'configs').glob('*_casvit_*_coco.py'))
+COCO = sorted(
+    path
+    for kind in ('maskrcnn', 'retinanet')
+    for path in (ROOT / 'configs').glob(f'{kind}_casvit_*_coco.py')
+)
 ALL = sorted(
-    path for kind in ('maskrcnn', 'retinanet') for path in (ROOT / 'configs').glob(f'{kind}_*.py')
+    path
+    for kind in ('maskrcnn', 'retinanet', 'rtmdet')
+    for path in (ROOT / 'configs').glob(f'{kind}_*.py')
 )
 PEERS = sorted(path for path in ALL if path.stem.endswith('light') and 'casvit' not in path.stem)
 

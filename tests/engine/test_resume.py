@@ -4,9 +4,11 @@ import os
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from casvit_mm import InputError
-from casvit_mm.engine.resume import find_checkpoint
+from casvit_mm.engine.options import Start, TrainOptions
+from casvit_mm.engine.resume import find_checkpoint, set_resume
 
 
 @pytest.fixture
@@ -96,3 +98,23 @@ def test_a_checkpoint_that_was_saved_without_checksums_is_read(run):
     finally:
         set_checksums(True)
     assert find_checkpoint('auto', str(run)) == (str(run / 'epoch_10.pth'), [])
+
+
+@pytest.mark.parametrize('epoch', [7, 8])
+def test_images_kept_to_mix_with_are_said_to_be_lost_as_long_as_they_are_mixed(tmp_path, epoch):
+    content = dict(meta=dict(epoch=epoch), optimizer={}, message_hub={})
+    torch.save(content, tmp_path / 'epoch.pth')
+    mixed = [dict(type='mmdet.CachedMosaic'), dict(type='RandomFlip'), dict(type='CachedMixUp')]
+    cfg = Config(
+        dict(
+            model=dict(),
+            randomness=dict(),
+            work_dir=str(tmp_path),
+            train_cfg=dict(max_epochs=10),
+            train_dataloader=dict(dataset=dict(pipeline=mixed)),
+            custom_hooks=[dict(type='PipelineSwitchHook', switch_epoch=8, switch_pipeline=[])],
+        )
+    )
+    notes = set_resume(cfg, TrainOptions(start=Start(resume=str(tmp_path / 'epoch.pth'))))
+    said = [note for note in notes if 'CachedMixUp and CachedMosaic mix images' in note]
+    assert len(said) == (epoch < 8)

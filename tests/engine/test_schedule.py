@@ -123,3 +123,12 @@ def test_a_config_without_a_logger_has_a_schedule_too():
     cfg = config()
     cfg.default_hooks = {}
     assert shorten_warm_up(cfg, 20)
+
+
+def test_a_longer_run_mixes_images_for_the_same_share_of_it():
+    switch = dict(type='PipelineSwitchHook', switch_epoch=80, switch_pipeline=[])
+    cfg = config(dict(type='CosineAnnealingLR', begin=50, end=100, T_max=50), custom_hooks=[switch])
+    cfg.train_cfg = dict(max_epochs=150, dynamic_intervals=[(80, 1)])
+    assert stretch_schedule(cfg, TrainOptions())
+    assert cfg.custom_hooks[0].switch_epoch == 120
+    assert cfg.train_cfg.dynamic_intervals == [(120, 1)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import ROOT, official_state_dict
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from old_runs import unpack_run
@@ -195,3 +196,11 @@ def test_resuming_never_executes_the_checkpoints_text(tmp_path):
     PlainCheckpointHook().after_load_checkpoint(runner, checkpoint)
     assert 'config' not in checkpoint['meta']
     assert not marker.exists()
+
+
+@pytest.mark.parametrize('on_gpu', [False, True])
+def test_rtmdet_makes_its_norms_synchronised_ones_on_gpus_alone(monkeypatch, on_gpu):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: on_gpu)
+    cfg = Config.fromfile(ROOT / 'configs/rtmdet_casvit_xs_light.py')
+    training._synchronise_on_gpus_alone(cfg, TrainOptions())
+    assert cfg.model.get('use_syncbn', True) == on_gpu

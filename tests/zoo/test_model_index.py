@@ -25,6 +25,8 @@ RECOUNTED = (
     'fvit_b32_imagenet',
     'maskrcnn_casvit_xs_light',
     'retinanet_casvit_s_coco',
+    'rtmdet_casvit_xs_light',
+    'rtmdet_ins_casvit_s_coco',
     'semfpn_casvit_xs_light',
     'upernet_casvit_s_ade20k',
 )
