@@ -99,8 +99,11 @@ class Task(Protocol):
             InputError: If it is missing, describes another task, or has fields that cannot be used.
         """
 
-    def check_datasets(self, cfg: Config, splits: tuple[str, ...]) -> object:
+    def check_datasets(self, cfg: Config, splits: tuple[str, ...]) -> Mapping[str, int]:
         """Check the datasets that a config itself names.
+
+        Returns:
+            Number of images that a file lists, by split, where there is such a file.
 
         Raises:
             InputError: If something is missing or malformed.
@@ -161,6 +164,15 @@ class Task(Protocol):
 
         Raises:
             InputError: If the config's metric or model cannot give it.
+        """
+
+    def sample_artist(self, cfg: Config, dataset: Any, training: bool) -> Any:
+        """Return what draws samples of a dataset, a ``datasets.browsing.SampleArtist``.
+
+        Args:
+            cfg: The config.
+            dataset: Built from it; its pipelines are changed in place.
+            training: Whether inputs are those of training.
         """
 
     def report(

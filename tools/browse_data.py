@@ -1,15 +1,16 @@
 #!/usr/bin/env python
-"""Draw what a detector sees: images after the whole pipeline, beside the originals.
+"""Draw what a network sees: images after the whole pipeline, beside the originals.
 
 python tools/browse_data.py configs/maskrcnn_casvit_xs_light.py --data dataset.yaml
 
-Writes one picture per image and an overview, and prints what augmentation does to the objects.
+For configs of every task. Writes one picture per image and an overview, and prints what
+augmentation does to the objects, to the pixels of each class, or to the part that is seen.
 """
 
 import argparse
 
 from casvit_mm.cli import cli
-from casvit_mm.detection.data.browse import browse
+from casvit_mm.engine.browse import browse
 
 
 def parse_args() -> argparse.Namespace:

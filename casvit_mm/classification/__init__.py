@@ -2,6 +2,7 @@
 
 import casvit_mm.models  # noqa: F401  registers CASViT for configs that import only this
 from casvit_mm.classification.dataset import ClassDataset
+from casvit_mm.classification.evaluation.hooks import ClassificationPicturesHook
 from casvit_mm.classification.evaluation.metric import ClassificationAccuracy
 from casvit_mm.classification.heads import CASViTClsHead
 from casvit_mm.classification.pretraining.distillation import DistilledClassifier
@@ -16,6 +17,7 @@ __all__ = [
     'CASViTClsHead',
     'ClassDataset',
     'ClassificationAccuracy',
+    'ClassificationPicturesHook',
     'DistilledClassifier',
     'MultiScaleBatchSampler',
     'MultiScaleRandomResizedCrop',

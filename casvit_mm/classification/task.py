@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from casvit_mm.classification.data.apply import apply_splits, check_config
+from casvit_mm.classification.data.browse import CropArtist
 from casvit_mm.classification.data.config_datasets import check_datasets
 from casvit_mm.classification.data.description import read_dataset
 from casvit_mm.classification.data.prepare import prepare_dataset
@@ -21,6 +22,9 @@ from casvit_mm.classification.evaluation.pictures import write_analysis
 from casvit_mm.classification.evaluation.predictions import write_predictions
 from casvit_mm.classification.evaluation.tables import print_metrics
 from casvit_mm.config.checks import require_metric
+from casvit_mm.config.forms import entries
+from casvit_mm.datasets.in_configs import image_root
+from casvit_mm.datasets.picture_hooks import PicturesHook
 from casvit_mm.distributed import on_first_rank
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import run_all, write_json
@@ -38,9 +42,12 @@ __all__ = [
     'metric_names',
     'read_dataset',
     'report',
+    'sample_artist',
 ]
 
 PREDICTIONS_IN_ONE_FILE = True
+
+sample_artist = CropArtist
 
 _LISTED = 20  # class names in the log, at most
 
@@ -63,14 +70,14 @@ def apply_dataset(
 
 
 def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
-    """Refuse what classification does not have."""
+    """Keep predictions in the metric, and draw truth and prediction on every rank."""
     if outputs.slide is not None:
         raise InputError('--slide is for segmentation; a classifier sees an image as a whole')
     if outputs.show_dir is not None:
-        raise InputError(
-            '--show-dir draws objects and masks; for a classifier, --analysis DIR draws the '
-            'confusion matrix and the worst images, and --out-pred FILE has every prediction'
+        hook = dict(
+            type='ClassificationPicturesHook', out_dir=outputs.show_dir, root=image_root(cfg)
         )
+        cfg.custom_hooks = [*entries(cfg, 'custom_hooks'), hook]
     if outputs.out_pred is not None or outputs.analysis is not None:
         metric = require_metric(cfg, 'ClassificationAccuracy')
         metric.keep_unlabelled = outputs.out_pred is not None
@@ -91,6 +98,8 @@ def report(
         jobs.append(partial(write_json, outputs.out, {**all_metrics, **facts}))
     if outputs.out_pred is not None:
         jobs.append(partial(_write_predictions, outputs.out_pred, metric, notes))
+    if outputs.show_dir is not None:
+        jobs += [h.check_written for h in runner.hooks if isinstance(h, PicturesHook)]
     if outputs.analysis is not None:
         jobs.append(partial(_write_analysis, outputs.analysis, metric, notes))
     try:

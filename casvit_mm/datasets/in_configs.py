@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from casvit_mm.config.editing import innermost_datasets, require_pipelines, single_dataset
+from casvit_mm.config.editing import (
+    innermost_dataset,
+    innermost_datasets,
+    require_pipelines,
+    single_dataset,
+)
 from casvit_mm.config.forms import type_name
+from casvit_mm.datasets.description import DatasetDescription
 from casvit_mm.datasets.layouts import describe_missing
 from casvit_mm.errors import InputError
 
-__all__ = ['check_model_type', 'describe_absent', 'named_datasets', 'replace_dataset']
+__all__ = [
+    'check_model_type',
+    'describe_absent',
+    'described_root',
+    'image_root',
+    'named_datasets',
+    'replace_dataset',
+]
 
 _KEPT = ('pipeline', 'indices', 'test_mode')  # of the config's own datasets
 
@@ -64,6 +78,20 @@ def check_model_type(cfg: Config, splits: Sequence[str], ending: str, data: str,
             f'{cfg.filename} has a model {model_type!r}. Use a {task} config.'
         )
     require_pipelines(cfg, splits)
+
+
+def described_root(data: DatasetDescription[Any], split: str) -> str:
+    """Return the folder that the images of a split have in common, as described."""
+    return os.path.commonpath([source.images for source in data.splits[data.used_split(split)]])
+
+
+def image_root(cfg: Config) -> str:
+    """Return the folder of the test images; files written per image are named relative to it."""
+    dataset = innermost_dataset(cfg.test_dataloader)
+    prefix = dataset.get('data_prefix') or dataset.get('split') or ''
+    if isinstance(prefix, dict):
+        prefix = prefix.get('img_path') or prefix.get('img') or ''
+    return str(Path(dataset.get('data_root') or '', prefix))
 
 
 def replace_dataset(cfg: Config, split: str, fields: dict[str, Any]) -> ConfigDict:

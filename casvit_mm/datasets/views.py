@@ -79,7 +79,7 @@ def undo_preprocessing(inputs: Tensor, preprocessor: Mapping[str, Any]) -> np.nd
     image = inputs.detach().cpu().float().permute(1, 2, 0).numpy()
     if preprocessor.get('mean') is not None:
         image = image * np.asarray(preprocessor['std']) + np.asarray(preprocessor['mean'])
-    if not (preprocessor.get('bgr_to_rgb') or preprocessor.get('rgb_to_bgr')):
+    if not any(preprocessor.get(key) for key in ('bgr_to_rgb', 'rgb_to_bgr', 'to_rgb')):
         image = image[..., ::-1]
     return np.ascontiguousarray(image.round().clip(0, 255).astype(np.uint8))
 

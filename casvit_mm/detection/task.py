@@ -14,6 +14,7 @@ from casvit_mm.config.checks import require_metric
 from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import metric_configs
 from casvit_mm.detection.data.apply import apply_splits, check_config, least_side, needs_masks
+from casvit_mm.detection.data.browse import ObjectArtist
 from casvit_mm.detection.data.config_datasets import check_datasets
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.prepare import PreparedSplit, prepare_dataset
@@ -41,9 +42,12 @@ __all__ = [
     'metric_names',
     'read_dataset',
     'report',
+    'sample_artist',
 ]
 
 PREDICTIONS_IN_ONE_FILE = True
+
+sample_artist = ObjectArtist
 
 
 def apply_dataset(

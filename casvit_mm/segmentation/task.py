@@ -11,20 +11,21 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from casvit_mm.config.checks import require_metric
-from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import entries
+from casvit_mm.datasets.in_configs import image_root
+from casvit_mm.datasets.picture_hooks import PicturesHook
 from casvit_mm.distributed import on_first_rank, unwrapped_model
 from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import run_all, write_json
 from casvit_mm.models.architectures import stage_stride
 from casvit_mm.plotting.tables import print_lines
 from casvit_mm.segmentation.data.apply import apply_splits, check_config
+from casvit_mm.segmentation.data.browse import PixelArtist
 from casvit_mm.segmentation.data.config_datasets import check_datasets
 from casvit_mm.segmentation.data.description import read_dataset
 from casvit_mm.segmentation.data.prepare import prepare_dataset
 from casvit_mm.segmentation.data.recoding import describe_coding
 from casvit_mm.segmentation.data.report import check_dataset
-from casvit_mm.segmentation.evaluation.hooks import SegmentationPicturesHook
 from casvit_mm.segmentation.evaluation.metric import SegmentationIoU
 from casvit_mm.segmentation.evaluation.names import COUNTS, MAIN_METRICS, metric_names
 from casvit_mm.segmentation.evaluation.pictures import write_analysis
@@ -42,9 +43,12 @@ __all__ = [
     'metric_names',
     'read_dataset',
     'report',
+    'sample_artist',
 ]
 
 PREDICTIONS_IN_ONE_FILE = False
+
+sample_artist = PixelArtist
 
 _STRIDE = stage_stride(3)  # of the backbone's last stage
 
@@ -84,19 +88,10 @@ def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
         )
     if outputs.out_pred is not None or outputs.analysis is not None:
         metric = require_metric(cfg, 'SegmentationIoU')
-        metric.update(out_dir=outputs.out_pred, root=_image_root(cfg))
+        metric.update(out_dir=outputs.out_pred, root=image_root(cfg))
     if outputs.show_dir is not None:
-        hook = dict(
-            type='SegmentationPicturesHook', out_dir=outputs.show_dir, root=_image_root(cfg)
-        )
+        hook = dict(type='SegmentationPicturesHook', out_dir=outputs.show_dir, root=image_root(cfg))
         cfg.custom_hooks = [*entries(cfg, 'custom_hooks'), hook]
-
-
-def _image_root(cfg: Config) -> str:
-    """Return the folder of the test images; files written per image are named relative to it."""
-    dataset = innermost_dataset(cfg.test_dataloader)
-    prefix = dataset.get('data_prefix', {}).get('img_path', '')
-    return str(Path(dataset.get('data_root') or '', prefix))
 
 
 def report(
@@ -114,7 +109,7 @@ def report(
     if outputs.out_pred is not None:
         jobs.append(partial(_check_masks, runner, outputs.out_pred, notes))
     if outputs.show_dir is not None:
-        jobs += [h.check_written for h in runner.hooks if isinstance(h, SegmentationPicturesHook)]
+        jobs += [h.check_written for h in runner.hooks if isinstance(h, PicturesHook)]
     if outputs.analysis is not None:
         jobs.append(partial(_write_analysis, runner, outputs.analysis, notes))
     try:

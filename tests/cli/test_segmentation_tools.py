@@ -13,7 +13,6 @@ pytest.importorskip('mmseg')
 from casvit_mm import InputError
 from casvit_mm.config.reading import read_config
 from casvit_mm.datasets.shapes import generate_shape_labels
-from casvit_mm.detection.data.browse import browse
 from casvit_mm.detection.prediction.predictor import Predictor
 from casvit_mm.engine import Start, TrainOptions, evaluate, train
 from casvit_mm.plotting.training_curves import draw_loss_curve, read_scalars
@@ -168,8 +167,6 @@ def test_sliding_is_refused_for_detectors(shapes, tmp_path):
 
 def test_commands_that_know_detectors_only_say_so(trained, labels, tmp_path):
     checkpoint = trained[0] / 'iter_4.pth'
-    with pytest.raises(InputError, match='is a segmentation config'):
-        browse(str(ROOT / SHAPES), data=str(labels), out=str(tmp_path))
     with pytest.raises(InputError, match='is a segmentation config'):
         Predictor(ROOT / SHAPES, checkpoint)
 

@@ -13,7 +13,7 @@ from casvit_mm.config.editing import (
     dicts_in,
 )
 from casvit_mm.datasets.description import SPLITS
-from casvit_mm.datasets.in_configs import check_model_type, replace_dataset
+from casvit_mm.datasets.in_configs import check_model_type, described_root, replace_dataset
 from casvit_mm.errors import InputError
 
 __all__ = ['apply_splits', 'check_config']
@@ -57,8 +57,12 @@ def apply_splits(
             message += ' Without classes:, those of the data are the names that occur, sorted.'
         raise InputError(message)
     for name, split in prepared.items():
-        metainfo = dict(classes=names)
-        fields = dict(type='ClassDataset', metainfo=metainfo, ann_file=str(split.file))
+        fields = dict(
+            type='ClassDataset',
+            data_root=described_root(data, name),
+            ann_file=str(split.file),
+            metainfo=dict(classes=names),
+        )
         replace_dataset(cfg, name, fields)
     _set_number(cfg, len(names))
     add_import(cfg, 'casvit_mm.classification')

@@ -13,8 +13,11 @@ from casvit_mm.errors import InputError
 __all__ = ['check_datasets']
 
 
-def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
+def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, int]:
     """Check that the folders of ImageNet are where a config looks for them.
+
+    Returns:
+        Nothing: no file lists the images.
 
     Raises:
         InputError: If one is missing.
@@ -26,3 +29,4 @@ def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
         folder = root / (dataset.get('data_prefix') or dataset.get('split') or '')
         if not folder.is_dir():
             raise InputError(describe_absent(f'folder {folder}', where, 'imagenet', root))
+    return {}

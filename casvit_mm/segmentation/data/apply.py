@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from mmengine.config import Config, ConfigDict
@@ -15,7 +14,7 @@ from casvit_mm.config.editing import (
 )
 from casvit_mm.config.forms import type_name
 from casvit_mm.datasets.description import SPLITS
-from casvit_mm.datasets.in_configs import check_model_type, replace_dataset
+from casvit_mm.datasets.in_configs import check_model_type, described_root, replace_dataset
 from casvit_mm.errors import InputError
 from casvit_mm.segmentation.data.description import IGNORED, SegmentationDescription
 from casvit_mm.segmentation.data.prepare import PreparedSplit
@@ -59,7 +58,7 @@ def apply_splits(
     for name, split in prepared.items():
         fields = dict(
             type='LabelDataset',
-            data_root=_image_root(data, name),
+            data_root=described_root(data, name),
             ann_file=str(split.file),
             reduce_zero_label=data.reduce_zero_label,
             metainfo=dict(
@@ -76,11 +75,6 @@ def apply_splits(
         if 'ignore_index' in node:
             node.ignore_index = IGNORED
     add_import(cfg, 'casvit_mm.segmentation')
-
-
-def _image_root(data: SegmentationDescription, split: str) -> str:
-    """Return the folder that the images of a split have in common, as described."""
-    return os.path.commonpath([source.images for source in data.splits[data.used_split(split)]])
 
 
 def _loading_steps(dataset: ConfigDict) -> Iterator[ConfigDict]:

@@ -17,8 +17,11 @@ __all__ = ['check_datasets']
 _NAMED = 3  # files that a message names
 
 
-def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
+def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, int]:
     """Check that the folders which a config names itself hold images with a mask each.
+
+    Returns:
+        Nothing: no file lists the images.
 
     Raises:
         InputError: If a folder is missing or empty, or an image has no mask.
@@ -26,6 +29,7 @@ def check_datasets(cfg: Config, splits: tuple[str, ...]) -> None:
     for _, dataset, where in named_datasets(cfg, splits):
         if {'img_path', 'seg_map_path'} <= set(dataset.get('data_prefix', {})):
             _check_folders(cfg, dataset, where)
+    return {}
 
 
 def _check_folders(cfg: Config, dataset: ConfigDict, where: str) -> None:

@@ -2,71 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from mmengine.dist import all_gather_object
-from mmengine.hooks import Hook
+import numpy as np
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
 
-from casvit_mm.errors import InputError
-from casvit_mm.segmentation.evaluation.image_files import ImageFiles
+from casvit_mm.datasets.picture_hooks import PicturesHook
 from casvit_mm.segmentation.evaluation.pictures import draw_sample
 
 __all__ = ['SegmentationPicturesHook']
 
 
 @HOOKS.register_module()
-class SegmentationPicturesHook(Hook):
+class SegmentationPicturesHook(PicturesHook):
     """Draw image, truth and prediction of every test image, each rank those that it evaluates.
 
     Args:
-        out_dir: Folder for the pictures.
-        root: Folder of the images; a picture has the path below ``out_dir`` that its image has
-            below ``root``, as PNG. None: its file name alone.
+        out_dir: As of :class:`casvit_mm.datasets.picture_hooks.PicturesHook`.
+        root: Likewise.
         ignore_index: Label of the pixels that are not evaluated.
     """
 
     def __init__(self, out_dir: str, root: str | None = None, ignore_index: int = 255) -> None:
+        super().__init__(out_dir, root)
         self.ignore_index = ignore_index
-        self._files = ImageFiles(out_dir, root)
-        self._failures: dict[str, None] = {}
 
-    def before_test(self, runner: Runner) -> None:
-        """Refuse a dataset in which two images would give one picture.
-
-        Raises:
-            InputError: Naming the two.
-        """
-        dataset = runner.test_dataloader.dataset
-        self._files.check_names(dataset.get_data_info(i)['img_path'] for i in range(len(dataset)))
-
-    def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Sequence[Any] | None = None,
-    ) -> None:
-        """Draw the images of one batch."""
-        meta = runner.test_dataloader.dataset.metainfo
-        for sample in outputs or ():
-            name = self._files.name(sample.img_path)
-            draw = partial(draw_sample, sample, meta, name, self.ignore_index)
-            self._files.write(sample.img_path, draw)
-
-    def after_test(self, runner: Runner) -> None:
-        """Share with every rank why any of them could not draw."""
-        failures = all_gather_object(self._files.failure)
-        self._failures = dict.fromkeys(failure for failure in failures if failure)
-
-    def check_written(self) -> None:
-        """Check, after a test, that every rank has written its pictures.
-
-        Raises:
-            InputError: If some could not be drawn or written.
-        """
-        if self._failures:
-            raise InputError('\n'.join(self._failures))
+    def draw(self, sample: Any, meta: dict[str, Any], title: str) -> np.ndarray:
+        return draw_sample(sample, meta, title, self.ignore_index)

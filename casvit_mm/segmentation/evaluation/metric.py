@@ -11,6 +11,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
+from casvit_mm.datasets.image_files import ImageFiles
 from casvit_mm.errors import InputError
 from casvit_mm.segmentation.evaluation.counts import (
     ImageCounts,
@@ -18,7 +19,6 @@ from casvit_mm.segmentation.evaluation.counts import (
     count_pixels,
     mean_known,
 )
-from casvit_mm.segmentation.evaluation.image_files import ImageFiles
 
 __all__ = ['SegmentationIoU']
 

@@ -14,7 +14,7 @@ from casvit_mm.plotting.colours import distinct_colours
 from casvit_mm.plotting.figures import load_font
 from casvit_mm.segmentation.evaluation.counts import class_rates, count_pixels, mean_known
 
-__all__ = ['draw_segmentation']
+__all__ = ['draw_segmentation', 'paint_classes']
 
 _MIN_SIDE, _MAX_SIDE = 400, 1600  # of a panel's longer side, in pixels
 _SWATCH = 64  # pixels; patches of the legend are cut from squares of this side
@@ -61,8 +61,8 @@ def draw_segmentation(
     pixels = _scaled(image)[..., ::-1]
     panels = {
         'image': pixels,
-        'truth': _painted(pixels, truth, colours, ignore_index),
-        f'prediction: mIoU {mean_known(iou):.3f}, {right:.1%} of the pixels right': _painted(
+        'truth': paint_classes(pixels, truth, colours, ignore_index),
+        f'prediction: mIoU {mean_known(iou):.3f}, {right:.1%} of the pixels right': paint_classes(
             pixels, prediction, colours, ignore_index
         ),
     }
@@ -87,10 +87,20 @@ def _scaled(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, (width * whole, height * whole), interpolation=cv2.INTER_CUBIC)
 
 
-def _painted(
+def paint_classes(
     pixels: np.ndarray, labels: np.ndarray, colours: np.ndarray, ignore_index: int
 ) -> np.ndarray:
-    """Return the panel of a segmentation mask ``(H, W)``: class colours over the image in grey."""
+    """Return a segmentation mask as a picture: class colours over the image in grey.
+
+    Args:
+        pixels: RGB, uint8 ``(H, W, 3)``.
+        labels: Class numbers, ``(h, w)``; brought to the size of the image.
+        colours: RGB of each class, uint8 ``(classes, 3)``.
+        ignore_index: Number of the pixels that are striped.
+
+    Returns:
+        RGB, uint8 ``(H, W, 3)``.
+    """
     height, width = pixels.shape[:2]
     rows = np.arange(height) * labels.shape[0] // height
     columns = np.arange(width) * labels.shape[1] // width

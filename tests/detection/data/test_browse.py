@@ -12,8 +12,9 @@ from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from casvit_mm import InputError
-from casvit_mm.detection.data.browse import ObjectsView, browse
+from casvit_mm.detection.data.browse import ObjectsView
 from casvit_mm.detection.data.trace import Trace, boxes_of
+from casvit_mm.engine.browse import browse
 
 SHAPES = str(ROOT / 'configs/maskrcnn_casvit_xs_shapes.py')
 LIGHT = str(ROOT / 'configs/maskrcnn_casvit_xs_light.py')
@@ -23,7 +24,7 @@ LIGHT = str(ROOT / 'configs/maskrcnn_casvit_xs_light.py')
 def drawn(monkeypatch):
     """The rows of views that are drawn, in place of picture files."""
     rows = []
-    module = 'casvit_mm.detection.data.browse'
+    module = 'casvit_mm.engine.browse'
     monkeypatch.setattr(f'{module}.draw_row', lambda views, path: rows.append(views))
     monkeypatch.setattr(f'{module}.draw_overview', lambda rows, names, path: None)
     return rows
@@ -52,7 +53,7 @@ def test_a_picture_per_image_and_an_overview_are_written(shapes, tmp_path):
     report = browse(SHAPES, data=str(shapes), count=3, copies=1, out=str(tmp_path))
     names = sorted(path.name for path in tmp_path.iterdir())
     assert [name[:4] for name in names] == ['001_', '002_', '003_', 'over']
-    assert len(report.inputs) == 3
+    assert len(report.counts.inputs) == 3
     assert all(Image.open(tmp_path / name).width > 300 for name in names)
 
 
@@ -122,11 +123,11 @@ def test_lost_objects_are_counted_by_the_transform_that_dropped_them(shapes, tmp
     report = browse(with_pipeline(tmp_path, *steps), data=str(shapes), count=8, out=str(tmp_path))
     kept = sum(len(view.boxes) for row in drawn for view in row[1:])
     entered = sum(2 * len(row[0].boxes) for row in drawn)
-    assert report.dropped['RandomCrop'] > 0
-    assert report.dropped['FilterAnnotations'] > 0
-    assert report.loaded == entered
-    assert report.dropped.total() == entered - kept
-    assert report.empty == sum(len(view.boxes) == 0 for row in drawn for view in row[1:])
+    assert report.counts.dropped['RandomCrop'] > 0
+    assert report.counts.dropped['FilterAnnotations'] > 0
+    assert report.counts.loaded == entered
+    assert report.counts.dropped.total() == entered - kept
+    assert report.counts.empty == sum(len(view.boxes) == 0 for row in drawn for view in row[1:])
     assert any('of the objects are dropped' in line for line in report.warnings())
 
 
@@ -137,7 +138,7 @@ def test_boxes_that_become_too_small_are_warned_of_also_if_filtered(shapes, tmp_
     ]
     report = browse(with_pipeline(tmp_path, *steps), data=str(shapes), count=8, out=str(tmp_path))
     small = sum((np.diff(v.boxes.reshape(-1, 2, 2), axis=1) / 16 < 2).any() for v, *_ in drawn)
-    assert report.tiny == report.dropped['FilterAnnotations'] >= small > 0
+    assert report.counts.tiny == report.counts.dropped['FilterAnnotations'] >= small > 0
     assert any('resized to less than 2 px' in line for line in report.warnings())
 
 
@@ -145,21 +146,21 @@ def test_an_unharmed_set_gives_no_warning(shapes, tmp_path, drawn):
     report = browse(SHAPES, data=str(shapes), out=str(tmp_path))
     assert report.warnings() == []
     assert report.used == report.listed == 8
-    assert set(report.inputs) == {(128, 128)}
+    assert set(report.counts.inputs) == {(128, 128)}
 
 
 def test_slivers_left_by_a_crop_are_no_reason_to_warn(shapes, tmp_path, drawn):
     steps = [dict(type='RandomCrop', crop_size=(12, 12), allow_negative_crop=True)]
     report = browse(with_pipeline(tmp_path, *steps), data=str(shapes), count=8, out=str(tmp_path))
     assert min((v.boxes[:, 2:] - v.boxes[:, :2]).min(initial=99) for r in drawn for v in r[1:]) < 2
-    assert report.tiny == 0
+    assert report.counts.tiny == 0
 
 
 def test_a_rejected_input_is_named_with_its_replacement(shapes, tmp_path, drawn):
     steps = [dict(type='FilterAnnotations', min_gt_bbox_wh=(23, 23))]
     report = browse(with_pipeline(tmp_path, *steps), data=str(shapes), count=8, out=str(tmp_path))
     rejected = [view for row in drawn for view in row[1:] if 'rejected; training' in view.title]
-    assert len(rejected) == report.rejected > 0
+    assert len(rejected) == report.counts.rejected > 0
     assert any('rejected by the pipeline' in line for line in report.warnings())
 
 
@@ -212,8 +213,10 @@ def test_a_mosaic_shows_more_objects_than_its_original(shapes, tmp_path, drawn):
     views = [view for row in drawn for view in row[1:]]
     assert all('several images mixed' in view.title for view in views)
     assert sum(len(v.boxes) for v in views) > sum(3 * len(row[0].boxes) for row in drawn)
-    assert report.loaded - report.dropped.total() == sum(len(view.boxes) for view in views)
-    assert report.rejected == 0
+    assert report.counts.loaded - report.counts.dropped.total() == sum(
+        len(view.boxes) for view in views
+    )
+    assert report.counts.rejected == 0
 
 
 def test_watching_a_pipeline_does_not_change_what_it_returns(shapes, tmp_path):

@@ -1,9 +1,6 @@
 """Names of the files that belong to images."""
 
-import pytest
-
-pytest.importorskip('mmseg')
-from casvit_mm.segmentation.evaluation.image_files import ImageFiles
+from casvit_mm.datasets.image_files import ImageFiles
 
 
 def test_a_dot_in_a_name_is_no_suffix():
