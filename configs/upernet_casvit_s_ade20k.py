@@ -3,7 +3,7 @@
 _base_ = [
     './_base_/models/upernet.py',
     './_base_/datasets/ade20k.py',
-    './_base_/schedules/upernet_160k.py',
+    './_base_/schedules/adamw_160k.py',
     './_base_/segmentation_runtime.py',
 ]
 

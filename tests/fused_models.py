@@ -101,6 +101,11 @@ def upernet(options: dict | None = None) -> nn.Module:
     return build('upernet_casvit_s_ade20k', 'mmseg', {**sizes, **(options or {})})
 
 
+def segformer(options: dict | None = None) -> nn.Module:
+    sizes = {'decode_head.in_channels': WIDTHS, 'decode_head.channels': 16}
+    return build('segformer_casvit_xs_light', 'mmseg', {**sizes, **(options or {})})
+
+
 def detections(model: nn.Module) -> list:
     from mmdet.models.roi_heads.mask_heads import fcn_mask_head
     from mmdet.structures import DetDataSample

@@ -33,6 +33,7 @@ Model = TypeVar('Model', bound=nn.Module)
 _CONV_MODULE = 'mmcv.cnn.bricks.conv_module.ConvModule'
 _FPNS = ('mmdet.models.necks.fpn.FPN', 'mmseg.models.necks.fpn.FPN')
 _UPERNET = 'mmseg.models.decode_heads.uper_head.UPerHead'
+_SEGFORMER = 'mmseg.models.decode_heads.segformer_head.SegformerHead'
 _POOLING = 'mmpretrain.models.necks.gap.GlobalAveragePooling'
 _OWN_CLASSIFIER = 'casvit_mm.classification.heads.CASViTClsHead'
 _LINEAR_CLASSIFIERS = (_OWN_CLASSIFIER, 'mmpretrain.models.heads.linear_head.LinearClsHead')
@@ -190,8 +191,8 @@ def _readers(model: Any, backbone: CASViT) -> dict[int, list[_Reader]]:
     places = range(len(backbone.out_indices))
     if flow in (*_DETECTORS, _SEGMENTOR) and _name(type(neck)) in _FPNS:
         return _readers_in_fpn(neck, places)
-    if flow == _SEGMENTOR and neck is None and _name(type(model.decode_head)) == _UPERNET:
-        return _readers_in_upernet(model.decode_head, places)
+    if flow == _SEGMENTOR and neck is None:
+        return _readers_in_segmentation_head(model.decode_head, places)
     if flow == _CLASSIFIER and _name(type(neck)) == _POOLING:
         return _readers_in_classifier(model.head, places)
     return {}
@@ -215,13 +216,16 @@ def _readers_in_fpn(neck: Any, places: range) -> dict[int, list[_Reader]]:
     return readers
 
 
-def _readers_in_upernet(head: Any, places: range) -> dict[int, list[_Reader]]:
-    """Return the lateral convolutions of all levels but the last.
-
-    That one also goes, as it is, into the padded 3x3 convolution after the pooling pyramid.
-    """
+def _readers_in_segmentation_head(head: Any, places: range) -> dict[int, list[_Reader]]:
+    """Return the 1x1 convolution that reads each level; none of a head that is not known."""
+    kind = _name(type(head))
+    if kind not in (_UPERNET, _SEGFORMER):
+        return {}
     readers: dict[int, list[_Reader]] = {place: [] for place in places}
-    for index, lateral in zip(head.in_index[:-1], head.lateral_convs, strict=True):
-        readers[places[index]].append(_Reader(lateral, 'conv'))
-    del readers[places[head.in_index[-1]]]
+    # UPerNet's pyramid reads the last level, and so does a padded 3x3 convolution after it.
+    convs = head.convs if kind == _SEGFORMER else head.lateral_convs
+    for index, conv in zip(head.in_index, convs, strict=False):
+        readers[places[index]].append(_Reader(conv, 'conv'))
+    if kind == _UPERNET:
+        del readers[places[head.in_index[-1]]]
     return readers

@@ -152,14 +152,18 @@ def _published_recipes() -> Iterator[Recipe]:
 
 
 def _recipes_without_published_metrics() -> Iterator[Recipe]:
-    for variant in ('s', 'm'):
-        yield Recipe(
-            f'upernet_casvit_{variant}_ade20k',
-            'UPerNet 160k',
-            f'CAS-ViT-{variant.upper()}',
-            'ADE20K',
-            (2048, 512),
-        )
+    for head, method, variants in (
+        ('upernet', 'UPerNet 160k', ('s', 'm')),
+        ('segformer', "SegFormer's head 160k", ('xs', 's')),
+    ):
+        for variant in variants:
+            yield Recipe(
+                f'{head}_casvit_{variant}_ade20k',
+                method,
+                f'CAS-ViT-{variant.upper()}',
+                'ADE20K',
+                (2048, 512),
+            )
     yield from _rtmdet_recipes()
     yield Recipe(
         'casvit_xs_imagenet_distill',
@@ -248,7 +252,7 @@ _ABLATIONS = {
 }
 
 
-_SMALL: list[tuple[str, str, tuple[int, int], Measured]] = [
+_SMALL: list[tuple[str, str, tuple[int, int], Measured | None]] = [
     (
         'casvit_xs_light',
         'classifier, light',
@@ -273,6 +277,7 @@ _SMALL: list[tuple[str, str, tuple[int, int], Measured]] = [
         (512, 384),
         Measured('CamVid', {MIOU: 49.2}, 'streets-from-scratch-on-two-cpu-cores'),
     ),
+    ('segformer_casvit_xs_light', "SegFormer's head, light", (512, 384), None),
     (
         'maskrcnn_casvit_xs_shapes',
         'Mask R-CNN, quickstart',

@@ -1,5 +1,6 @@
 """The segmentation configs: the published recipe, and models that build and train from them."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,13 +15,16 @@ from casvit_mm import ARCHS
 from casvit_mm.models import AutoSyncBatchNorm
 
 pytest.importorskip('mmseg')
+import mmseg
 from mmseg.datasets.transforms import ResizeToMultiple
 from mmseg.registry import MODELS, TRANSFORMS
 
 SEMFPN = sorted((ROOT / 'configs').glob('semfpn_casvit_*_ade20k.py'))
 UPERNET = sorted((ROOT / 'configs').glob('upernet_*_ade20k.py'))
-STEMS = [path.stem for path in (*SEMFPN, *UPERNET)]
+SEGFORMER = sorted((ROOT / 'configs').glob('segformer_*_ade20k.py'))
+STEMS = [path.stem for path in (*SEMFPN, *UPERNET, *SEGFORMER)]
 FVIT = 'semfpn_fvit_b16_ade20k'
+HEADS = ('segformer', 'semfpn')
 
 
 def load(stem):
@@ -34,6 +38,7 @@ def test_every_announced_combination_has_a_config():
     assert [
         *(f'semfpn_casvit_{variant}_ade20k' for variant in sorted(ARCHS)),
         *(f'upernet_casvit_{variant}_ade20k' for variant in 'ms'),
+        *(f'segformer_casvit_{variant}_ade20k' for variant in ('s', 'xs')),
     ] == STEMS
 
 
@@ -61,6 +66,28 @@ def test_semantic_fpn_is_the_published_recipe(path):
     assert steps['RandomResize'].scale == (2048, 512)
     assert steps['RandomResize'].ratio_range == (0.5, 2.0)
     assert (steps['RandomCrop'].crop_size, steps['RandomCrop'].cat_max_ratio) == ((512, 512), 0.75)
+
+
+@pytest.mark.parametrize('path', SEGFORMER, ids=lambda p: p.stem)
+def test_the_head_of_segformer_is_trained_by_its_own_recipe(path):
+    theirs = (Path(mmseg.__path__[0]) / '.mim/configs/segformer').glob('*b0*ade20k*.py')
+    cfg, theirs = Config.fromfile(path), Config.fromfile(next(theirs))
+    assert cfg.optim_wrapper.optimizer == theirs.optim_wrapper.optimizer
+    custom_keys = theirs.optim_wrapper.paramwise_cfg.custom_keys
+    assert cfg.optim_wrapper.paramwise_cfg.custom_keys.head == custom_keys.head
+    assert cfg.param_scheduler == theirs.param_scheduler
+    assert cfg.train_cfg.max_iters == theirs.train_cfg.max_iters
+    assert cfg.train_dataloader.batch_size == theirs.train_dataloader.batch_size
+    assert cfg.model.backbone.drop_path_rate == theirs.model.backbone.drop_path_rate
+    assert cfg.model.decode_head.type == theirs.model.decode_head.type
+    assert cfg.model.decode_head.in_channels == list(ARCHS[path.stem.split('_')[2]]['embed_dims'])
+
+
+def test_the_light_configs_differ_in_the_model_alone():
+    segformer, semfpn = (load(f'{name}_casvit_xs_light').to_dict() for name in HEADS)
+    assert segformer.pop('model')['decode_head']['type'] == 'SegformerHead'
+    assert semfpn.pop('model')['decode_head']['type'] == 'FPNHead'
+    assert segformer == semfpn
 
 
 @pytest.mark.parametrize('stem', ['semfpn_casvit_xs_ade20k', 'upernet_casvit_s_ade20k'])

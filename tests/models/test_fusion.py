@@ -16,6 +16,7 @@ from fused_models import (
     mask_rcnn,
     norms,
     retinanet,
+    segformer,
     semantic_fpn,
     shaken,
     upernet,
@@ -184,6 +185,13 @@ def test_a_detector_that_reads_its_backbone_elsewhere_keeps_the_output_norms():
     [
         (semantic_fpn, {}, []),
         (semantic_fpn, {'decode_head.norm_cfg': dict(type='SyncBN')}, []),
+        (segformer, {}, []),
+        # A level that nothing reads has a norm that nothing needs.
+        (
+            segformer,
+            {'decode_head.in_index': [3, 0, 2], 'decode_head.in_channels': [20, 8, 16]},
+            [],
+        ),
         # The bottleneck after the pooling pyramid is a padded convolution of the last output.
         (upernet, {}, ['backbone.norm3']),
         (

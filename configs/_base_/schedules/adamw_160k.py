@@ -1,8 +1,8 @@
-"""160,000 iterations of AdamW, for 8 GPUs x 2 images.
+"""160,000 iterations of AdamW with a linear decay to zero, for 8 GPUs x 2 images.
 
 The recipe of Swin Transformer with UPerNet (https://arxiv.org/abs/2103.14030, appendix A2.3), which
-UniFormer and most later backbones took over. The authors of CAS-ViT published a data config for
-UPerNet and neither a schedule nor metrics.
+UniFormer and most later backbones took over. SegFormer's (https://arxiv.org/abs/2105.15203, section
+4.1) has the same rate, decay and length, and ten times the rate for its head.
 """
 
 optim_wrapper = dict(
