@@ -68,8 +68,8 @@ class CheckOptions:
     """What the check of a custom dataset goes by, and what it writes beside its report.
 
     Attributes:
-        config: Config to judge by; only detection has a use for it. None takes a published one that
-            fits the data, and lets objects be without masks.
+        config: Config of the task to judge by. None takes a published one, which lets objects be
+            without masks.
         fix: Folder for a clean copy of annotations, masks or lists; None writes none.
         read_images: Whether image files are read as a whole, which finds damage and duplicates.
     """

@@ -6,8 +6,8 @@ python tools/check_data.py dataset.yaml --config configs/maskrcnn_casvit_s_coco.
 python tools/check_data.py dataset.yaml --fix clean
 python tools/check_data.py --layout coco              # COCO, ADE20K, ImageNet as downloaded
 
-Boxes, segmentation masks or image folders: dataset.yaml tells which. --config is for detection.
-Ends with status 0 if training would start (with --fix: with the copy), and 2 if not, as
+Boxes, segmentation masks or image folders: dataset.yaml tells which; --config is of the
+same task. Ends with status 0 if training would start (with --fix: with the copy), and 2 if not, as
 tools/train.py would.
 """
 
@@ -30,8 +30,8 @@ def main() -> None:
     )
     parser.add_argument(
         '--config',
-        help='judge by its image scale, anchors and need of masks; default: a config that fits '
-        'the data, with masks no obligation',
+        help='judge by its image scale, crop, and what its task adds (anchors and need of masks, '
+        'stride); default: a published XS config, with masks of objects no obligation',
     )
     parser.add_argument('--out', metavar='DIR', help='pictures and report.json')
     parser.add_argument(

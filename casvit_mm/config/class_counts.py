@@ -11,7 +11,7 @@ from casvit_mm.config.editing import dicts_in
 from casvit_mm.config.forms import type_name
 from casvit_mm.errors import InputError
 
-__all__ = ['cap_max_dets', 'check_class_counts', 'raise_max_dets', 'set_num_classes']
+__all__ = ['cap_max_dets', 'check_class_counts', 'heads_of', 'raise_max_dets', 'set_num_classes']
 
 # Heads that tell other things apart than the classes of the data: objects from ground (mmdet sets
 # it to 1 itself), edges from areas.
@@ -28,7 +28,7 @@ def set_num_classes(cfg: Config, num_classes: int) -> None:
     Raises:
         InputError: If a loss has weights of its own for other classes.
     """
-    for head in _heads(cfg.model):
+    for head in heads_of(cfg.model):
         old = _count(head)
         for loss in dicts_in(head):
             weights = loss.get('class_weight')
@@ -40,7 +40,7 @@ def set_num_classes(cfg: Config, num_classes: int) -> None:
             head.num_classes = num_classes
 
 
-def _heads(model: ConfigDict) -> list[ConfigDict]:
+def heads_of(model: ConfigDict) -> list[ConfigDict]:
     """Return every entry of a model that counts classes, those inside others first."""
     exempt = {id(node) for node in dicts_in(model.get('rpn_head'))}
     counting = [

@@ -10,10 +10,9 @@ import numpy as np
 from rich.table import Table
 
 from casvit_mm.datasets.issues import STOPS, Issue, IssueKind, is_trainable
-from casvit_mm.errors import InputError, first_names, plain_name
+from casvit_mm.errors import first_names, plain_name
 from casvit_mm.io import write_json
 from casvit_mm.plotting.tables import LiteralConsole
-from casvit_mm.task import CheckOptions
 
 __all__ = [
     'IMAGES_UNREAD',
@@ -21,7 +20,6 @@ __all__ = [
     'console',
     'describe_spread',
     'print_verdict',
-    'refuse_options',
     'split_table',
     'spread',
     'verdict_on',
@@ -111,23 +109,6 @@ def write_report(
     write_json(out / 'report.json', {**report, **(more or {})})
     text = f'Pictures and report.json (every place of every issue): {out}'
     console().print(text, soft_wrap=True)
-
-
-def refuse_options(data: str | Path, content: str, options: CheckOptions) -> None:
-    """Refuse the options of the check that only detection has a use for.
-
-    Args:
-        data: The description.
-        content: What it describes, e.g. ``'image folders'``.
-        options: Of the check.
-
-    Raises:
-        InputError: If one is given.
-    """
-    if options.config is not None:
-        raise InputError(
-            f'--config is for detection data, and {data} describes {content}; leave it out'
-        )
 
 
 def split_table(

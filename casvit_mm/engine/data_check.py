@@ -28,8 +28,8 @@ def check_dataset(
     Args:
         data: ``dataset.yaml``; its sources tell the task.
         out: Folder for what is written.
-        config: Detection config to judge by. None takes a published one that fits the data, and
-            lets objects be without masks.
+        config: Config of the same task to judge by. None takes a published one, and lets objects of
+            detection be without masks.
         fix: Folder for a clean copy of annotations, masks or lists; None writes none.
         read_images: Whether image files are read.
 
@@ -38,8 +38,7 @@ def check_dataset(
 
     Raises:
         InputError: If the description or the config cannot be read, the copy not be made, or
-            ``config`` is of another task than the data, or given for data that is not of
-            detection.
+            ``config`` is of another task than the data.
     """
     name = described_task(data)
     if name is None:
@@ -49,13 +48,6 @@ def check_dataset(
             '(classification); see docs/custom_dataset.md'
         )
     with contextlib.redirect_stdout(io.StringIO()):  # frameworks tell what they do without
-        task = task_named(name)
-        other = name
-        if config is not None and name == 'detection':  # the other tasks refuse any
-            other = task_name(read_config(config))
-    if other != name:
-        raise InputError(
-            f'{data} (--data) describes {name} data, and {config} is a {other} config. Use a '
-            f'{name} config with this data.'
-        )
+        # The task of the config refuses data of another one, as it does before training.
+        task = task_named(name if config is None else task_name(read_config(config)))
     return task.check_dataset(data, out, CheckOptions(config, fix, read_images))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from mmengine.config import Config
 
-from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import type_name
 
 __all__ = [
@@ -16,8 +15,6 @@ __all__ = [
     'best_overlaps',
     'propose_anchors',
     'read_anchors',
-    'read_scale',
-    'scale_factors',
 ]
 
 _SAMPLE = 20_000  # boxes; more change no figure in its third digit
@@ -63,26 +60,6 @@ def _set_up(path: str, settings: dict) -> AnchorSetup:
         np.concatenate([level[:, 2:] - level[:, :2] for level in levels]),
         np.repeat(strides, [len(level) for level in levels]),
     )
-
-
-def read_scale(cfg: Config) -> tuple[int, int] | None:
-    """Return the (long, short) limits that validation images are scaled into, or None."""
-    for step in innermost_dataset(cfg.val_dataloader).pipeline:
-        if type_name(step) == 'Resize' and step.get('keep_ratio') and step.get('scale'):
-            return max(step.scale), min(step.scale)
-    return None
-
-
-def scale_factors(sizes: np.ndarray, scale: tuple[int, int] | None) -> np.ndarray:
-    """Return by how much images grow when scaled.
-
-    Args:
-        sizes: Widths and heights, ``(N, 2)``.
-        scale: Limits of the long and the short side; None scales nothing.
-    """
-    if scale is None:
-        return np.ones(len(sizes))
-    return np.minimum(scale[0] / sizes.max(axis=1), scale[1] / sizes.min(axis=1))
 
 
 def best_overlaps(boxes: np.ndarray, anchors: AnchorSetup) -> np.ndarray:

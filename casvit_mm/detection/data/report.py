@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections import Counter
 from pathlib import Path
 
@@ -11,11 +9,11 @@ import numpy as np
 from mmengine.config import Config
 
 from casvit_mm.config.paths import ROOT
-from casvit_mm.config.reading import read_config
 from casvit_mm.datasets.copies import print_copy, require_images
+from casvit_mm.datasets.fit import load_judged, read_scale
 from casvit_mm.datasets.issues import Issue, is_trainable
 from casvit_mm.datasets.report import write_report
-from casvit_mm.detection.data.anchors import read_anchors, read_scale
+from casvit_mm.detection.data.anchors import read_anchors
 from casvit_mm.detection.data.apply import check_config, least_side, needs_masks
 from casvit_mm.detection.data.checks import Inspection, inspect_dataset
 from casvit_mm.detection.data.description import read_dataset
@@ -30,7 +28,6 @@ from casvit_mm.detection.data.statistics import (
     describe_split,
     scaled_boxes,
 )
-from casvit_mm.errors import InputError
 from casvit_mm.task import CheckOptions
 
 __all__ = ['check_dataset']
@@ -52,14 +49,14 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     """
     require_images(options)
     config = options.config
-    cfg = None if config is None else _load_config(config)
+    cfg = None if config is None else load_judged(config, check_config)
     inspection = inspect_dataset(
         read_dataset(data), None if cfg is None else needs_masks(cfg), options.read_images
     )
     if config is None:
         method = 'maskrcnn' if inspection.masks_complete() else 'retinanet'
         config = str(ROOT / 'configs' / f'{method}_casvit_xs_coco.py')
-    cfg = cfg or _load_config(config)
+    cfg = cfg or load_judged(config, check_config)
     if is_trainable(inspection.issues):
         content = inspection.loaded['train'].content
         inspection.issues['train'] += small_images(content, least_side(cfg))
@@ -85,15 +82,6 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     if options.fix is not None:
         return _print_changes(inspection, *fix_dataset(inspection, options.fix))
     return inspection.trainable()
-
-
-def _load_config(path: str) -> Config:
-    with contextlib.redirect_stdout(io.StringIO()):  # mmdet tells what it does without
-        cfg = read_config(path)
-    if 'model' not in cfg:
-        raise InputError(f'config {path} is no detection config: it lacks a model')
-    check_config(cfg)
-    return cfg
 
 
 def _draw(inspection: Inspection, cfg: Config, out: Path) -> list[Path | None]:

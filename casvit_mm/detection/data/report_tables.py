@@ -150,3 +150,10 @@ def _print_fit(screen: LiteralConsole, fit: dict[str, Any], config: str) -> None
         '(10th, 50th, 90th percentile of train)'
     )
     screen.print(text, soft_wrap=True)
+    if 'crop_size' in fit:
+        width, height = fit['crop_size']
+        text = (
+            f'Training crops {width} x {height}: {fit["larger_than_crop"]:.0%} of the objects are '
+            'wider or higher'
+        )
+        screen.print(text, soft_wrap=True)

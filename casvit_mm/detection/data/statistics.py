@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import numpy as np
 from mmengine.config import Config
 
-from casvit_mm.config.forms import type_name
-from casvit_mm.detection.data.anchors import (
-    propose_anchors,
-    read_anchors,
+from casvit_mm.datasets.fit import (
+    advise_balance,
+    read_crop,
     read_scale,
+    read_train_scale,
     scale_factors,
+    scale_options,
 )
+from casvit_mm.detection.data.anchors import propose_anchors, read_anchors
 from casvit_mm.detection.data.checks import Inspection
 from casvit_mm.detection.data.objects import Objects
 
@@ -23,6 +24,7 @@ __all__ = ['advise', 'describe_anchors', 'describe_split', 'scaled_boxes']
 
 _PERCENTILES = (0, 10, 50, 90, 100)
 _WANTED_SIDE = 16  # px, see advise
+_MANY_CUT = 0.05  # share of the objects that no crop shows whole
 
 
 def describe_split(objects: Objects, num_images: int) -> dict[str, Any]:
@@ -98,6 +100,7 @@ def describe_anchors(cfg: Config, objects: Objects) -> dict[str, Any]:
         image_scale=scale,
         scaled_box_side=_percentiles(np.sqrt(boxes[:, 2:].prod(axis=1))),
     )
+    figures.update(_describe_crop(cfg, objects))
     anchors = read_anchors(cfg)
     if anchors is None:
         return figures
@@ -110,6 +113,21 @@ def describe_anchors(cfg: Config, objects: Objects) -> dict[str, Any]:
             if value != anchors.settings[key]
         ]
     return figures
+
+
+def _describe_crop(cfg: Config, objects: Objects) -> dict[str, Any]:
+    """Return which part of the objects the crop of the training shows whole, if it has one."""
+    crop, scaling = read_crop(cfg, height_first=False), read_train_scale(cfg)
+    if crop is None or scaling is None:
+        return {}
+    scale, (low, high) = scaling
+    sides = scaled_boxes(objects, scale)[:, 2:] * np.clip(1, low, high)
+    wanted = math.ceil(np.percentile(sides.max(axis=1), 99) / 32) * 32
+    return dict(
+        crop_size=crop.size,
+        larger_than_crop=_share(crop.too_small_for(sides)),
+        crop_option=f'{crop.path}.crop_size="({wanted},{wanted})"',
+    )
 
 
 def _literal(value: Any) -> str:
@@ -132,7 +150,9 @@ def advise(
     if fit:
         advice += _advise_scale(fit, cfg)
         advice += _advise_anchors(fit)
-    advice += _advise_balance(splits.get('train', {}))
+        advice += _advise_crop(fit)
+    train = splits.get('train', {})
+    advice += advise_balance(train.get('objects_per_class', {}), 'AP')
     return advice
 
 
@@ -172,26 +192,23 @@ def _advise_scale(fit: dict[str, Any], cfg: Config) -> list[str]:
         f'{scale[1]}. Below {_WANTED_SIDE} px an object covers less than two cells of a '
         "RetinaNet's finest feature map (four of a Mask R-CNN's) and is hard to learn. Larger "
         f'images cost time and memory, {(larger[0] / scale[0]) ** 2:.1f} times as much here: '
-        f'--cfg-options {" ".join(_scale_options(cfg, larger))}'
+        f'--cfg-options {" ".join(scale_options(cfg, larger))}'
     )
     if _WANTED_SIDE / small > 2:
         advice += '. Even this leaves many too small: cut the images into tiles.'
     return [advice]
 
 
-def _scale_options(cfg: Config, scale: tuple[int, ...]) -> list[str]:
-    """Return the options that set the image scale of every pipeline."""
-    options = []
-    for split in ('train', 'val', 'test'):
-        path, node = f'{split}_dataloader.dataset', cfg[f'{split}_dataloader'].dataset
-        while 'dataset' in node or 'datasets' in node:
-            joined = 'datasets' in node  # ConcatDataset
-            path = f'{path}.datasets.0' if joined else f'{path}.dataset'
-            node = node.datasets[0] if joined else node.dataset
-        for i, step in enumerate(node.pipeline):
-            if type_name(step) in ('Resize', 'RandomResize') and step.get('scale'):
-                options.append(f'{path}.pipeline.{i}.scale="{_literal(scale)}"')
-    return options
+def _advise_crop(fit: dict[str, Any]) -> list[str]:
+    larger = fit.get('larger_than_crop', 0)
+    if larger < _MANY_CUT:
+        return []
+    width, height = fit['crop_size']
+    return [
+        f'{larger:.0%} of the objects are wider or higher than the {width} x {height} that '
+        'training crops, after scaling: no input shows them whole. Lower the image scale, or '
+        f'enlarge the crop: --cfg-options {fit["crop_option"]}'
+    ]
 
 
 def _advise_anchors(fit: dict[str, Any]) -> list[str]:
@@ -208,18 +225,3 @@ def _advise_anchors(fit: dict[str, Any]) -> list[str]:
         f'{recall:.1%} of the boxes have an anchor of IoU 0.5 or more; '
         f'{fit["anchor_recall_proposed"]:.1%} would with --cfg-options {options}'
     ]
-
-
-def _advise_balance(train: dict[str, Any]) -> list[str]:
-    counts = {n: c for n, c in train.get('objects_per_class', {}).items() if c}
-    if len(counts) < 2 or max(counts.values()) < 20 * min(counts.values()):
-        return []
-    largest, smallest = (pick(counts, key=lambda n: counts[n]) for pick in (max, min))
-    return [
-        f'Classes are unbalanced: {counts[largest]} of {_plain(largest)} and {counts[smallest]} of '
-        f'{_plain(smallest)} in train. Judge by AP per class; collect more of the rare ones.'
-    ]
-
-
-def _plain(name: str) -> str:
-    return name if re.fullmatch(r'[\w -]+', name) else repr(name)

@@ -9,21 +9,24 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from casvit_mm.config.paths import ROOT
 from casvit_mm.datasets.copies import print_copy, require_images
 from casvit_mm.datasets.duplicates import duplicate_issues
+from casvit_mm.datasets.fit import load_judged
 from casvit_mm.datasets.image_scan import scan_headers, scan_images
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.report import (
     class_table,
     describe_spread,
     print_verdict,
-    refuse_options,
     split_table,
     spread,
     write_report,
 )
+from casvit_mm.segmentation.data.apply import check_config
 from casvit_mm.segmentation.data.checks import Inspection, inspect_dataset
 from casvit_mm.segmentation.data.description import read_dataset
+from casvit_mm.segmentation.data.fit import segmentation_fit
 from casvit_mm.segmentation.data.fix import fix_dataset
 from casvit_mm.segmentation.data.issues import ISSUE_KINDS
 from casvit_mm.segmentation.data.pictures import draw_samples
@@ -47,16 +50,18 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     Args:
         data: ``dataset.yaml``; see :mod:`casvit_mm.segmentation.data.description`.
         out: Folder for what is written.
-        options: What to go by; its ``config`` must be None.
+        options: What to go by.
 
     Returns:
         Whether training would start; with ``options.fix``, whether it would with the copy.
 
     Raises:
-        InputError: If the description cannot be read, the copy not be made, or ``config`` is given.
+        InputError: If the description cannot be read, the copy not be made, or
+            the config not be read or not fit the data.
     """
-    refuse_options(data, 'segmentation masks', options)
     require_images(options)
+    config = options.config or str(ROOT / 'configs' / 'semfpn_casvit_xs_ade20k.py')
+    cfg = load_judged(config, check_config)
     described = read_dataset(data)
     scan = scan_images if options.read_images else scan_headers
     inspection = inspect_dataset(described, tuple(described.splits), scan)
@@ -65,13 +70,16 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     screen = print_verdict(inspection.issues, ISSUE_KINDS)
     screen.print(split_table(statistics, _SPLIT_ROWS))
     screen.print(_class_table(inspection, statistics))
+    fit = segmentation_fit(config, cfg, inspection)
+    fit.print(screen)
     out = Path(out)
     pictures: list[Path | None] = []
     if options.read_images:
         pictures = [
             draw_samples(inspection, name, out / f'samples_{name}.png') for name in inspection.pairs
         ]
-    write_report(out, data, options.read_images, statistics, inspection.issues, pictures)
+    more = dict(config=config, fit=fit.figures, advice=fit.advice)
+    write_report(out, data, options.read_images, statistics, inspection.issues, pictures, more)
     if options.fix is not None:
         return _print_changes(inspection, *fix_dataset(inspection, options.fix))
     return inspection.trainable()

@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+from helpers import ROOT
 
 from casvit_mm import InputError
 from casvit_mm.datasets.shapes import CLASSES
@@ -49,6 +50,14 @@ def test_a_fast_check_reads_no_image(folder):
     assert not list((folder / 'out').glob('samples_*'))
 
 
-def test_what_is_for_detection_alone_is_refused(folder):
-    with pytest.raises(InputError, match='--config is for detection data'):
-        check_dataset(folder / 'dataset.yaml', folder / 'out', config='a.py')
+def test_a_config_is_judged_and_one_of_another_task_refused(folder, capsys):
+    config = ROOT / 'configs/casvit_xs_light.py'
+    assert check_dataset(folder / 'dataset.yaml', folder / 'out', config=str(config))
+    printed = capsys.readouterr().out
+    assert 'Judged by casvit_xs_light.py, which shows 25% to 100% of an image' in printed
+    report = json.loads((folder / 'out/report.json').read_text())
+    assert report['config'] == str(config)
+    assert report['fit']['smallest_part'] == 16
+    other = str(ROOT / 'configs/semfpn_casvit_xs_light.py')
+    with pytest.raises(InputError, match='se a classification config with this data'):
+        check_dataset(folder / 'dataset.yaml', folder / 'out', config=other)

@@ -8,9 +8,7 @@ pytest.importorskip('mmdet')
 from detection_data import RETINA, edit, inspect, load_config
 from mmengine.config import DictAction
 
-from casvit_mm.detection.data.anchors import (
-    scale_factors,
-)
+from casvit_mm.datasets.fit import scale_factors
 from casvit_mm.detection.data.checks import inspect_dataset
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.objects import read_objects
@@ -56,3 +54,20 @@ def test_a_limit_below_the_fullest_image_is_told(folder):
     splits = {n: describe_split(o, len(o.images)) for n, o in inspection.objects.items()}
     advice = advise(inspection, splits, {}, load_config(RETINA))
     assert any('more than max_dets: 3. Put "max_dets: 50"' in line for line in advice)
+
+
+def test_a_crop_that_shows_objects_in_part_is_told_with_a_larger_one(folder):
+    inspection = inspect(folder, with_masks=False, read_images=False)
+    train = inspection.objects['train']
+    cfg = load_config(RETINA)
+    scale = next(step.scale for step in cfg.train_dataloader.dataset.pipeline if 'scale' in step)
+    assert 'crop_size' not in describe_anchors(cfg, train)
+    sides = train.box[train.learnt()][:, 2:].max(axis=1) * min(scale) / 64
+    crop = dict(type='RandomCrop', crop_size=(int(np.median(sides)), int(np.median(sides))))
+    cfg.train_dataloader.dataset.pipeline.insert(3, crop)
+    fit = describe_anchors(cfg, train)
+    assert fit['larger_than_crop'] == pytest.approx((sides > crop['crop_size'][0]).mean(), abs=1e-3)
+    (advice,) = [text for text in advise(inspection, {}, fit, cfg) if 'that training crops' in text]
+    wanted = int(advice.rpartition(',')[2].rstrip(')"'))
+    assert wanted >= np.percentile(sides, 98)
+    assert '--cfg-options train_dataloader.dataset.pipeline.3.crop_size="(' in advice

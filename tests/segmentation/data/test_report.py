@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+from helpers import ROOT
 from PIL import Image
 
 from casvit_mm import InputError
@@ -44,6 +45,14 @@ def test_the_report_lists_every_issue(folder, capsys):
     assert 'NO: training would refuse this data; 3 places stop it.' in capsys.readouterr().out
 
 
-def test_what_is_for_detection_alone_is_refused(folder):
-    with pytest.raises(InputError, match='--config is for detection data'):
-        check_dataset(folder / 'dataset.yaml', folder / 'out', config='a.py')
+def test_a_config_is_judged_and_one_of_another_task_refused(folder, capsys):
+    config = ROOT / 'configs/semfpn_casvit_xs_shapes.py'
+    assert check_dataset(folder / 'dataset.yaml', folder / 'out', config=str(config))
+    printed = capsys.readouterr().out
+    assert 'Judged by semfpn_casvit_xs_shapes.py, which scales' in printed
+    report = json.loads((folder / 'out/report.json').read_text())
+    assert report['config'] == str(config)
+    assert report['fit']['stride'] == 4
+    other = str(ROOT / 'configs/casvit_xs_light.py')
+    with pytest.raises(InputError, match='Use a segmentation config with this data'):
+        check_dataset(folder / 'dataset.yaml', folder / 'out', config=other)
