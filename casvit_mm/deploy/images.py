@@ -228,6 +228,18 @@ def _short_edge(image: np.ndarray, step: dict[str, Any], fill: Sequence[int]) ->
     return _interpolate(image, height, width, step['interpolation']), None
 
 
+def _pad_to_size(image: np.ndarray, step: dict[str, Any], fill: Sequence[int]) -> _Step:
+    """Fill up to ``size``, height and width, with ``colour``; a larger side stays as it is."""
+    height, width = (max(pair) for pair in zip(step['size'], image.shape, strict=False))
+    return _pad(image, height, width, step['colour']), _size(image)
+
+
+def _pad_to_square(image: np.ndarray, step: dict[str, Any], fill: Sequence[int]) -> _Step:
+    """Fill up the shorter side with ``colour`` until it is as long as the other one."""
+    side = max(image.shape[:2])
+    return _pad(image, side, side, step['colour']), _size(image)
+
+
 def _center_crop(image: np.ndarray, step: dict[str, Any], fill: Sequence[int]) -> _Step:
     """Cut out the middle ``size``, height and width, or what there is of it."""
     height, width = (min(pair) for pair in zip(step['size'], image.shape, strict=False))
@@ -242,6 +254,8 @@ _STEPS = {
     'multiple': _multiple,
     'short_edge': _short_edge,
     'center_crop': _center_crop,
+    'pad': _pad_to_size,
+    'pad_square': _pad_to_square,
 }
 
 

@@ -120,7 +120,8 @@ def size_steps(spec: Spec) -> Sequence[dict[str, Any]]:
     A fixed size replaces a pipeline under which the size would follow from the image.
     """
     flexible = spec.task in ('detection', 'segmentation')
-    if spec.size and flexible:
+    padded = spec.steps[-1:] and spec.steps[-1]['op'] == 'pad'  # to this size already
+    if spec.size and flexible and not padded:
         return [dict(op='letterbox', size=spec.size, interpolation='bilinear')]
     return spec.steps
 

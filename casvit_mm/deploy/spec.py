@@ -141,7 +141,10 @@ _STEPS: dict[str, dict[str, Callable[[Any], bool]]] = {
     'multiple': dict(divisor=_is_side),
     'short_edge': dict(size=_is_side),
     'center_crop': dict(size=_is_size),
+    'pad': dict(size=_is_size, colour=_is_list_of(_is_number(0, 255), 3)),
+    'pad_square': dict(colour=_is_list_of(_is_number(0, 255), 3)),
 }
+_WITHOUT_INTERPOLATION = ('center_crop', 'pad', 'pad_square')
 _is_interpolation = _is_one_of('bilinear', 'bicubic', 'pillow-bilinear', 'pillow-bicubic')
 
 
@@ -151,7 +154,7 @@ def _is_step(value: Any) -> bool:
     needed = _STEPS.get(value['op'])
     if needed is None or not all(check(value.get(name)) for name, check in needed.items()):
         return False
-    return value['op'] == 'center_crop' or _is_interpolation(value.get('interpolation'))
+    return value['op'] in _WITHOUT_INTERPOLATION or _is_interpolation(value.get('interpolation'))
 
 
 _IS_SOUND: dict[str, Callable[[Any], bool]] = dict(

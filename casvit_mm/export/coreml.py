@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from casvit_mm.deploy.engines import require
 from casvit_mm.deploy.spec import KEY, Spec
+from casvit_mm.errors import InputError
 from casvit_mm.export.graphs import Graph
 from casvit_mm.io import write_json
 
@@ -54,7 +55,12 @@ def write_coreml(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
     # On stderr the converter warns of newer versions of torch and that Linux cannot run programs,
     # and shows its progress. Errors are raised.
     with contextlib.redirect_stderr(io.StringIO()):
-        program = _convert(traced, tuple(example.shape), graph.names, spec)
+        try:
+            program = _convert(traced, tuple(example.shape), graph.names, spec)
+        except NotImplementedError as error:  # names the operator
+            raise InputError(
+                f'Core ML lacks an operator of this model: {error} Take --format onnx'
+            ) from error
     program.user_defined_metadata[KEY] = spec.to_json()
     program.save(str(path))
     write_json(operators_file(path), _operators(program))

@@ -1,7 +1,8 @@
 """Detectors of mmdet as graphs, with the results of its ``predict``.
 
 Backbone, neck and heads are mmdet's own modules. What mmdet computes image by image in Python
-between and after them is done for the whole batch by :mod:`casvit_mm.export.detection_parts`.
+between and after them is done for the whole batch by :mod:`casvit_mm.export.dense_heads` and
+:mod:`casvit_mm.export.detection_parts`.
 """
 
 from __future__ import annotations
@@ -10,28 +11,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmdet.models.dense_heads import YOLOXHead
 from mmdet.models.roi_heads.standard_roi_head import StandardRoIHead
 from torch import Tensor, nn
 
-from casvit_mm.export.detection_parts import (
-    Candidates,
-    Decoder,
-    DenseCandidates,
-    RoIFeatures,
-    Suppress,
-    check_dense_head,
-    unknown_part,
-)
+from casvit_mm.export.box_decoders import DeltaDecoder
+from casvit_mm.export.dense_heads import DenseCandidates, check_dense_head
+from casvit_mm.export.detection_parts import Candidates, RoIFeatures, Suppress, unknown_part
 from casvit_mm.export.networks import features_of, network_of
 
-__all__ = ['OneStage', 'TwoStage', 'check_heads']
+__all__ = ['OneStage', 'TwoStage', 'check_heads', 'least_score']
 
 
 def check_heads(model: Any) -> None:
-    """Refuse a detector whose heads have no form here.
+    """Refuse a detector whose heads, or a layer of it, have no form here.
 
     Raises:
-        InputError: Naming the head.
+        InputError: Naming the head or layer.
     """
     heads = [getattr(model, name, None) for name in ('rpn_head', 'bbox_head')]
     dense = next((head for head in heads if head is not None), None)
@@ -43,10 +39,35 @@ def check_heads(model: Any) -> None:
         type(roi_head) is not StandardRoIHead or roi_head.with_shared_head
     ):
         raise unknown_part('roi_head', roi_head)
+    if roi_head is None and getattr(model, 'mask_head', None) is not None:
+        raise unknown_part('mask_head', model.mask_head)
+    for module in model.modules():
+        # Such as deformable convolutions; RoIAlign is torchvision's in the graph.
+        if type(module).__module__.startswith('mmcv.ops.') and type(module).__name__ != 'RoIAlign':
+            raise unknown_part('layer', module)
+
+
+@torch.no_grad()
+def least_score(model: Any) -> float:
+    """Return the score that every object of a detector exceeds.
+
+    That is the threshold of its config, unless a factor makes scores smaller afterwards, as
+    centerness does.
+    """
+    cfg = model.test_cfg.get('rcnn', model.test_cfg)
+    dense = getattr(model, 'roi_head', None) is None
+    if dense and not isinstance(model.bbox_head, YOLOXHead):
+        features = model.extract_feat(torch.zeros(1, 3, 64, 64))
+        if len(model.bbox_head(features)) == 3:
+            return 0.0
+    return float(cfg.get('score_thr', 0.0))
+
+
+_MAX_PER_IMG = 1000  # where a config, such as YOLOX's, keeps all
 
 
 class OneStage(nn.Module):
-    """RetinaNet and other detectors with anchors and a sigmoid per class.
+    """Detectors whose dense head finds the boxes, such as RetinaNet and RTMDet.
 
     Shape:
         ``(B, 3, H, W)`` -> boxes ``(B, P, 4)``, scores ``(B, P)`` and labels ``(B, P)``, where
@@ -61,18 +82,15 @@ class OneStage(nn.Module):
         self.strides = _level_strides(model.bbox_head)
         self.network = nn.ModuleDict(network_of(model))
         self.head = model.bbox_head
-        self.candidates = DenseCandidates(model.bbox_head, cfg.nms_pre, by_level=False)
-        thr = cfg.get('score_thr', 0.0)
+        self.candidates = DenseCandidates(model.bbox_head, cfg)
         min_side = cfg.get('min_bbox_size', -1)
-        self.suppress = Suppress(cfg.nms, thr, cfg.max_per_img, min_side)
+        self.suppress = Suppress(cfg.nms, cfg.get('max_per_img', _MAX_PER_IMG), min_side)
 
     def forward(self, x: Tensor, height: int, width: int) -> list[Tensor]:
         batch = x.shape[0]
         maps = self.head(features_of(self.network, x))
-        if len(maps) != 2:  # a further map, as of centerness
-            raise unknown_part('head', self.head)
         found = self.candidates(maps, height, width)
-        found, _ = self.suppress(found, batch, height, width)
+        found, _ = self.suppress(found, batch)
         return _per_image(found, self.suppress.max_per_img)
 
 
@@ -91,15 +109,16 @@ class TwoStage(nn.Module):
         self.strides = _level_strides(model.rpn_head)
         self.network = nn.ModuleDict(network_of(model))
         self.rpn = model.rpn_head
-        self.candidates = DenseCandidates(model.rpn_head, rpn.nms_pre, by_level=True)
+        self.candidates = DenseCandidates(model.rpn_head, rpn, by_level=True)
         min_side = rpn.get('min_bbox_size', -1)
-        self.propose = Suppress(rpn.nms, 0.0, rpn.max_per_img, min_side)
+        self.propose = Suppress(rpn.nms, rpn.max_per_img, min_side)
         self.box_features = RoIFeatures(roi_head.bbox_roi_extractor)
         self.box_head = roi_head.bbox_head
         if self.box_head.custom_activation:
             raise unknown_part('activation', self.box_head.loss_cls)
-        self.decoder = Decoder(self.box_head.bbox_coder)
-        self.suppress = Suppress(rcnn.nms, rcnn.score_thr, rcnn.max_per_img)
+        self.decoder = DeltaDecoder(self.box_head.bbox_coder)
+        self.score_thr = rcnn.score_thr
+        self.suppress = Suppress(rcnn.nms, rcnn.max_per_img)
         self.names = OneStage.names
         if roi_head.with_mask:
             self.mask_features = RoIFeatures(roi_head.mask_roi_extractor)
@@ -110,9 +129,9 @@ class TwoStage(nn.Module):
         batch = x.shape[0]
         features = features_of(self.network, x)
         found = self.candidates(self.rpn(features), height, width)
-        proposals, real = self.propose(found, batch, height, width)
+        proposals, real = self.propose(found, batch)
         found = self._classify(features, proposals, real, height, width)
-        found, real = self.suppress(found, batch, height, width)
+        found, real = self.suppress(found, batch)
         outputs = _per_image(found, self.suppress.max_per_img)
         if 'masks' in self.names:
             masks = self._draw(features, found, real)
@@ -135,7 +154,7 @@ class TwoStage(nn.Module):
         scores = logits.float().softmax(-1)[:, :-1] * real[rows, None]  # (R, K)
         classes = self.box_head.num_classes
         # Pairs of proposal and class, numbered by proposal * K + class.
-        good = (scores.flatten() > self.suppress.score_thr).nonzero()[:, 0]  # (G,)
+        good = (scores.flatten() > self.score_thr).nonzero()[:, 0]  # (G,)
         owners = good // classes
         if self.box_head.reg_class_agnostic:
             boxes = self.decoder(rois[owners, 1:], deltas[owners], height, width)

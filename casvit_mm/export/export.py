@@ -216,7 +216,7 @@ def _parse_size(size: str) -> tuple[int, int]:
 def _constant_size(spec: Spec) -> tuple[int, int] | None:
     """Return height and width that the pipeline gives every image; None where they differ."""
     last = spec.steps[-1] if spec.steps else {}
-    if last.get('op') in ('stretch', 'center_crop'):
+    if last.get('op') in ('stretch', 'center_crop', 'pad'):
         return last['size'][0], last['size'][1]
     return None
 

@@ -117,7 +117,16 @@ def _write_torch_export(graph: Graph, example: Tensor, spec: Spec, path: Path) -
     }
     dynamic = None if spec.size else (axes,)
     with torch.no_grad(), _quiet():
-        program = torch.export.export(graph, (example,), dynamic_shapes=dynamic)
+        try:
+            program = torch.export.export(graph, (example,), dynamic_shapes=dynamic)
+        except torch._dynamo.exc.UserError as error:
+            if spec.size:
+                raise
+            raise InputError(
+                'torch.export cannot keep the sizes of this model open: it does not see that the '
+                'maps that a layer joins are equally large. Name a size, as in --size 640x480, or '
+                'take --format onnx'
+            ) from error
     torch.export.save(program, path, extra_files={f'{KEY}.json': spec.to_json()})
 
 

@@ -13,7 +13,7 @@ from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import type_name
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
-from casvit_mm.export.detectors import check_heads
+from casvit_mm.export.detectors import check_heads, least_score
 from casvit_mm.task import task_name
 
 __all__ = ['Loaded', 'load_model']
@@ -53,13 +53,13 @@ def load_model(
     """
     cfg = read_model_config(config, cfg_options)
     task = task_name(cfg)
+    built = build_model(cfg, checkpoint)
+    if task == 'detection':
+        check_heads(built.model)
     if 'test_dataloader' not in cfg:
         raise InputError(
             f'{config} has no test_dataloader, whose pipeline an exported file follows'
         )
-    built = build_model(cfg, checkpoint)
-    if task == 'detection':
-        check_heads(built.model)
     spec = _describe(cfg, built.model, task, built.classes)
     random = 'no checkpoint: the exported weights are random, good for timing'
     return Loaded(cfg, built.model, spec, built.note if checkpoint else random)
@@ -67,21 +67,21 @@ def load_model(
 
 def _describe(cfg: Config, model: Any, task: str, names: tuple[str, ...]) -> Spec:
     preprocessor = model.data_preprocessor
-    if getattr(preprocessor, 'mean', None) is None:
-        raise InputError(f'{cfg.filename}: model.data_preprocessor has no mean and std')
+    mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
     settings = cfg.model.data_preprocessor
     spec: dict[str, Any] = dict(
         task=task,
         classes=names,
         steps=tuple(_steps(cfg)),
-        mean=tuple(preprocessor.mean.flatten().tolist()),
-        std=tuple(preprocessor.std.flatten().tolist()),
+        # YOLOX takes pixels as they are.
+        mean=(0.0, 0.0, 0.0) if mean is None else tuple(mean.flatten().tolist()),
+        std=(1.0, 1.0, 1.0) if std is None else tuple(std.flatten().tolist()),
         rgb=bool(settings.get('bgr_to_rgb') or settings.get('to_rgb')),
     )
     if task == 'detection':
         test_cfg = model.test_cfg.get('rcnn', model.test_cfg)
         spec.update(
-            score_thr=float(test_cfg.get('score_thr', 0.0)),
+            score_thr=least_score(model),
             mask_thr=float(test_cfg.get('mask_thr_binary', 0.5)),
         )
     if task == 'segmentation':
@@ -99,16 +99,16 @@ def _steps(cfg: Config) -> list[dict[str, Any]]:
             f'{cfg.filename}: the test pipeline starts with {dict(first)}; an exported model reads '
             "images itself, as LoadImageFromFile with color_type='color' does"
         )
-    steps = []
+    steps: list[dict[str, Any]] = []
     for step in pipeline:
         if type_name(step) in _WITHOUT_EFFECT:
             continue
         described = _describe_step(step)
-        if described is None:
+        if described is None or (steps and steps[-1]['op'].startswith('pad')):
             raise InputError(
                 f'{cfg.filename}: an exported file cannot describe the step {dict(step)} of the '
                 'test pipeline. Known are Resize, ResizeToMultiple, ResizeEdge with the short '
-                'edge, and CenterCrop, with bilinear or bicubic interpolation'
+                'edge, and CenterCrop, with bilinear or bicubic interpolation, and Pad at the end'
             )
         steps.append(described)
     return steps
@@ -133,6 +133,20 @@ def _describe_step(step: ConfigDict) -> dict[str, Any] | None:
         return dict(op='short_edge', size=step.scale, **how)
     if kind == 'CenterCrop' and not step.get('auto_pad', False):
         return dict(op='center_crop', size=_pair(step.crop_size)[::-1])
+    if kind == 'Pad' and step.get('padding_mode', 'constant') == 'constant':
+        return _describe_padding(step)
+    return None
+
+
+def _describe_padding(step: ConfigDict) -> dict[str, Any] | None:
+    """Return how an image is filled up, below and on the right."""
+    value = step.get('pad_val', 0)
+    value = value.get('img', 0) if isinstance(value, dict) else value
+    colour = [value] * 3 if isinstance(value, (int, float)) else list(value)
+    if step.get('size') is not None:
+        return dict(op='pad', size=_pair(step.size)[::-1], colour=colour)
+    if step.get('pad_to_square') and step.get('size_divisor') is None:
+        return dict(op='pad_square', colour=colour)
     return None
 
 

@@ -16,10 +16,10 @@ pytest.importorskip('onnx')
 import mmcv
 from export_models import random_image
 from mmcv.transforms import Compose
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from casvit_mm import InputError
+from casvit_mm.config.reading import read_config
 from casvit_mm.deploy import read_image
 from casvit_mm.deploy.images import as_bgr, resize
 from casvit_mm.export.loading import _steps
@@ -46,6 +46,8 @@ def test_a_side_that_shrinks_beside_one_that_grows_is_within_two_levels_of_pillo
 @pytest.mark.parametrize(
     'config',
     [
+        'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco',
+        'mmdet::yolox/yolox_tiny_8xb8-300e_coco',
         'maskrcnn_casvit_xs_coco',
         'retinanet_casvit_xs_light',
         'semfpn_casvit_xs_ade20k',
@@ -56,7 +58,7 @@ def test_a_side_that_shrinks_beside_one_that_grows_is_within_two_levels_of_pillo
 )
 @pytest.mark.parametrize('size', [(90, 121), (333, 200)])
 def test_pixels_are_those_of_the_test_pipeline(config, size):
-    cfg = Config.fromfile(ROOT / f'configs/{config}.py')
+    cfg = read_config(f'{config}.py' if '::' in config else ROOT / f'configs/{config}.py')
     init_default_scope(cfg.default_scope)
     image = random_image(*size)
     pipeline = [

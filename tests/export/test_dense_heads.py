@@ -1,0 +1,156 @@
+"""Dense heads as graphs give what mmdet's own predict gives."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip('mmdet')
+pytest.importorskip('onnxruntime')
+pytest.importorskip('onnx')
+from dense_detectors import HEADS, dense_detector
+from export_models import FORMS, random_image
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+
+from casvit_mm import InputError
+from casvit_mm.deploy.engines import open_engine
+from casvit_mm.deploy.spec import Spec
+from casvit_mm.export import FORMATS, build_graph
+from casvit_mm.export.detectors import check_heads, least_score
+
+EXPORTED = [kind for kind in HEADS if kind != 'paa']
+JOINS_MAPS = ('rtmdet', 'rtmdet with objectness', 'yolox')  # in their necks
+SIZES = [(96, 160), (100, 130)]
+
+
+def predicted(model, images):
+    """What mmdet finds in images, each by itself: boxes, scores and labels."""
+    found = []
+    for image in images:
+        size = tuple(image.shape[1:])
+        meta = dict(ori_shape=size, img_shape=size, scale_factor=(1.0, 1.0))
+        data = dict(inputs=[image], data_samples=[DetDataSample(metainfo=meta)])
+        with torch.no_grad():
+            one = model.test_step(data)[0].pred_instances
+        found.append([one.bboxes.numpy(), one.scores.numpy(), one.labels.numpy()])
+    return found
+
+
+def spec_of(model):
+    preprocessor = model.data_preprocessor
+    return Spec(
+        'detection',
+        ('a', 'b', 'c'),
+        (),
+        tuple(preprocessor.mean.flatten().tolist()),
+        tuple(preprocessor.std.flatten().tolist()),
+        False,
+    )
+
+
+def graph_of(model):
+    return build_graph(Config(), model, spec_of(model))
+
+
+def write(model, form, folder, size=None):
+    """Return the engine that has loaded a file of the model."""
+    graph = graph_of(model)
+    least = 1 if FORMATS[form].single_rows or size else graph.stride + 1
+    spec = replace(spec_of(model), size=size, least=least)
+    path = folder / f'model{FORMATS[form].suffix}'
+    shape = (1, 3, *size) if size else (2, 3, 2 * graph.stride, 3 * graph.stride)
+    FORMATS[form].write(graph, torch.randint(0, 256, shape, dtype=torch.uint8), spec, path)
+    return open_engine(path, 1, trusted=True)
+
+
+def in_order(boxes, scores, labels):
+    order = np.lexsort((boxes[:, 0], labels, -scores.round(4)))
+    return boxes[order], scores[order], labels[order]
+
+
+def assert_same(model, outputs, images):
+    count = 0
+    for number, expected in enumerate(predicted(model, images)):
+        real = outputs['labels'][number] >= 0
+        found = [outputs[name][number][real] for name in ('boxes', 'scores', 'labels')]
+        assert len(found[1]) == len(expected[1])
+        for ours, theirs in zip(in_order(*found), in_order(*expected), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=2e-3, rtol=1e-4)
+        count += len(found[1])
+    assert count > 5
+
+
+@pytest.mark.parametrize('size', SIZES)
+@pytest.mark.parametrize('kind', EXPORTED)
+def test_a_graph_finds_what_mmdet_finds(kind, size):
+    model = dense_detector(kind)
+    images = torch.stack(
+        [torch.from_numpy(random_image(*size, seed).transpose(2, 0, 1)) for seed in range(2)]
+    )
+    with torch.no_grad():
+        outputs = {name: values.numpy() for name, values in graph_of(model)(images).items()}
+    assert_same(model, outputs, images)
+
+
+@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize('kind', EXPORTED)
+def test_a_file_of_open_size_finds_what_mmdet_finds(kind, form, tmp_path):
+    if form == 'torch-export' and kind in JOINS_MAPS:
+        pytest.skip('refused, see below')
+    model = dense_detector(kind, score_thr=0.4)
+    images = torch.stack(
+        [torch.from_numpy(random_image(160, 192, seed).transpose(2, 0, 1)) for seed in range(3)]
+    )
+    assert_same(model, write(model, form, tmp_path).run(images.numpy()), images)
+
+
+@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize('kind', ['rtmdet', 'yolox'])
+def test_a_file_of_fixed_size_finds_what_mmdet_finds(kind, form, tmp_path):
+    model = dense_detector(kind)
+    images = torch.from_numpy(random_image(96, 160).transpose(2, 0, 1))[None]
+    assert_same(model, write(model, form, tmp_path, (96, 160)).run(images.numpy()), images)
+
+
+@pytest.mark.slow
+def test_a_neck_that_torch_export_cannot_leave_open_is_refused(tmp_path):
+    with pytest.raises(InputError, match='Name a size, as in --size 640x480'):
+        write(dense_detector('rtmdet'), 'torch-export', tmp_path)
+
+
+def test_a_score_with_a_factor_may_be_below_the_threshold():
+    assert least_score(dense_detector('rtmdet')) == 0.3
+    assert least_score(dense_detector('fcos')) == 0
+    assert least_score(dense_detector('yolox')) == 0.3
+
+
+def test_a_threshold_above_all_scores_leaves_no_object():
+    graph = graph_of(dense_detector('rtmdet', score_thr=0.999))
+    with torch.no_grad():
+        outputs = graph(torch.zeros(2, 3, 64, 96, dtype=torch.uint8))
+    assert (outputs['labels'] == -1).all()
+    assert not outputs['scores'].any()
+
+
+LIMITS = {
+    'no threshold': dict(score_thr=0.0, nms_pre=30),
+    'few per level': dict(nms_pre=7),
+    'small objects': dict(min_bbox_size=20),
+}
+
+
+@pytest.mark.parametrize('case', LIMITS)
+@pytest.mark.parametrize('kind', ['rtmdet', 'atss'])
+def test_limits_are_those_of_mmdet(kind, case):
+    model = dense_detector(kind, **LIMITS[case])
+    images = torch.from_numpy(random_image(96, 160).transpose(2, 0, 1))[None]
+    with torch.no_grad():
+        outputs = {name: values.numpy() for name, values in graph_of(model)(images).items()}
+    assert_same(model, outputs, images)
+
+
+def test_a_head_that_finds_boxes_in_another_way_is_named():
+    with pytest.raises(InputError, match='a head PAAHead cannot be exported'):
+        check_heads(dense_detector('paa'))
