@@ -16,6 +16,7 @@ from casvit_mm.moved import keep_old_paths
 if TYPE_CHECKING:
     from casvit_mm.models import ARCHS, TOKEN_MIXERS, CASViT, FViT
     from casvit_mm.models.fusion import fuse
+    from casvit_mm.prediction.loading import load
     from casvit_mm.weights.matching import load_weights
 
 __version__ = '0.1.0'
@@ -28,16 +29,18 @@ __all__ = [
     'InputError',
     '__version__',
     'fuse',
+    'load',
     'load_weights',
 ]
 
-# Where to find what needs torch.
+# Where to find what is imported when it is asked for.
 _HOMES = {
     'ARCHS': 'casvit_mm.models',
     'CASViT': 'casvit_mm.models',
     'FViT': 'casvit_mm.models',
     'TOKEN_MIXERS': 'casvit_mm.models',
     'fuse': 'casvit_mm.models.fusion',
+    'load': 'casvit_mm.prediction.loading',
     'load_weights': 'casvit_mm.weights.matching',
 }
 

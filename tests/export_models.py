@@ -95,16 +95,16 @@ def write_model(folder: Path, kind: str, classes: Sequence[str] = CLASSES) -> tu
     torch.nn.init.normal_(deciding.weight, std=deviation)
     torch.nn.init.zeros_(deciding.bias)
     checkpoint = str(folder / f'{kind}.pth')
-    meta = dict(dataset_meta=dict(classes=list(classes)))
+    meta = dict(dataset_meta=dict(classes=list(classes)), cfg=cfg.pretty_text)
     torch.save(dict(state_dict=model.state_dict(), meta=meta), checkpoint)
     return config, checkpoint
 
 
-def export_onnx(kind: str, folder: Path, photos: Path) -> Path:
+def export_onnx(kind: str, folder: Path, photos: Path, classes: Sequence[str] = CLASSES) -> Path:
     """Export a model of random weights to ONNX."""
     from casvit_mm.export import export
 
-    config, checkpoint = write_model(folder, kind)
+    config, checkpoint = write_model(folder, kind, classes)
     path = folder / 'model.onnx'
     export(config, checkpoint, format='onnx', out=str(path), images=str(photos))
     return path

@@ -24,7 +24,14 @@ from casvit_mm.errors import InputError, first_names
 from casvit_mm.weights.matching import check_fit, read_checkpoint
 from casvit_mm.weights.reading import class_names
 
-__all__ = ['BuiltModel', 'build_model', 'build_untrained', 'check_device', 'read_model_config']
+__all__ = [
+    'BuiltModel',
+    'build_model',
+    'build_untrained',
+    'check_device',
+    'read_model_config',
+    'without_pretrained',
+]
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,15 @@ def read_model_config(path: str | Path, cfg_options: dict[str, Any] | None = Non
     cfg = read_config(path)
     merge_options(cfg, cfg_options)
     check_values(cfg)
+    return without_pretrained(cfg)
+
+
+def without_pretrained(cfg: Config) -> Config:
+    """Check the backbone of a config and leave out its pretrained weights, in place.
+
+    Raises:
+        InputError: If the backbone has wrong arguments.
+    """
     check_backbone(cfg)
     if 'backbone' in cfg.model:
         cfg.model.backbone.init_cfg = None

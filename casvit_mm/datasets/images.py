@@ -12,14 +12,10 @@ import numpy as np
 
 from casvit_mm.datasets.files import IMAGE_SUFFIXES
 from casvit_mm.deploy.images import quiet_opencv, read_image
+from casvit_mm.deploy.videos import is_video
 from casvit_mm.errors import InputError
 
 __all__ = ['MediaFile', 'find_media', 'leaves_high_bits_unused', 'read_image']
-
-_VIDEOS = {
-    *('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.ogv', '.ts'),
-    *('.webm', '.wmv'),
-}
 
 
 def leaves_high_bits_unused(path: str | Path) -> bool:
@@ -98,7 +94,7 @@ def find_media(
             files.setdefault(Path(os.path.abspath(path)), path)
     common = os.path.commonpath(roots)
     media = [
-        MediaFile(path, os.path.relpath(whole, common), whole.suffix.lower() in _VIDEOS)
+        MediaFile(path, os.path.relpath(whole, common), is_video(whole))
         for whole, path in files.items()
     ]
     return media, skipped

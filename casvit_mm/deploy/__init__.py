@@ -5,8 +5,10 @@ from casvit_mm.deploy import load
 found = load('model.onnx')('photo.jpg')
 """
 
+from casvit_mm.deploy.base import to_coco
 from casvit_mm.deploy.engines import open_engine
 from casvit_mm.deploy.images import read_image
+from casvit_mm.deploy.model import ImageModel
 from casvit_mm.deploy.predictor import Predictor, load
 from casvit_mm.deploy.results import Classification, Detections, Features, Segmentation
 from casvit_mm.deploy.spec import Spec
@@ -15,10 +17,12 @@ __all__ = [
     'Classification',
     'Detections',
     'Features',
+    'ImageModel',
     'Predictor',
     'Segmentation',
     'Spec',
     'load',
     'open_engine',
     'read_image',
+    'to_coco',
 ]

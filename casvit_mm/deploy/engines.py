@@ -56,7 +56,13 @@ class EngineOptions:
 
 
 class Engine(Protocol):
-    """A file that an engine has loaded."""
+    """A file that an engine has loaded.
+
+    Attributes:
+        device: Where it computes, for people to read.
+    """
+
+    device: str
 
     def __init__(self, path: Path, options: EngineOptions) -> None: ...
 
@@ -120,6 +126,8 @@ class OnnxEngine:
             (first,) = self._session.get_inputs()
             meta = self._session.get_modelmeta().custom_metadata_map
         self._text = meta.get(KEY)
+        on_gpu = 'CUDAExecutionProvider' in self._session.get_providers()
+        self.device = f'onnxruntime, {"cuda" if on_gpu else "cpu"}'
         self._input_name = first.name
         self.input_shape = tuple(size if isinstance(size, int) else None for size in first.shape)
         self.input_type = _numpy_type(first.type, path)
@@ -147,6 +155,8 @@ class OpenVinoEngine:
         input_type: NumPy's type of the input.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``, in which OpenVINO is told to compute.
     """
+
+    device = 'OpenVINO, cpu'
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         openvino = require('openvino', 'export')
@@ -217,6 +227,8 @@ class TorchExportEngine:
     Only for files of a known origin: reading one can run code that it holds.
     """
 
+    device = 'torch, cpu'
+
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self._torch = require('torch', 'onedl')
         require('torchvision', 'onedl')  # defines the operators nms and roi_align
@@ -248,17 +260,24 @@ ENGINES: dict[str, type[Engine]] = {
 }
 
 
-def open_engine(path: str | Path, threads: int | None = None, *, trusted: bool = False) -> Engine:
+def open_engine(
+    path: str | Path,
+    threads: int | None = None,
+    *,
+    trusted: bool = False,
+    device: str | None = None,
+) -> Engine:
     """Load an exported file into the engine that its suffix names.
 
     Args:
         path: ``.onnx``, ``.xml`` (with its ``.bin`` beside it) or ``.pt2``.
         threads: CPU threads of the engine; None leaves their number to the engine.
         trusted: Whether code in the file may run. Only ``.pt2`` can hold any.
+        device: ``'cpu'`` or ``'cuda'``; None lets onnxruntime take a GPU where it can use one.
 
     Raises:
         InputError: If the file is missing, damaged or of an unknown kind, its engine is not
-            installed, or it could run code and is not trusted.
+            installed or does not run on ``device``, or it could run code and is not trusted.
     """
     path = Path(path)
     if path.suffix == '.mlpackage':
@@ -277,7 +296,14 @@ def open_engine(path: str | Path, threads: int | None = None, *, trusted: bool =
             f'{path} is not opened: torch reads .pt2 by pickle and eval, so the file could run '
             'code. Pass trusted=True if you know who wrote it; .onnx and .xml hold no code'
         )
-    return ENGINES[path.suffix](path, EngineOptions(threads))
+    if device not in (None, 'cpu', 'cuda'):
+        raise InputError(f'an exported file runs on cpu or cuda, got {device!r}')
+    engine = ENGINES[path.suffix](path, EngineOptions(threads, use_gpu=device != 'cpu'))
+    if device == 'cuda' and 'cuda' not in engine.device:
+        raise InputError(
+            f'{path} cannot run on cuda here: only .onnx does, with pip install onnxruntime-gpu'
+        )
+    return engine
 
 
 def _numpy_type(name: str, path: Path) -> type[np.generic]:

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 
 from casvit_mm.deploy.engines import Engine, open_engine
-from casvit_mm.deploy.images import Resized, as_bgr, enlarge_canvas, read_image, resize
-from casvit_mm.deploy.results import Result, read_outputs
+from casvit_mm.deploy.images import Resized, enlarge_canvas, resize
+from casvit_mm.deploy.model import ImageModel, Prepared, read_pixels
+from casvit_mm.deploy.outputs import read_outputs
+from casvit_mm.deploy.results import Features, Result
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
 
 __all__ = ['Predictor', 'load', 'prepare_tensor', 'size_steps']
 
 
-class Predictor:
+class Predictor(ImageModel):
     """An exported model with its engine and all that its file says of itself.
 
     Args:
@@ -41,31 +43,36 @@ class Predictor:
                     f'with, to 1, got {score_thr}'
                 )
             self.spec = replace(self.spec, score_thr=score_thr)
+        self.task, self.classes = self.spec.task, self.spec.classes
+        self.device = engine.device
+        if self.task == 'detection':
+            self.score_thr = self.spec.score_thr
 
-    def __call__(self, image: np.ndarray | str | Path) -> Result:
-        """Return what the model finds in one image.
+    def predict(self, batch: Sequence[Prepared]) -> list[Result]:
+        if self.spec.size and len(batch) > 1:  # the file takes one at a time
+            return [result for one in batch for result in self.predict([one])]
+        tensors = [prepare_tensor(one.data.pixels, self.spec) for one in batch]
+        outputs = self.run(np.concatenate(tensors))
+        return [
+            self._result({name: values[i : i + 1] for name, values in outputs.items()}, one)
+            for i, one in enumerate(batch)
+        ]
 
-        Args:
-            image: A file, or pixels in OpenCV's order: uint8 or uint16, ``(H, W)`` grey,
-                ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA.
+    def _result(self, outputs: dict[str, np.ndarray], image: Prepared) -> Result:
+        result = read_outputs(outputs, self.spec, image.data)
+        if isinstance(result, Features):
+            return result
+        size = image.data.original_size
+        return replace(result, classes=self.classes, size=size, source=image.source)
 
-        Returns:
-            :class:`Detections`, :class:`Segmentation`, :class:`Classification` or
-            :class:`Features`, by the task.
-
-        Raises:
-            InputError: If the image cannot be read, or the pipeline of the model gives it another
-                size than the one that the export is fixed to.
-        """
-        resized = self.prepare(image)
-        outputs = self.run(prepare_tensor(resized.pixels, self.spec))
-        return read_outputs(outputs, self.spec, resized)
+    def _prepare_pixels(self, pixels: np.ndarray) -> tuple[Resized, tuple[int, ...]]:
+        resized = self.prepare(pixels)
+        return resized, resized.pixels.shape
 
     def prepare(self, image: np.ndarray | str | Path) -> Resized:
         """Read an image and resize it to the network's input."""
-        pixels = as_bgr(image) if isinstance(image, np.ndarray) else read_image(image)
         colour = fill_colour(self.spec)
-        resized = resize(pixels, size_steps(self.spec), colour)
+        resized = resize(read_pixels(image), size_steps(self.spec), colour)
         return enlarge_canvas(resized, self.spec.least, colour)
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -95,6 +102,7 @@ def load(
     path: str | Path,
     *,
     score_thr: float | None = None,
+    device: str | None = None,
     threads: int | None = None,
     trusted: bool = False,
 ) -> Predictor:
@@ -103,15 +111,17 @@ def load(
     Args:
         path: ``.onnx``, ``.xml`` (with its ``.bin`` beside it) or ``.pt2``.
         score_thr: Minimum score of a detection; None takes that of the export.
+        device: ``'cpu'`` or ``'cuda'``; None lets onnxruntime take a GPU where it can use one.
         threads: CPU threads of the engine; None leaves their number to the engine.
         trusted: Whether code in the file may run. Only ``.pt2`` can hold any: torch reads it by
             pickle and eval.
 
     Raises:
         InputError: If the file is missing, damaged or not ours, its engine is not installed,
-            ``score_thr`` is below the one it was exported with, or a ``.pt2`` is not trusted.
+            ``score_thr`` is below the one it was exported with, it does not run on ``device``, or a
+            ``.pt2`` is not trusted.
     """
-    return Predictor(open_engine(path, threads, trusted=trusted), score_thr)
+    return Predictor(open_engine(path, threads, trusted=trusted, device=device), score_thr)
 
 
 def size_steps(spec: Spec) -> Sequence[dict[str, Any]]:

@@ -1,25 +1,26 @@
-"""What a prediction returns, and how raw outputs become it."""
+"""What a prediction returns, from a checkpoint and from an exported file alike."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 
-from casvit_mm.deploy.images import Resized
-from casvit_mm.deploy.spec import Spec
-from casvit_mm.errors import InputError
+from casvit_mm.deploy.base import Prediction, encode_mask, optional, write_png
+from casvit_mm.deploy.drawing import draw_classes, draw_objects, draw_segments
+from casvit_mm.io import replacing
 
-__all__ = ['Classification', 'Detections', 'Features', 'Result', 'Segmentation', 'read_outputs']
+__all__ = ['Classification', 'Detections', 'Features', 'Result', 'Segmentation']
 
-Outputs = dict[str, np.ndarray]
-_CHANNELS_AT_ONCE = 16  # classes of a segmentor that are enlarged together, to bound memory
+_TOP = 5  # classes that a picture names
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Prediction):
     """Classes of an image, the most probable one first.
 
     Attributes:
@@ -32,14 +33,39 @@ class Classification:
     labels: np.ndarray
     names: tuple[str, ...]
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each class, the most probable one first: class, label, score."""
+        columns = zip(self.names, self.labels.tolist(), self.scores.tolist(), strict=True)
+        return [{'class': name, 'label': label, 'score': score} for name, label, score in columns]
+
+    def draw(self, image: np.ndarray | None = None) -> np.ndarray:
+        pixels = self.image if image is None else image
+        return draw_classes(pixels, self.names[:_TOP], self.scores[:_TOP])
+
+    def annotations(self) -> list[dict[str, Any]]:
+        return [dict(category_id=int(self.labels[0]) + 1, score=float(self.scores[0]))]
+
+    def to_supervision(self) -> Any:
+        """Return a ``supervision.Classifications``."""
+        supervision = optional('supervision', 'to_supervision()')
+        return supervision.Classifications(class_id=self.labels, confidence=self.scores)
+
+    def write_data(self, folder: Path) -> Path:
+        path = folder / f'{self.name}.csv'
+        with replacing(path) as file:
+            table = csv.DictWriter(file, ['class', 'label', 'score'], lineterminator='\n')
+            table.writeheader()
+            table.writerows(self.rows())
+        return path
+
 
 @dataclass(frozen=True)
-class Detections:
+class Detections(Prediction):
     """Objects of an image, the highest score first.
 
     Attributes:
         boxes: Left, top, right and bottom in pixels of the image, float32 ``(N, 4)``.
-        scores: ``(N,)``.
+        scores: ``(N,)``, from 0 to 1.
         labels: Numbers of the classes ``(N,)``.
         names: Their names.
         masks: bool ``(N, H, W)`` at the size of the image; None from a model without masks.
@@ -51,19 +77,128 @@ class Detections:
     names: tuple[str, ...]
     masks: np.ndarray | None = None
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each object: class, label, score, and left, top, right and bottom."""
+        sides = ('left', 'top', 'right', 'bottom')
+        columns = zip(
+            self.names,
+            self.labels.tolist(),
+            self.scores.tolist(),
+            self.boxes.tolist(),
+            strict=True,
+        )
+        return [
+            {'class': name, 'label': label, 'score': score, **dict(zip(sides, box, strict=True))}
+            for name, label, score, box in columns
+        ]
+
+    def draw(self, image: np.ndarray | None = None) -> np.ndarray:
+        pixels = self.image if image is None else image
+        classes = self.classes or tuple(dict.fromkeys(self.names))
+        return draw_objects(pixels, self.boxes, self.scores, self.names, self.masks, classes)
+
+    def annotations(self) -> list[dict[str, Any]]:
+        found = []
+        for i, (left, top, right, bottom) in enumerate(self.boxes.tolist()):
+            box = [left, top, right - left, bottom - top]
+            entry: dict[str, Any] = dict(category_id=int(self.labels[i]) + 1, bbox=box)
+            entry.update(area=box[2] * box[3], iscrowd=0, score=float(self.scores[i]))
+            if self.masks is not None:
+                entry['segmentation'] = encode_mask(self.masks[i])
+                entry['area'] = int(self.masks[i].sum())
+            found.append(entry)
+        return found
+
+    def to_supervision(self) -> Any:
+        """Return a ``supervision.Detections``; its ``data`` has ``class_name``."""
+        return optional('supervision', 'to_supervision()').Detections(
+            xyxy=self.boxes,
+            mask=self.masks,
+            confidence=self.scores,
+            class_id=self.labels,
+            data={'class_name': np.array(self.names, dtype=str)},
+        )
+
+    def write_data(self, folder: Path) -> Path:
+        path = folder / f'{self.name}.json'
+        with replacing(path) as file:
+            json.dump(self.to_coco(), file)
+        return path
+
 
 @dataclass(frozen=True)
-class Segmentation:
+class Segmentation(Prediction):
     """The class of each pixel.
 
     Attributes:
-        labels: Numbers of the classes ``(H, W)`` at the size of the image, uint8; uint16 from 256
+        labels: Numbers of the classes ``(H, W)`` at the size of the image, uint8; uint16 from 257
             classes on.
-        names: Names of all classes.
     """
 
     labels: np.ndarray
-    names: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all classes, the same as :attr:`classes`."""
+        return self.classes
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each class that occurs, the largest first: class, label, pixels, share.
+
+        ``share`` is that of the image, from 0 to 1.
+        """
+        sizes = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+        return [
+            {
+                'class': self.classes[label],
+                'label': label,
+                'pixels': int(sizes[label]),
+                'share': float(sizes[label] / self.labels.size),
+            }
+            for label in np.argsort(-sizes, kind='stable').tolist()
+            if sizes[label]
+        ]
+
+    def draw(self, image: np.ndarray | None = None) -> np.ndarray:
+        return draw_segments(self.image if image is None else image, self.labels, self.classes)
+
+    def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return labels ``(K,)`` of the classes that occur, masks ``(K, H, W)``, boxes ``(K, 4)``.
+
+        Boxes are left, top, right and bottom, the last two without the pixel that they name.
+        """
+        found = np.unique(self.labels)
+        masks = self.labels == found[:, None, None]
+        boxes = np.zeros((len(found), 4), np.float32)
+        for box, mask in zip(boxes, masks, strict=True):
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        return found.astype(np.int64), masks, boxes
+
+    def annotations(self) -> list[dict[str, Any]]:
+        return [
+            dict(
+                category_id=int(label) + 1,
+                bbox=[float(v) for v in (x1, y1, x2 - x1, y2 - y1)],
+                area=int(mask.sum()),
+                iscrowd=0,
+                segmentation=encode_mask(mask),
+            )
+            for label, mask, (x1, y1, x2, y2) in zip(*self._parts(), strict=True)
+        ]
+
+    def to_supervision(self) -> Any:
+        """Return a ``supervision.Detections`` with one mask for each class that occurs."""
+        labels, masks, boxes = self._parts()
+        names = np.array([self.classes[label] for label in labels], dtype=str)
+        return optional('supervision', 'to_supervision()').Detections(
+            xyxy=boxes, mask=masks, class_id=labels, data={'class_name': names}
+        )
+
+    def write_data(self, folder: Path) -> Path:
+        path = folder / f'{self.name}.labels.png'
+        write_png(path, self.labels)
+        return path
 
 
 @dataclass(frozen=True)
@@ -78,182 +213,3 @@ class Features:
 
 
 Result = Classification | Detections | Segmentation | Features
-
-
-def read_outputs(outputs: Outputs, spec: Spec, resized: Resized) -> Result:
-    """Turn the raw outputs for one image into a result in pixels of the original image.
-
-    Args:
-        outputs: By name, each beginning with a batch of one, see docs/export.md.
-        spec: Task, classes and thresholds.
-        resized: The input that they are for.
-
-    Raises:
-        InputError: If the outputs are not those of the task and its classes.
-    """
-    _check(outputs, spec)
-    if spec.task == 'classification':
-        return _classify(outputs['scores'][0], spec)
-    if spec.task == 'segmentation':
-        return Segmentation(_labels(outputs['logits'][0], spec, resized), spec.classes)
-    if spec.task == 'detection':
-        return _detect(outputs, spec, resized)
-    return Features({name: values[0] for name, values in outputs.items()})
-
-
-# Number of axes of each output, the batch among them.
-_AXES = {
-    'classification': dict(scores=2),
-    'segmentation': dict(logits=4),
-    'detection': dict(boxes=3, scores=2, labels=2),
-    'backbone': {},
-}
-
-
-def _check(outputs: Outputs, spec: Spec) -> None:
-    """Refuse a network that is not the one that its description is for."""
-    for name, axes in _AXES[spec.task].items():
-        if name not in outputs or outputs[name].ndim != axes:
-            raise InputError(
-                f'the exported file calls itself a model of {spec.task}, but has no output '
-                f'{name!r} of {axes} axes. Export it again'
-            )
-    if spec.task == 'detection':
-        places = outputs['labels'].shape[1]
-        lengths = {values.shape[1] for values in outputs.values() if values.ndim > 1}
-        if lengths != {places} or outputs['boxes'].shape[2] != 4:
-            raise InputError('the outputs of the exported file differ in length. Export it again')
-    number = len(spec.classes)
-    if spec.task == 'classification':
-        found = outputs['scores'].shape[1]
-    elif spec.task == 'segmentation':
-        # One output tells two classes apart.
-        found = outputs['logits'].shape[1] + (spec.label_thr is not None)
-    elif spec.task == 'detection':
-        found = max(number, int(outputs['labels'].max(initial=-1)) + 1)
-    else:
-        return
-    if found != number:
-        raise InputError(
-            f'the exported file names {number} classes, but its network tells {found} apart. '
-            'Export it again'
-        )
-
-
-def _classify(scores: np.ndarray, spec: Spec) -> Classification:
-    order = np.argsort(-scores, kind='stable')
-    return Classification(scores[order], order, tuple(spec.classes[i] for i in order))
-
-
-def _labels(logits: np.ndarray, spec: Spec, resized: Resized) -> np.ndarray:
-    """Enlarge logits to the input, then to the image, as mmseg does; return the best class.
-
-    Args:
-        logits: ``(C, h, w)``.
-        spec: Threshold, and whether corners stay in place.
-        resized: The input.
-
-    Returns:
-        Numbers of the classes ``(H, W)`` at the original size.
-    """
-    best = np.full(resized.original_size, -np.inf, np.float32)  # the highest logit so far
-    labels = np.zeros(resized.original_size, np.uint8 if len(logits) <= 256 else np.uint16)
-    for first in range(0, len(logits), _CHANNELS_AT_ONCE):
-        block = logits[first : first + _CHANNELS_AT_ONCE]
-        enlarged = _enlarge(block, resized.pixels.shape[:2], spec.align_corners)
-        height, width = resized.image_size
-        enlarged = enlarged[:, :height, :width]  # without the padding
-        enlarged = _enlarge(enlarged, resized.original_size, spec.align_corners)
-        for number, values in enumerate(enlarged, start=first):
-            better = values > best
-            best[better] = values[better]
-            labels[better] = number
-    if spec.label_thr is not None:
-        return (1 / (1 + np.exp(-best)) > spec.label_thr).astype(np.uint8)
-    return labels
-
-
-def _enlarge(maps: np.ndarray, size: Sequence[int], align_corners: bool) -> np.ndarray:
-    """Interpolate ``(C, h, w)`` linearly to ``size``, height and width."""
-    if maps.shape[1:] == tuple(size):
-        return maps
-    if align_corners:
-        # (H, h) and (W, w): (H, h) @ (C, h, w) @ (w, W)
-        rows, columns = (_lines(old, new) for old, new in zip(maps.shape[1:], size, strict=True))
-        return rows @ maps @ columns.T
-    resized = cv2.resize(maps.transpose(1, 2, 0), (size[1], size[0]))
-    return resized.reshape(*size, len(maps)).transpose(2, 0, 1)
-
-
-def _lines(old: int, new: int) -> np.ndarray:
-    """Return weights ``(new, old)`` that keep the first and last value where they are."""
-    places = np.linspace(0, old - 1, new, dtype=np.float32)  # of the new values among the old ones
-    return np.maximum(1 - np.abs(places[:, None] - np.arange(old, dtype=np.float32)), 0)
-
-
-def _detect(outputs: Outputs, spec: Spec, resized: Resized) -> Detections:
-    # Of P places, those without an object have the label -1.
-    found = (outputs['labels'][0] >= 0) & (outputs['scores'][0] > spec.score_thr)  # (P,)
-    if not np.isfinite(outputs['boxes'][0][found]).all():
-        raise InputError('the exported network predicts boxes that are no numbers; train it again')
-    labels = outputs['labels'][0][found].astype(np.int64)  # (N,)
-    scores = outputs['scores'][0][found]
-    height, width = resized.original_size
-    # Height and width were rounded separately, so each has a factor of its own.
-    factors = np.array(resized.image_size, np.float32) / (height, width)
-    boxes = outputs['boxes'][0][found] / factors[[1, 0, 1, 0]].astype(np.float32)  # (N, 4)
-    boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
-    boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
-    names = tuple(spec.classes[label] for label in labels)
-    masks = None
-    if 'masks' in outputs:
-        masks = np.zeros((len(boxes), height, width), bool)
-        for full, small, box in zip(masks, outputs['masks'][0][found], boxes, strict=True):
-            _paste(full, small, box, spec.mask_thr)  # in place
-    return Detections(boxes, scores, labels, names, masks)
-
-
-def _paste(full: np.ndarray, small: np.ndarray, box: np.ndarray, threshold: float) -> None:
-    """Enlarge the mask of a box to the image, in place.
-
-    Args:
-        full: Mask of the image, bool ``(H, W)``.
-        small: Probabilities within the box ``(S, S)``.
-        box: Left, top, right and bottom.
-        threshold: From which a pixel belongs to the mask.
-    """
-    height, width = full.shape
-    left, right = _reach(box[0], box[2], width)
-    top, bottom = _reach(box[1], box[3], height)
-    # (h, S) and (w, S): (h, S) @ (S, S) @ (S, w) interpolates linearly.
-    rows = _samples(np.arange(top, bottom), box[1], box[3], small.shape[0])
-    columns = _samples(np.arange(left, right), box[0], box[2], small.shape[1])
-    full[top:bottom, left:right] = rows @ small.astype(np.float32) @ columns.T >= threshold
-
-
-def _reach(start: float, end: float, limit: int) -> tuple[int, int]:
-    """Return the first pixel that a box touches, and the one after the last; one more each way."""
-    return max(int(np.floor(start)) - 1, 0), min(int(np.ceil(end)) + 1, limit)
-
-
-def _samples(pixels: np.ndarray, start: float, end: float, size: int) -> np.ndarray:
-    """Return the weight of each cell of a box's grid at the centre of each pixel.
-
-    Outside of the grid all is zero, so the weights of a pixel at its border sum to less than one.
-    Of a box without extent the middle is read, as in mmdet.
-
-    Args:
-        pixels: Numbers of the pixels along one axis ``(n,)``.
-        start: Where the box begins on this axis.
-        end: Where it ends.
-        size: Cells of the grid.
-
-    Returns:
-        ``(n, size)``.
-    """
-    with np.errstate(divide='ignore', invalid='ignore'):
-        # In cells, from the centre of the first.
-        places = (pixels.astype(np.float32) + 0.5 - start) / (end - start) * size - 0.5
-    places[np.isinf(places)] = (size - 1) / 2
-    distances = np.abs(places[:, None] - np.arange(size, dtype=np.float32))
-    return np.maximum(1 - distances, 0).astype(np.float32)

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from casvit_mm.deploy.outputs import read_outputs
 from casvit_mm.deploy.predictor import Predictor, prepare_tensor
-from casvit_mm.deploy.results import Detections, Segmentation, read_outputs
+from casvit_mm.deploy.results import Detections, Segmentation
 from casvit_mm.detection.evaluation.overlaps import coco_iou
 from casvit_mm.errors import InputError
 from casvit_mm.export.reference import reference

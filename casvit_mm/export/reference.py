@@ -76,4 +76,4 @@ def _segmentation(
     logits = model(data['inputs'], mode='tensor')  # (1, C, h, w)
     enlarged = model.decode_head.predict_by_feat(logits, [meta])  # (1, C, H, W)
     predicted = model.postprocess_result(enlarged, data['data_samples'])[0].pred_sem_seg
-    return {'logits': logits.numpy()}, Segmentation(predicted.data[0].numpy(), ())
+    return {'logits': logits.numpy()}, Segmentation(predicted.data[0].numpy())

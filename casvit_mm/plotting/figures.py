@@ -1,32 +1,20 @@
-"""What the pictures of every task share: a font, PNG files, the figure of a matrix."""
+"""What the pictures of every task share: PNG files, the figure of a matrix."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
-from PIL import ImageFont
 
 from casvit_mm.errors import plain_name
 from casvit_mm.io import replacing
 
-__all__ = ['legend_name', 'load_font', 'matrix_figure', 'save_figure']
-
-
-@lru_cache
-def load_font(size: int) -> ImageFont.FreeTypeFont:
-    """Return a font of ``size`` pixels that knows Latin, Greek and Cyrillic."""
-    # Comes with matplotlib.
-    return ImageFont.truetype(
-        str(Path(matplotlib.get_data_path(), 'fonts/ttf/DejaVuSans.ttf')), size
-    )
+__all__ = ['legend_name', 'matrix_figure', 'save_figure']
 
 
 def save_figure(figure: Figure, out: Path) -> Path:

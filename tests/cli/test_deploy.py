@@ -23,8 +23,8 @@ for name in ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpr
              'rich', 'matplotlib', 'PIL', 'scipy', 'yaml'):
     sys.modules[name] = None
 import json
-from casvit_mm.deploy import load
-found = load(sys.argv[1])(sys.argv[2])
+import casvit_mm
+found = casvit_mm.load(sys.argv[1])(sys.argv[2])
 print(json.dumps([found.boxes.tolist(), found.scores.tolist(), int(found.masks.sum())]))
 """
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from casvit_mm.deploy.canvas import load_font
 from casvit_mm.errors import plain_name
-from casvit_mm.plotting.figures import load_font
 
 __all__ = ['draw_classified']
 

@@ -23,10 +23,10 @@ from casvit_mm.datasets.sheets import (
     shorten,
     start_sheet,
 )
+from casvit_mm.deploy.canvas import distinct_colours
 from casvit_mm.detection.data.anchors import AnchorSetup
 from casvit_mm.detection.data.objects import Objects
 from casvit_mm.detection.data.sources import LoadedSplit
-from casvit_mm.plotting.colours import distinct_colours
 from casvit_mm.plotting.figures import save_figure
 
 __all__ = ['Marks', 'draw_classes', 'draw_samples', 'draw_sizes']

@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 
 from casvit_mm.datasets.images import MediaFile, find_media, leaves_high_bits_unused, read_image
-from casvit_mm.datasets.videos import VideoReader, VideoWriter
+from casvit_mm.deploy.videos import VideoReader, VideoWriter
 from casvit_mm.detection.prediction.drawing import draw_detections
 from casvit_mm.detection.prediction.predictor import Predictor
 from casvit_mm.errors import InputError, plain_name

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from casvit_mm.datasets.browsing import InputCounts, Panel, SampleArtist
 from casvit_mm.datasets.pipeline_trace import PipelineTrace
 from casvit_mm.datasets.views import Colour, View, undo_preprocessing
+from casvit_mm.deploy.canvas import distinct_colours
 from casvit_mm.errors import first_names, plain_name
-from casvit_mm.plotting.colours import distinct_colours
 from casvit_mm.segmentation.data.description import IGNORED
 from casvit_mm.segmentation.prediction.drawing import paint_classes
 

@@ -34,8 +34,9 @@ from casvit_mm.datasets.description import (
     read_shared_fields,
 )
 from casvit_mm.datasets.files import IMAGE_SUFFIXES
+from casvit_mm.deploy.canvas import RGB, distinct_colours
 from casvit_mm.errors import InputError
-from casvit_mm.plotting.colours import RGB, distinct_colours, read_colour
+from casvit_mm.plotting.colours import read_colour
 
 __all__ = [
     'IGNORED',

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from casvit_mm.deploy.canvas import blend, distinct_colours, fit_side, load_font, paint_labels
 from casvit_mm.errors import plain_name
-from casvit_mm.plotting.colours import distinct_colours
-from casvit_mm.plotting.figures import load_font
 from casvit_mm.segmentation.evaluation.counts import class_rates, count_pixels, mean_known
 
 __all__ = ['draw_segmentation', 'paint_classes']
@@ -19,7 +17,6 @@ __all__ = ['draw_segmentation', 'paint_classes']
 _MIN_SIDE, _MAX_SIDE = 400, 1600  # of a panel's longer side, in pixels
 _SWATCH = 64  # pixels; patches of the legend are cut from squares of this side
 _GROUND = (32, 32, 32)
-_CLASS_SHARE = 0.75  # part of a class's colour in a painted pixel; the rest is the image in grey
 
 
 def draw_segmentation(
@@ -58,7 +55,7 @@ def draw_segmentation(
     ).numpy()
     iou, right = class_rates(counts)[0], counts.trace() / max(counts.sum(), 1)
     colours = np.array(palette or distinct_colours(len(classes)), np.uint8)
-    pixels = _scaled(image)[..., ::-1]
+    pixels = fit_side(image, _MIN_SIDE, _MAX_SIDE)[..., ::-1]
     panels = {
         'image': pixels,
         'truth': paint_classes(pixels, truth, colours, ignore_index),
@@ -73,18 +70,6 @@ def draw_segmentation(
     if (truth == ignore_index).any():
         legend.append(('ignored', _stripes(_SWATCH, _SWATCH)))
     return np.asarray(_composed(panels, legend, plain_name(title)))[..., ::-1]
-
-
-def _scaled(image: np.ndarray) -> np.ndarray:
-    """Return the image in the size of its panel."""
-    height, width = image.shape[:2]
-    longer = max(height, width)
-    if longer > _MAX_SIDE:
-        factor = _MAX_SIDE / longer
-        size = max(round(width * factor), 1), max(round(height * factor), 1)
-        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    whole = -(-_MIN_SIDE // longer)
-    return cv2.resize(image, (width * whole, height * whole), interpolation=cv2.INTER_CUBIC)
 
 
 def paint_classes(
@@ -106,22 +91,14 @@ def paint_classes(
     columns = np.arange(width) * labels.shape[1] // width
     labels = labels[rows[:, None], columns]
     ignored = labels == ignore_index
-    grey = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
-    painted = _blended(colours[np.where(ignored, 0, labels)], grey)
+    painted = paint_labels(pixels, np.where(ignored, 0, labels), colours)
     painted[ignored] = _stripes(height, width)[ignored]
     return painted
 
 
-def _blended(colours: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Return the class colours ``(H, W, 3)`` over grey pixels ``(H, W)``."""
-    share = round(256 * _CLASS_SHARE)
-    mixed = colours.astype(np.uint16) * share + grey[..., None].astype(np.uint16) * (256 - share)
-    return (mixed // 256).astype(np.uint8)
-
-
 def _swatch(colour: np.ndarray) -> np.ndarray:
     """Return a square of a class colour as it looks over a grey of medium brightness."""
-    return _blended(np.tile(colour, (_SWATCH, _SWATCH, 1)), np.full((_SWATCH, _SWATCH), 110))
+    return blend(np.tile(colour, (_SWATCH, _SWATCH, 1)), np.full((_SWATCH, _SWATCH), 110))
 
 
 def _stripes(height: int, width: int) -> np.ndarray:

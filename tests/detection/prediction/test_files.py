@@ -18,7 +18,7 @@ from pycocotools import mask as rle
 from casvit_mm import InputError
 from casvit_mm.datasets.images import read_image
 from casvit_mm.datasets.shapes import CLASSES
-from casvit_mm.datasets.videos import VideoReader
+from casvit_mm.deploy.videos import VideoReader
 from casvit_mm.detection.prediction.drawing import draw_detections
 from casvit_mm.detection.prediction.files import predict
 from casvit_mm.detection.prediction.predictor import Predictor

@@ -2,7 +2,7 @@ import pytest
 
 from casvit_mm import InputError
 from casvit_mm.datasets.shapes import CLASSES
-from casvit_mm.plotting.colours import distinct_colours
+from casvit_mm.deploy.canvas import distinct_colours
 from casvit_mm.segmentation.data.description import read_dataset
 
 pytest.importorskip('mmseg')

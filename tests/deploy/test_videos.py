@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from casvit_mm import InputError
-from casvit_mm.datasets.videos import VideoReader, VideoWriter
+from casvit_mm.deploy.videos import VideoReader, VideoWriter
 from casvit_mm.io import PIXEL_LIMIT
 
 

@@ -1,4 +1,4 @@
-from casvit_mm.plotting.colours import distinct_colours
+from casvit_mm.deploy.canvas import distinct_colours
 
 
 def test_drawn_colours_are_all_different():

@@ -1,0 +1,185 @@
+"""A model as a function of images, whatever file it comes from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from casvit_mm.deploy.images import as_bgr, read_image
+from casvit_mm.deploy.results import Result
+from casvit_mm.deploy.videos import VideoReader, is_video
+from casvit_mm.errors import InputError
+
+__all__ = ['ImageModel', 'Prepared', 'in_batches', 'read_pixels']
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image that is ready for a model.
+
+    Attributes:
+        pixels: The image itself, BGR, uint8 ``(H, W, 3)``.
+        shape: Of the network's input. Images of one shape can be predicted together.
+        data: What the model made of it.
+        source: The file, or the pixels.
+        tag: Whatever the caller wants to know it by.
+    """
+
+    pixels: np.ndarray
+    shape: tuple[int, ...]
+    data: Any
+    source: Path | np.ndarray
+    tag: Any = None
+
+
+class ImageModel(ABC):
+    """A model as a function of images: the same for all tasks, checkpoints and exported files.
+
+    Attributes:
+        task: ``'detection'``, ``'segmentation'`` or ``'classification'``.
+        classes: Class names in the order of the outputs.
+        device: Where it computes, for people to read.
+        score_thr: Minimum score of a detection; None of another task.
+        max_dets: Most objects of an image; None if there is no such limit.
+        note: What the user should know of its file; empty if nothing.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    device: str
+    score_thr: float | None = None
+    max_dets: int | None = None
+    note: str = ''
+
+    def __call__(self, image: Any, *, batch_size: int = 1) -> Any:
+        """Return what the model finds.
+
+        Args:
+            image: One of the following, or a list of them:
+
+                - the path of an image;
+                - an image of Pillow;
+                - pixels in OpenCV's order, uint8 or uint16: ``(H, W)`` grey, ``(H, W, 3)`` BGR or
+                  ``(H, W, 4)`` BGRA;
+
+                or the path of a video.
+            batch_size: Images of a list, or frames, that go through the model together; only
+                neighbours of one size do, so that results do not depend on it.
+
+        Returns:
+            :class:`casvit_mm.deploy.Detections`, :class:`casvit_mm.deploy.Segmentation` or
+            :class:`casvit_mm.deploy.Classification`, by the task; of a list a list of them, of a
+            video an iterator over its frames.
+
+        Raises:
+            InputError: If an image or video cannot be read, or is none of these.
+        """
+        if isinstance(image, (list, tuple)):
+            return list(self.stream(image, batch_size=batch_size))
+        if isinstance(image, (str, Path)) and is_video(image):
+            return self.frames(image, batch_size=batch_size)
+        return next(self.stream([image]))
+
+    def stream(self, images: Iterable[Any], *, batch_size: int = 1) -> Iterator[Any]:
+        """Yield what the model finds in each image, in their order; for more than memory holds.
+
+        Raises:
+            InputError: As :meth:`__call__`.
+        """
+        for batch in in_batches((self.prepare_image(image) for image in images), batch_size):
+            yield from self.predict(batch)
+
+    def frames(
+        self, video: str | Path | int, *, every: int = 1, batch_size: int = 1
+    ) -> Iterator[Any]:
+        """Yield what the model finds in the frames of a video, each with ``frame`` and ``time``.
+
+        Args:
+            video: A file; an address or the number of a webcam, as OpenCV opens it.
+            every: Take every n-th frame.
+            batch_size: Frames that go through the model together.
+
+        Raises:
+            InputError: If it cannot be opened, or holds no frame.
+        """
+        prepared = (
+            self.prepare_image(pixels, tag=(index, time))
+            for index, time, pixels in VideoReader(video).frames(every)
+        )
+        for batch in in_batches(prepared, batch_size):
+            for one, result in zip(batch, self.predict(batch), strict=True):
+                index, time = one.tag
+                yield replace(result, frame=index, time=time)
+
+    def prepare_image(self, image: Any, tag: Any = None) -> Prepared:
+        """Read an image and bring it to the size that the network sees.
+
+        Args:
+            image: As for a call, but no list and no video.
+            tag: What the caller wants to know it by.
+
+        Raises:
+            InputError: If it cannot be read or resized.
+        """
+        pixels = read_pixels(image)
+        data, shape = self._prepare_pixels(pixels)
+        source = Path(image) if isinstance(image, (str, Path)) else pixels
+        return Prepared(pixels, shape, data, source, tag)
+
+    @abstractmethod
+    def predict(self, batch: Sequence[Prepared]) -> list[Result]:
+        """Return a result for each of several images whose inputs have one shape."""
+
+    @abstractmethod
+    def _prepare_pixels(self, pixels: np.ndarray) -> tuple[Any, tuple[int, ...]]:
+        """Return what the network takes for BGR pixels ``(H, W, 3)``, and the shape of its input.
+
+        Raises:
+            InputError: If they cannot be resized as the pipeline wants it.
+        """
+
+
+def in_batches(images: Iterable[Prepared], batch_size: int) -> Iterator[list[Prepared]]:
+    """Yield neighbours of one shape together, at most ``batch_size``, in their order.
+
+    No image is padded to the size of another, so that a result does not depend on the batch.
+    """
+    waiting: list[Prepared] = []
+    for image in images:
+        if waiting and (len(waiting) == batch_size or waiting[0].shape != image.shape):
+            yield waiting
+            waiting = []
+        waiting.append(image)
+    if waiting:
+        yield waiting
+
+
+def read_pixels(image: Any) -> np.ndarray:
+    """Return the pixels of an image, BGR, uint8 ``(H, W, 3)``.
+
+    Args:
+        image: A path, an image of Pillow, or an array as
+            :func:`casvit_mm.deploy.images.as_bgr` takes it.
+
+    Raises:
+        InputError: If it cannot be read, or is none of these.
+    """
+    if isinstance(image, (str, Path)):
+        return read_image(image)
+    if isinstance(image, np.ndarray):
+        return as_bgr(image)
+    if type(image).__module__.partition('.')[0] == 'PIL' and hasattr(image, 'mode'):
+        from PIL import ImageOps
+
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith('I;16'):
+            return as_bgr(np.asarray(upright).astype(np.uint16))
+        return np.ascontiguousarray(np.asarray(upright.convert('RGB'))[..., ::-1])
+    raise InputError(
+        f'an image is a path, an image of Pillow or a NumPy array, got {type(image).__name__}'
+    )

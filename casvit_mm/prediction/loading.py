@@ -1,0 +1,85 @@
+"""From a file to a model that predicts: ``casvit_mm.load``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from casvit_mm import deploy
+from casvit_mm.deploy.engines import ENGINES
+from casvit_mm.deploy.model import ImageModel
+from casvit_mm.errors import InputError
+
+__all__ = ['SCORE_THR', 'is_exported', 'load']
+
+SCORE_THR = 0.3  # minimum score of a detection, where the user says nothing
+
+
+def is_exported(path: str | Path) -> bool:
+    """Return whether a path is named as an exported file, and not as a checkpoint."""
+    return Path(path).suffix in (*ENGINES, '.mlpackage')
+
+
+def load(
+    path: str | Path,
+    config: str | Path | None = None,
+    *,
+    score_thr: float | None = None,
+    max_dets: int | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    trusted: bool = False,
+    cfg_options: dict[str, Any] | None = None,
+) -> ImageModel:
+    """Load a model of any task to predict with.
+
+    Args:
+        path: A checkpoint (``.pth``, ``.safetensors``), which is read without executing anything in
+            it, or a file that ``tools/export.py`` wrote (``.onnx``, ``.xml``, ``.pt2``), which
+            needs neither torch nor an mm package.
+        config: Config of a checkpoint: a file, or ``casvit_mm::NAME.py``. None takes the one that
+            the checkpoint holds, as those of our trainings do.
+        score_thr: Minimum score of a detection; 0.3 if None, or that of an exported file if it is
+            higher.
+        max_dets: Objects per image, where the config of a checkpoint keeps fewer.
+        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``; None takes a GPU where there is one.
+        threads: CPU threads of an exported file's engine; None leaves their number to it.
+        trusted: Whether code in a ``.pt2`` may run.
+        cfg_options: Entries of a checkpoint's config to set, by dotted name.
+
+    Returns:
+        A function of images: ``model('photo.jpg')``.
+
+    Raises:
+        InputError: If a file is missing, damaged, or does not fit the config; if a checkpoint holds
+            no config and none is named; if an option is not for this kind of file.
+    """
+    if not is_exported(path):
+        _refuse(path, 'an exported file', threads=threads, trusted=trusted or None)
+        from casvit_mm.prediction.checkpoints import CheckpointModel
+
+        return CheckpointModel(
+            path,
+            config,
+            score_thr=SCORE_THR if score_thr is None else score_thr,
+            max_dets=max_dets,
+            device=device,
+            cfg_options=cfg_options,
+        )
+    _refuse(path, 'a checkpoint', config=config, max_dets=max_dets, cfg_options=cfg_options)
+    model = deploy.load(path, device=device, threads=threads, trusted=trusted)
+    if model.task == 'detection':
+        least = max(SCORE_THR, model.spec.score_thr) if score_thr is None else score_thr
+        model = deploy.Predictor(model.engine, least)
+    return model
+
+
+def _refuse(path: str | Path, kind: str, **options: Any) -> None:
+    """Refuse options that are for another kind of file.
+
+    Raises:
+        InputError: Naming the first.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f'{name} is for {kind}, and {path} is none')
