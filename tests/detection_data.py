@@ -13,6 +13,7 @@ from mmengine.config import Config
 from PIL import Image, ImageEnhance
 from pycocotools import mask as coco_mask
 
+from casvit_mm.datasets.image_scan import scan_images
 from casvit_mm.detection.data.checks import inspect_dataset
 from casvit_mm.detection.data.description import read_dataset
 
@@ -38,8 +39,8 @@ def edit(folder, change, split='train'):
     path.write_text(json.dumps(content))
 
 
-def inspect(folder, with_masks=True, read_images=True):
-    return inspect_dataset(read_dataset(folder / 'dataset.yaml'), with_masks, read_images)
+def inspect(folder, with_masks=True, scan=scan_images):
+    return inspect_dataset(read_dataset(folder / 'dataset.yaml'), with_masks, scan)
 
 
 def kinds(inspection):
@@ -195,7 +196,7 @@ def cut_json(folder):
     (folder / 'train.json').write_text('{"images": [')
 
 
-@plant('no image folder')
+@plant('missing folder')
 def no_folder(folder):
     shutil.rmtree(folder / 'train')
 
@@ -224,7 +225,7 @@ def class_rare(folder):
     edit(folder, change)
 
 
-@plant('category names alike')
+@plant('class names alike')
 def names_alike(folder):
     for split in ('train', 'val', 'test'):
         edit(folder, lambda c: c['categories'][1].update(name='Circle '), split)
@@ -262,12 +263,12 @@ def share(folder, split, other):
     describe(folder, f'{{annotations: {other}.json, images: {other}}}', json.dumps(sources))
 
 
-@plant('train shares images')
+@plant('splits share images: train')
 def train_image_in_val(folder):
     share(folder, 'train', 'val')
 
 
-@plant('val and test share images')
+@plant('splits share images: val')
 def val_image_in_test(folder):
     share(folder, 'val', 'test')
 

@@ -25,6 +25,7 @@ from casvit_mm.errors import InputError, escaped, first_names, plain_name
 from casvit_mm.plotting.confusion import draw_confusion_matrix
 from casvit_mm.plotting.figures import legend_name
 from casvit_mm.segmentation.prediction.drawing import draw_segmentation
+from casvit_mm.task import CheckOptions
 
 TASKS = dict(detection=detection, segmentation=segmentation, classification=classification)
 NAMES = ('[/x]', '[red]fish', ':dog:', '\x1b[31mX', '$\\frac$ $', '_a\nb')
@@ -53,8 +54,8 @@ def test_tables_of_metrics_show_them_as_they_are(task, capsys):
 def test_tables_of_a_check_show_them_as_they_are(capsys):
     kinds = {'rare class': IssueKind(effect='hardly learnt')}
     found = {'train': [Issue('rare class', name, f'{name} is rare', True) for name in NAMES[:3]]}
-    screen = report.print_verdict(found, kinds)
-    screen.print(report.class_table('Classes', ['class'], [[name] for name in NAMES], [1] * 6))
+    classes = report.class_table('Classes', ['class'], [[name] for name in NAMES], [1] * 6)
+    report.Report('d.yaml', CheckOptions(), kinds, found, {}).show({}, classes)
     out = capsys.readouterr().out
     assert ', '.join(SHOWN[:3]) in out
     assert all(name in out for name in SHOWN)

@@ -35,7 +35,7 @@ def main() -> None:
     )
     parser.add_argument('--out', metavar='DIR', help='pictures and report.json')
     parser.add_argument(
-        '--fast', action='store_true', help='read no image; segmentation masks are read'
+        '--fast', action='store_true', help='decode no image; look at them as training does'
     )
     parser.add_argument(
         '--fix', metavar='DIR', help='write a clean copy of annotations, masks or lists there'

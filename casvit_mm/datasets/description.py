@@ -78,7 +78,7 @@ class RandomSplit:
 
 @dataclass(frozen=True)
 class FoldSplit:
-    """One fold of a cross-validation: ``fold`` of ``folds`` blocks of the sorted names is val."""
+    """One fold of a cross-validation: ``fold`` of ``folds`` is val."""
 
     folds: int
     fold: int

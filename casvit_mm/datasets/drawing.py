@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from casvit_mm.datasets.grouping import Unit
@@ -49,12 +51,7 @@ class _Draw:
     part_of: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        found: dict[str, list[int]] = {}
-        for i, unit in enumerate(self.units):
-            for name in unit.classes or (_NO_CLASS,):
-                found.setdefault(name, []).append(i)
-        # The rarest class first.
-        self.by_class = dict(sorted(found.items(), key=lambda item: (len(item[1]), item[0])))
+        self.by_class = _by_class(self.units)
         total = sum(map(self._size, range(len(self.units))))
         self._room = {part: max(1, round(share * total)) for part, share in self.shares.items()}
 
@@ -104,33 +101,55 @@ class _Draw:
 
 
 def cut_folds(units: Sequence[Unit], folds: int) -> list[set[str]]:
-    """Cut units, in their order, into blocks of about as many images each.
+    """Cut units into folds of about as many images each, with every class in balance.
 
-    Blocks of neighbours: pictures taken one after the other are alike, and should not lie on both
-    sides.
+    Class by class, the rarest first, the units that have it and no fold yet are cut, in their
+    order, into blocks of about as many images; what is over goes to the smallest folds. Blocks of
+    neighbours: pictures taken one after the other are alike, and should not lie on both sides.
 
     Args:
-        units: What stays together, at least as many as folds.
-        folds: Number of blocks.
+        units: What stays together, in the order of their names, at least as many as folds.
+        folds: Number of folds.
 
     Returns:
-        The names of each block; none is empty.
+        The names of each fold; none is empty.
     """
-    by_images = _blocks([len(unit.names) for unit in units], folds)
-    # Where a group is larger than a block, as many groups each.
-    blocks = by_images if set(by_images) == {*range(folds)} else _blocks([1] * len(units), folds)
+    fold_of: dict[int, int] = {}
+    held = [0] * folds
+    for members in _by_class(units).values():
+        own = [i for i in members if i not in fold_of]
+        for i, fold in zip(own, _blocks([len(units[i].names) for i in own], held), strict=True):
+            fold_of[i] = fold
+            held[fold] += len(units[i].names)
+    if not all(held):  # by groups that are larger than a fold
+        fold_of = dict(enumerate(_blocks([1] * len(units), [0] * folds)))
     parts: list[set[str]] = [set() for _ in range(folds)]
-    for block, unit in zip(blocks, units, strict=True):
-        parts[block].update(unit.names)
+    for i, fold in fold_of.items():
+        parts[fold].update(units[i].names)
     return parts
 
 
-def _blocks(sizes: Iterable[int], folds: int) -> list[int]:
-    """Return the block that the middle of each unit lies in."""
-    sizes = list(sizes)
-    total, start, blocks = sum(sizes), 0, []
-    for size in sizes:
-        middle = 2 * start + size + 1
-        blocks.append(-(-middle * folds // (2 * total)) - 1)
-        start += size
+def _by_class(units: Sequence[Unit]) -> dict[str, list[int]]:
+    """Return positions of units by a class that they have, the rarest class first."""
+    found: dict[str, list[int]] = {}
+    for i, unit in enumerate(units):
+        for name in unit.classes or (_NO_CLASS,):
+            found.setdefault(name, []).append(i)
+    return dict(sorted(found.items(), key=lambda item: (len(item[1]), item[0])))
+
+
+def _blocks(sizes: Sequence[int], held: Sequence[int]) -> list[int]:
+    """Return the fold of each unit, given the images of each fold: that in which its middle lies.
+
+    Where there are units enough and a fold would get none of them, units count and not images.
+    """
+    folds = len(held)
+    share, over = divmod(sum(sizes), folds)
+    smallest = sorted(range(folds), key=lambda fold: (held[fold], -fold))
+    ends = list(itertools.accumulate(share + (fold in smallest[:over]) for fold in range(folds)))
+    starts = itertools.accumulate(sizes, initial=0)
+    middles = (start + (size - 1) / 2 for start, size in zip(starts, sizes, strict=False))
+    blocks = [bisect.bisect(ends, middle) for middle in middles]
+    if len(sizes) >= folds and set(blocks) != {*range(folds)}:
+        return _blocks([1] * len(sizes), held)
     return blocks

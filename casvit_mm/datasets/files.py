@@ -6,24 +6,32 @@ import codecs
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from casvit_mm.errors import InputError
 
 __all__ = [
     'IMAGE_SUFFIXES',
+    'UNREAD_SUFFIXES',
     'describe_unused',
     'find_files',
+    'find_images',
     'plain_name',
+    'prefer_readable',
     'read_list',
     'read_text',
     'stem',
 ]
 
 IMAGE_SUFFIXES = {
-    *('.avif', '.bmp', '.gif', '.jp2', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.ppm'),
-    *('.tif', '.tiff', '.webp'),
+    *('.avif', '.bmp', '.gif', '.jfif', '.jp2', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png'),
+    *('.ppm', '.tif', '.tiff', '.webp'),
+}
+# Images too, which OpenCV, and with it training, does not read, or reads a thumbnail of.
+UNREAD_SUFFIXES = {
+    *('.arw', '.cr2', '.cr3', '.dng', '.exr', '.heic', '.heif', '.jxl', '.nef', '.orf', '.psd'),
+    *('.raf', '.rw2', '.tga', '.xcf'),
 }
 
 _OF_SYSTEMS = {'Thumbs.db', 'desktop.ini'}
@@ -89,21 +97,53 @@ def find_files(folder: Path, known: set[str], suffix: str | None = None) -> dict
     return found
 
 
-def describe_unused(folder: Path, used: Callable[[Path], bool]) -> str | None:
-    """Return how many files of a folder, and of those below it, nobody reads; None if none.
+def find_images(folder: Path, suffix: str | None = None) -> dict[str, list[Path]]:
+    """Find the images in a folder and in those below it, as :func:`find_files` does.
+
+    Images of formats that nobody reads are among them, for the look at the images to refuse, unless
+    one of the same name that can be read is beside.
 
     Args:
-        folder: Where to look; hidden files do not count.
-        used: Whether a file is read, by its path.
+        folder: Where to look.
+        suffix: How their names end; None for any suffix of an image.
     """
-    found = [path for path in _walk(folder) if path.name not in _OF_SYSTEMS and not used(path)]
-    if not found:
-        return None
-    kinds = Counter(path.suffix or 'without suffix' for path in found)
-    counts = ', '.join(f'{count} {kind}' for kind, count in kinds.most_common(_KINDS))
-    more = ', ...' if len(kinds) > _KINDS else ''
-    first = found[0].relative_to(folder).as_posix()
-    return f'{len(found)} file(s) of {folder} are not used: {counts}{more}; first {first}'
+    return prefer_readable(find_files(folder, IMAGE_SUFFIXES | UNREAD_SUFFIXES, suffix))
+
+
+def prefer_readable(found: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    """Return images by name, those of formats that nobody reads only where there is no other."""
+    readable = {
+        name: [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+        for name, paths in found.items()
+    }
+    return {name: readable[name] or paths for name, paths in found.items()}
+
+
+def describe_unused(
+    folders: Iterable[Path], used: Callable[[Path], bool]
+) -> Iterator[tuple[str, str]]:
+    """Yield for each folder how many files of it, and of those below, nobody reads.
+
+    Args:
+        folders: Where to look; one that lies in another is counted with that. Hidden files, and
+            those that Windows and macOS put into folders, do not count.
+        used: Whether a file is read, by its path.
+
+    Yields:
+        The folder, and what is to be said of it; nothing of one of which all is read.
+    """
+    folders = set(folders)
+    for folder in sorted(folders):
+        if any(other != folder and folder.is_relative_to(other) for other in folders):
+            continue
+        found = [path for path in _walk(folder) if path.name not in _OF_SYSTEMS and not used(path)]
+        if found:
+            kinds = Counter(path.suffix or 'without suffix' for path in found)
+            counts = ', '.join(f'{count} {kind}' for kind, count in kinds.most_common(_KINDS))
+            more = ', ...' if len(kinds) > _KINDS else ''
+            first = found[0].relative_to(folder).as_posix()
+            message = f'{len(found)} file(s) of {folder} are not used: {counts}{more}'
+            yield str(folder), f'{message}; first {first}'
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -126,7 +166,7 @@ def _leads_up(parent: str, name: str) -> bool:
 def stem(name: str) -> str:
     """Return a name without the suffix of an image or annotation file, whose dots may be many."""
     start, suffix = os.path.splitext(name)
-    return start if suffix.lower() in {*IMAGE_SUFFIXES, '.xml'} else name
+    return start if suffix.lower() in {*IMAGE_SUFFIXES, *UNREAD_SUFFIXES, '.xml'} else name
 
 
 def plain_name(name: str) -> str:

@@ -21,6 +21,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from casvit_mm.datasets.files import UNREAD_SUFFIXES
 from casvit_mm.datasets.scan_memory import ScanMemory
 from casvit_mm.deploy.images import MAX_SIDE, decode_image, quiet_opencv, too_large
 from casvit_mm.errors import InputError
@@ -36,6 +37,8 @@ _ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'IEND\xaeB`\x82'}
 _END_BYTES = 64
 _MAX_RATIO = 1000  # of the sides
 _CUT = re.compile('truncated|broken|unrecognized data', re.IGNORECASE)  # in Pillow's messages
+_UNREAD = 'a format that training does not read: convert it to PNG or JPEG'
+_HEIC = re.compile(rb'....ftyp(hei[cxms]|hev[cx]|mif1|msf1)', re.DOTALL)
 _THUMBNAIL = (17, 16)  # width and height: 256 differences of neighbours
 
 
@@ -124,6 +127,8 @@ def _scan(path: Path) -> ImageScan:
     except OSError as error:
         return ImageScan(error=error.strerror or str(error))
     digest = hashlib.sha256(data).digest()
+    if path.suffix.lower() in UNREAD_SUFFIXES and not data.startswith(_DECODED_BY_PILLOW):
+        return ImageScan(error=f'{path.suffix} is {_UNREAD}', digest=digest)
     try:
         image = Image.open(io.BytesIO(data))
         stored = image.size
@@ -133,6 +138,8 @@ def _scan(path: Path) -> ImageScan:
         return ImageScan(error=too_large(), digest=digest)
     except Image.UnidentifiedImageError:
         reason = 'it is no image' if data else 'it is empty (0 bytes)'
+        if _HEIC.match(data):
+            reason = f'it is HEIC, whatever its name says, {_UNREAD}'
         return _scan_as_training(data, reason, digest)
     except Exception as error:  # decoders raise whatever the damage leads them to
         return _scan_as_training(data, f'it is damaged or cut short ({error})', digest)

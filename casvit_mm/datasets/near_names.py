@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
-from casvit_mm.datasets.files import IMAGE_SUFFIXES, find_files
+from casvit_mm.datasets.files import find_images
 
 __all__ = ['images_below', 'near_names']
 
@@ -39,7 +39,7 @@ def near_names(wanted: Iterable[str], there: Iterable[str]) -> dict[str, str]:
 
 def images_below(folder: Path) -> list[str]:
     """Return the paths from ``folder`` of the images in it and below, with ``/``."""
-    paths = (path for found in find_files(folder, IMAGE_SUFFIXES).values() for path in found)
+    paths = (path for found in find_images(folder).values() for path in found)
     return [path.relative_to(folder).as_posix() for path in paths]
 
 

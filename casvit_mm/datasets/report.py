@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
+from casvit_mm.datasets.image_scan import ImageScan
 from casvit_mm.datasets.issues import STOPS, Issue, IssueKind, is_trainable
 from casvit_mm.errors import first_names, plain_name
 from casvit_mm.io import write_json
 from casvit_mm.plotting.tables import LiteralConsole
+from casvit_mm.task import CheckOptions
 
 __all__ = [
-    'IMAGES_UNREAD',
+    'IMAGE_ROWS',
+    'Report',
     'class_table',
     'console',
-    'describe_spread',
-    'print_verdict',
+    'count_kinds',
+    'describe_images',
     'split_table',
-    'spread',
+    'titles_of',
     'verdict_on',
-    'write_report',
 ]
 
-IMAGES_UNREAD = ', if its images are sound, which --fast did not read'  # follows on a verdict
+_NOT_DECODED = ', as far as beginnings and ends of the images tell: --fast decodes none'
 _FIRST_PLACES = 3
 
 
@@ -52,67 +56,122 @@ def verdict_on(found: Mapping[str, Sequence[Issue]], with_what: str = '') -> str
     return f'YES: training can start{with_what}; {notes if kinds else "no issue was found."}'
 
 
-def print_verdict(
-    found: Mapping[str, Sequence[Issue]],
-    kinds: Mapping[str, IssueKind],
-    place: Callable[[str, Issue], str] = lambda split, issue: issue.where,
-    with_what: str = '',
-) -> LiteralConsole:
-    """Print whether training would start and what was found, and return where that went.
+@dataclass(frozen=True)
+class Report:
+    """What the check of a dataset of any task has found, to be printed and written.
 
-    Args:
-        found: Issues by split.
-        kinds: What each kind means, in the order of the table.
-        place: Names the place of an issue of a split.
-        with_what: As in :func:`verdict_on`.
-    """
-    screen = console()
-    style = f'bold {"green" if is_trainable(found) else "red"}'
-    screen.print(verdict_on(found, with_what), style=style, soft_wrap=True)
-    _print_issues(screen, found, kinds, place)
-    return screen
-
-
-def write_report(
-    out: Path,
-    data: str | Path,
-    images_read: bool,
-    splits: dict[str, dict[str, Any]],
-    found: Mapping[str, Sequence[Issue]],
-    pictures: Sequence[Path | None],
-    more: Mapping[str, Any] | None = None,
-) -> None:
-    """Write ``report.json``, and print where it and the pictures are.
-
-    Args:
-        out: Folder to write to.
+    Attributes:
         data: The description that was checked.
-        images_read: Whether image files were read.
-        splits: Statistics by split.
+        options: What the check went by.
+        kinds: What each kind of issue means, in the order of the table.
         found: Issues by split.
-        pictures: Files that were drawn; None for those that could not be.
-        more: Fields that one task alone has, or has in another form.
+        splits: Statistics by split.
+        notes: How a set was taken apart, as the log of a training says it.
+        with_what: Follows on "training can start", e.g. ``', with boxes and masks'``.
+        image_of: Names the image that an issue of a split is in, where its place does not.
     """
-    report = dict(
-        data=str(data),
-        verdict=verdict_on(found),
-        trainable=is_trainable(found),
-        images_read=images_read,
-        splits=splits,
-        defects=[
-            dict(split=name, kind=d.kind, where=d.where, message=d.message, fatal=d.fatal)
-            for name, issues in found.items()
-            for d in issues
-        ],
-        pictures=[path.name for path in pictures if path is not None],
-    )
-    write_json(out / 'report.json', {**report, **(more or {})})
-    text = f'Pictures and report.json (every place of every issue): {out}'
-    console().print(text, soft_wrap=True)
+
+    data: str | Path
+    options: CheckOptions
+    kinds: Mapping[str, IssueKind]
+    found: Mapping[str, Sequence[Issue]]
+    splits: dict[str, dict[str, Any]]
+    notes: Sequence[str] = ()
+    with_what: str = ''
+    image_of: Callable[[str, Issue], str | None] = lambda split, issue: None
+
+    def verdict(self) -> str:
+        """Say in one line whether training would start."""
+        not_decoded = '' if self.options.read_images else _NOT_DECODED
+        return verdict_on(self.found, self.with_what + not_decoded)
+
+    def show(
+        self, rows: Mapping[str, Callable[[dict[str, Any]], str]], classes: Table | None
+    ) -> LiteralConsole:
+        """Print verdict, issues, how a set was taken apart, and the tables; return where to.
+
+        Args:
+            rows: Of the table of splits; see :func:`split_table`.
+            classes: A row per class; None where no split could be read.
+        """
+        screen = console()
+        style = f'bold {"green" if is_trainable(self.found) else "red"}'
+        screen.print(self.verdict(), style=style, soft_wrap=True)
+        _print_issues(screen, self.found, self.kinds, self._place)
+        for note in self.notes:
+            screen.print(note, soft_wrap=True)
+        if self.splits:
+            screen.print(split_table(self.splits, rows))
+        if classes is not None:
+            screen.print(classes)
+        return screen
+
+    def write(
+        self,
+        out: Path,
+        pictures: Sequence[Path | None],
+        config: str | None = None,
+        fit: Mapping[str, Any] | None = None,
+        advice: Sequence[str] = (),
+    ) -> None:
+        """Write ``report.json``, and print where it and the pictures are.
+
+        Args:
+            out: Folder to write to.
+            pictures: Files that were drawn; None for those that could not be.
+            config: The config that was judged.
+            fit: How it fits the data.
+            advice: Sentences.
+        """
+        report = dict(
+            data=str(self.data),
+            config=config,
+            verdict=self.verdict(),
+            trainable=is_trainable(self.found),
+            images_read=self.options.read_images,
+            notes=list(self.notes),
+            splits=self.splits,
+            fit=dict(fit or {}),
+            advice=list(advice),
+            defects=[
+                dict(
+                    split=split,
+                    kind=issue.kind,
+                    where=issue.where,
+                    image=self.image_of(split, issue),
+                    message=issue.message,
+                    fatal=issue.fatal,
+                )
+                for split, issues in self.found.items()
+                for issue in issues
+            ],
+            pictures=[path.name for path in pictures if path is not None],
+        )
+        write_json(out / 'report.json', report)
+        text = f'Pictures and report.json (every place of every issue): {out}'
+        console().print(text, soft_wrap=True)
+
+    def _place(self, split: str, issue: Issue) -> str:
+        image = self.image_of(split, issue)
+        return issue.where if image is None else f'{issue.where} of {image}'
+
+
+def count_kinds(kinds: Iterable[str]) -> str:
+    """Return a line for each kind of issue, with how often it occurs, as title of a picture."""
+    return '\n'.join(f'{k} x {n}' if n > 1 else k for k, n in Counter(kinds).items())
+
+
+def titles_of(issues: Sequence[Issue]) -> dict[int, str]:
+    """Return what was found in each image, by its position; what is about no image is left out."""
+    kinds: dict[int, list[str]] = {}
+    for issue in issues:
+        if issue.entry is not None and issue.entry[0] == 'images':
+            kinds.setdefault(issue.entry[1], []).append(issue.kind)
+    return {image: count_kinds(found) for image, found in kinds.items()}
 
 
 def split_table(
-    splits: dict[str, dict[str, Any]], rows: dict[str, Callable[[dict[str, Any]], str]]
+    splits: Mapping[str, dict[str, Any]], rows: Mapping[str, Callable[[dict[str, Any]], str]]
 ) -> Table:
     """Return a table with a column for each split.
 
@@ -129,16 +188,36 @@ def split_table(
     return table
 
 
-def describe_spread(key: str) -> Callable[[dict[str, Any]], str]:
-    """Return a cell of :func:`split_table` for what :func:`spread` has put under ``key``."""
-    return lambda split: ', '.join(map(str, split[key])) or '-'
+def describe_images(number: int, scans: Iterable[ImageScan]) -> dict[str, Any]:
+    """Return the statistics of the images of a split, for :data:`IMAGE_ROWS`.
+
+    Args:
+        number: How many there are.
+        scans: What those hold that were looked at.
+    """
+    scans = list(scans)
+    sizes = np.array([scan.upright for scan in scans if not scan.fault]).reshape(-1, 2)
+    return dict(
+        images=number,
+        unreadable=sum(scan.fault is not None for scan in scans),
+        width=_spread(sizes[:, 0]),
+        height=_spread(sizes[:, 1]),
+    )
 
 
-def spread(values: np.ndarray) -> list[int]:
+def _spread(values: np.ndarray) -> list[int]:
     """Return minimum, median and maximum of ``(N,)`` values; nothing of none."""
     if not len(values):
         return []
     return np.percentile(values, (0, 50, 100), method='nearest').astype(int).tolist()
+
+
+IMAGE_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
+    'images': lambda split: f'{split["images"]:,}',
+    'unreadable': lambda split: str(split['unreadable'] or '-'),
+    'width, min, median, max': lambda split: ', '.join(map(str, split['width'])) or '-',
+    'height, likewise': lambda split: ', '.join(map(str, split['height'])) or '-',
+}
 
 
 def class_table(

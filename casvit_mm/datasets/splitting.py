@@ -44,7 +44,7 @@ def take_apart(
     split: RandomSplit | FoldSplit,
     files: Mapping[str, Path],
     read_classes: Callable[[], Mapping[str, Collection[str]]],
-    folds_by_class: bool = False,
+    every_class: bool = False,
 ) -> TakenApart:
     """Return which images belong to each split.
 
@@ -57,7 +57,7 @@ def take_apart(
         split: How it takes the images apart.
         files: The image files, by name.
         read_classes: Finds the classes of each image, by name.
-        folds_by_class: Whether folds are blocks of every class, and not of all images.
+        every_class: Whether every fold needs an image of every class.
 
     Raises:
         InputError: If there are too few images or groups, the written split does not fit the
@@ -68,7 +68,7 @@ def take_apart(
     if record.is_file():
         content = _read_record(record, settings, set(files))
     else:
-        content = _draw(path, split, files, read_classes(), folds_by_class)
+        content = _draw(path, split, files, read_classes(), every_class)
         try:
             write_json(record, content)
         except InputError as error:
@@ -100,14 +100,15 @@ def _draw(
     split: RandomSplit | FoldSplit,
     files: Mapping[str, Path],
     classes: Mapping[str, Collection[str]],
-    folds_by_class: bool,
+    every_class: bool,
 ) -> dict[str, Any]:
     """Return the content of a record."""
     units, notes = find_units(path, split.group, files, classes)
     if isinstance(split, FoldSplit):
-        found = _folds(path, split, units, folds_by_class)
+        found = _folds(path, split, units, every_class)
         named = {f'fold {i}' if i == 0 else str(i): part for i, part in enumerate(found)}
         drawn: dict[str, Any] = {_FOLDS: [sorted(part) for part in found]}
+        notes.append('folds are blocks of neighbouring names of each class, the rarest class first')
     else:
         shares = {'train': 1 - split.val - split.test, 'val': split.val, 'test': split.test}
         named = draw_shares(units, {k: v for k, v in shares.items() if v}, split.seed)
@@ -127,27 +128,19 @@ def _count(units: list[Unit]) -> str:
     return f'{images} image(s){together}'
 
 
-def _folds(path: Path, split: FoldSplit, units: list[Unit], by_class: bool) -> list[set[str]]:
-    if not by_class:
-        if len(units) < split.folds:
-            raise InputError(
-                f'{path}: {split.folds} folds need as many images, and there are {_count(units)}'
-            )
-        return cut_folds(units, split.folds)
-    # Blocks of all images would hold whole classes.
-    of_class: dict[str, list[Unit]] = {}
-    for unit in units:
-        of_class.setdefault(min(unit.classes), []).append(unit)
-    parts: list[set[str]] = [set() for _ in range(split.folds)]
-    for name, own in of_class.items():
+def _folds(path: Path, split: FoldSplit, units: list[Unit], every_class: bool) -> list[set[str]]:
+    if len(units) < split.folds:
+        raise InputError(
+            f'{path}: {split.folds} folds need as many images, and there are {_count(units)}'
+        )
+    for name in sorted({name for unit in units for name in unit.classes if every_class}):
+        own = [unit for unit in units if name in unit.classes]
         if len(own) < split.folds:
             raise InputError(
                 f'{path}: {split.folds} folds need as many images of every class, and class '
                 f'{name!r} has {_count(own)}'
             )
-        for part, block in zip(parts, cut_folds(own, split.folds), strict=True):
-            part |= block
-    return parts
+    return cut_folds(units, split.folds)
 
 
 def _describe(parts: Mapping[str, set[str]], classes: Mapping[str, Collection[str]]) -> str:

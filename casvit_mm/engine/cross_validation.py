@@ -38,7 +38,8 @@ def cross_validate(
 ) -> dict[str, dict[str, float]]:
     """Train and evaluate once per fold, and summarise the metrics over the folds.
 
-    Fold k is the k-th block of the images sorted by name; what ``split`` keeps together stays so.
+    Folds are those of :func:`casvit_mm.datasets.drawing.cut_folds`; what ``split`` keeps together
+    stays so.
     Each fold trains in a process of its own and is evaluated with its last checkpoint, not its
     best: the best would be chosen by the very images that it is measured on. A fold that is
     complete is not repeated.

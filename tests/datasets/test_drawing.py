@@ -80,3 +80,24 @@ def test_folds_are_cut_by_images_or_where_groups_are_large_by_groups():
     assert [len(part) for part in even] == [4, 4]
     large = cut_folds(units_of([[]] * 3, [50, 1, 1]), 3)
     assert [len(part) for part in large] == [50, 1, 1]
+
+
+@pytest.mark.parametrize('folds', [3, 5])
+def test_folds_have_their_share_of_every_class_and_of_all_images(folds):
+    rng = random.Random(folds)
+    weights = {'a': 0.9, 'b': 0.4, 'c': 0.06, 'd': 0.03}
+    units = units_of([[n for n, w in weights.items() if rng.random() < w] for _ in range(200)])
+    parts = cut_folds(units, folds)
+    assert sorted(name for part in parts for name in part) == [unit.names[0] for unit in units]
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    for name in weights:
+        counts = [classes_of(units, part)[name] for part in parts]
+        assert max(counts) - min(counts) <= max(2, 0.25 * max(counts))
+
+
+def test_folds_of_many_small_classes_are_of_one_size():
+    units = units_of([[f'{i // 7}'] for i in range(140)])
+    parts = cut_folds(units, 3)
+    assert sorted(map(len, parts)) == [46, 47, 47]
+    # Neighbours stay together: the k-th block of every class is in the k-th fold.
+    assert all({2, 3} >= set(classes_of(units, part).values()) for part in parts)

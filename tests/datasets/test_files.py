@@ -1,6 +1,6 @@
 """What a folder holds."""
 
-from casvit_mm.datasets.files import describe_unused, find_files
+from casvit_mm.datasets.files import describe_unused, find_files, find_images
 
 
 def test_a_link_to_a_folder_that_it_lies_in_is_not_followed(tmp_path):
@@ -13,4 +13,12 @@ def test_a_link_to_a_folder_that_it_lies_in_is_not_followed(tmp_path):
     (images / 'cats/again').symlink_to(images)
     (images / 'cats/here').symlink_to(images / 'cats')
     assert list(find_files(images, {'.png'})) == ['cats/1', 'dogs/1']
-    assert describe_unused(images, lambda path: False).startswith('2 file(s) of')
+    ((_, message),) = describe_unused([images, images / 'cats'], lambda path: False)
+    assert message.startswith('2 file(s) of')
+
+
+def test_images_of_formats_that_nobody_reads_count_unless_another_of_the_name_is_there(tmp_path):
+    for name in ('a.heic', 'b.psd', 'b.png', 'c.jfif'):
+        (tmp_path / name).touch()
+    found = {name: [path.name for path in paths] for name, paths in find_images(tmp_path).items()}
+    assert found == {'a': ['a.heic'], 'b': ['b.png'], 'c': ['c.jfif']}

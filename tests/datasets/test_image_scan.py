@@ -6,7 +6,7 @@ from helpers import grey_png
 from PIL import Image
 
 from casvit_mm import InputError
-from casvit_mm.datasets.image_scan import scan_images
+from casvit_mm.datasets.image_scan import scan_headers, scan_images
 from casvit_mm.datasets.images import read_image
 
 COLOURS = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8))
@@ -50,3 +50,23 @@ def test_an_image_that_no_pipeline_can_resize_is_unusable(tmp_path):
     path = tmp_path / 'a.png'
     Image.new('L', (3000, 2)).save(path)
     assert 'too thin to be resized' in str(scan_images([path], 'x')[0].error)
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'fault'),
+    [
+        ('a.heic', b'anything', '.heic is a format that training does not read: convert it to'),
+        ('a.jpg', b'\0\0\0\x24ftypheic\0\0', 'it is HEIC, whatever its name says, a format that'),
+        ('a.dng', 'TIFF', '.dng is a format that training does not read'),  # a thumbnail decodes
+        ('a.heic', 'JPEG', None),
+        ('a.jfif', 'JPEG', None),
+    ],
+)
+def test_formats_that_training_does_not_read_are_named(tmp_path, name, content, fault):
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        COLOURS.save(path, format=content)
+    for scan in (*scan_headers([path], 'x'), *scan_images([path], 'x')):
+        assert scan.fault == fault if fault is None else fault in scan.fault

@@ -87,10 +87,11 @@ def test_a_written_split_that_does_not_fit_any_more_is_refused(folder, change, m
         prepare(folder, text)
 
 
-def test_folds_are_blocks_of_the_sorted_names_and_cover_every_image_once(folder):
+def test_folds_of_one_class_are_blocks_of_the_sorted_names_and_cover_every_image_once(folder):
     validated = []
     for fold in range(3):
-        text = ONE_SET + f'split: {{folds: 3, fold: {fold}}}\n'
+        text = f'{ONE_SET}classes: {{shape: [circle, square, triangle]}}\n'
+        text += f'split: {{folds: 3, fold: {fold}}}\n'
         prepared = prepare(folder, text)
         val = sorted(objects_by_image(prepared['val'].annotations))
         assert not set(val) & set(objects_by_image(prepared['train'].annotations))
@@ -179,9 +180,18 @@ def test_the_log_says_how_the_images_of_each_class_fell(tmp_path):
     drawn = taken_apart(tmp_path, RandomSplit(0.2), names)
     assert drawn.notes == ('split: images of each class, train/val: a 4/1, b 8/2',)
     (tmp_path / 'mine.split.json').unlink()
-    folds = taken_apart(tmp_path, FoldSplit(2, 1), names, folds_by_class=True)
-    assert folds.notes == ('split: images of each class, fold 0/1: a 2/3, b 5/5',)
+    folds = taken_apart(tmp_path, FoldSplit(2, 1), names, every_class=True)
+    blocks = 'split: folds are blocks of neighbouring names of each class, the rarest class first'
+    assert folds.notes == (blocks, 'split: images of each class, fold 0/1: a 2/3, b 5/5')
     assert len(folds.parts['val']) == 8
+
+
+def test_folds_that_lack_a_class_are_refused_where_each_needs_it(tmp_path):
+    names = [f'i/{name}.png' for name in ('a0', 'a1', 'a2', 'b0', 'b1')]
+    assert len(taken_apart(tmp_path, FoldSplit(3, 0), names).parts['val']) == 1
+    (tmp_path / 'mine.split.json').unlink()
+    with pytest.raises(InputError, match=r"every class, and class 'b' has 2 image"):
+        taken_apart(tmp_path, FoldSplit(3, 0), names, every_class=True)
 
 
 def test_a_split_of_an_earlier_version_stays_valid(tmp_path):

@@ -20,6 +20,7 @@ import casvit_mm.detection.dataset  # noqa: F401  registers what a training read
 from casvit_mm.classification.data import description as classification
 from casvit_mm.classification.data.checks import inspect_dataset as inspect_classes
 from casvit_mm.datasets.description import described_task
+from casvit_mm.datasets.image_scan import scan_headers
 from casvit_mm.datasets.shapes import (
     generate_shape_classes,
     generate_shape_labels,
@@ -95,7 +96,7 @@ _DESCRIPTIONS = {
 
 def _check_detection(path: Path) -> None:
     data = detection.read_dataset(path)
-    trainable = inspect_dataset(data, True, read_images=False).trainable()
+    trainable = inspect_dataset(data, True, scan_headers).trainable()
     try:
         prepared = prepare_dataset(data, _BOTH, path.parent / 'prepared', with_masks=True)
     except InputError:
@@ -138,7 +139,7 @@ def _check_segmentation(path: Path) -> None:
 
 def _check_classification(path: Path) -> None:
     data = classification.read_dataset(path)
-    inspect_classes(data, tuple(data.splits), scan=None)
+    inspect_classes(data, tuple(data.splits))
 
 
 _TASKS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], None]]] = {
@@ -236,7 +237,7 @@ def _voc(folder: Path) -> Reader:
     def read(content: bytes) -> None:
         (boxes / '0001.xml').write_bytes(content)
         data = detection.read_dataset(path)
-        assert inspect_dataset(data, None, read_images=False)
+        assert inspect_dataset(data, None, scan_headers)
         prepare_dataset(data, _BOTH, folder / 'prepared', with_masks=False)
 
     damaged = changed_bytes(_VOC.format(name='0001').encode())

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from casvit_mm.classification.data.description import ClassificationDescription
 from casvit_mm.classification.data.sources import LabelledImage, Listing, list_splits, quote_some
+from casvit_mm.datasets.classes import alike_classes, how_to_join
+from casvit_mm.datasets.duplicates import duplicate_issues
 from casvit_mm.datasets.files import plain_name
 from casvit_mm.datasets.image_scan import ImageScan, ScanImages, scan_headers
 from casvit_mm.datasets.issues import Issue, is_trainable, unreadable_image
@@ -58,17 +59,17 @@ class Inspection:
         labels = [label for _, label in self.usable(split)]
         return np.bincount(np.array(labels, dtype=np.int64), minlength=len(self.classes))
 
-    def two_labels(self) -> dict[bytes, dict[str, tuple[str, str]]]:
-        """Return what lies in several classes, byte by byte: by class, split and short name."""
-        found: dict[bytes, dict[str, tuple[str, str]]] = {}
+    def two_labels(self) -> dict[bytes, dict[str, tuple[str, int]]]:
+        """Return what lies in several classes, byte by byte: by class, split and position."""
+        found: dict[bytes, dict[str, tuple[str, int]]] = {}
         for split, scans in self.scans.items():
-            for image, scan in zip(self.listings[split].images, scans, strict=True):
+            for i, scan in enumerate(scans):
                 if scan.digest:
-                    place = (split, self.short_name(image.path))
-                    found.setdefault(scan.digest, {}).setdefault(image.class_name, place)
+                    name = self.listings[split].images[i].class_name
+                    found.setdefault(scan.digest, {}).setdefault(name, (split, i))
         return {digest: places for digest, places in found.items() if len(places) > 1}
 
-    def short_name(self, path: str) -> str:
+    def short_name(self, path: str | Path) -> str:
         """Return the path of an image from the root of the dataset."""
         return Path(os.path.relpath(path, self.data.root)).as_posix()
 
@@ -76,14 +77,14 @@ class Inspection:
 def inspect_dataset(
     data: ClassificationDescription,
     splits: tuple[str, ...],
-    scan: ScanImages | None = scan_headers,
+    scan: ScanImages = scan_headers,
 ) -> Inspection:
     """Find the images of some splits and their classes, and look at every image.
 
     Args:
         data: The dataset.
         splits: Splits that it has.
-        scan: Looks at the images; None leaves that out.
+        scan: Looks at the images.
 
     Raises:
         InputError: If a set is to be taken apart and cannot be.
@@ -93,7 +94,7 @@ def inspect_dataset(
     scans = {}
     for name in splits:
         paths = [Path(image.path) for image in listings[name].images]
-        scans[name] = scan(paths, name) if scan else [ImageScan()] * len(paths)
+        scans[name] = scan(paths, name)
     issues = {name: list(listings[name].issues) for name in splits}
     inspection = Inspection(data, _names(data, splits, listings), listings, scans, issues)
     for name in splits:
@@ -106,6 +107,10 @@ def inspect_dataset(
         issues[first].append(Issue('splits share images', f'{first} and {second}', message, True))
     for split, issue in _two_labels(inspection):
         issues[split].append(issue)
+    files = {name: dict(enumerate(map(inspection.short_name, images[name]))) for name in splits}
+    found = {name: dict(enumerate(scans[name])) for name in splits}
+    for name, duplicates in duplicate_issues(found, files).items():
+        issues[name] += duplicates
     return inspection
 
 
@@ -122,11 +127,7 @@ def _names(
 def _unreadable(inspection: Inspection, split: str) -> Iterator[Issue]:
     skip = inspection.data.skip_unreadable
     images = inspection.listings[split].images
-    unreadable = [
-        (image.path, scan.fault)
-        for image, scan in zip(images, inspection.scans[split], strict=True)
-        if scan.fault
-    ]
+    unreadable = {i: scan.fault for i, scan in enumerate(inspection.scans[split]) if scan.fault}
     number = f'{len(unreadable)} of {len(images)} images of {split}'
     advice = (
         f'{number} are left out, as skip_unreadable says.'
@@ -135,8 +136,10 @@ def _unreadable(inspection: Inspection, split: str) -> Iterator[Issue]:
         f'{inspection.data.path} to train without such images; tools/check_data.py --fix leaves '
         'them out.'
     )
-    for path, fault in unreadable:
-        yield unreadable_image(inspection.short_name(path), path, fault, advice, not skip)
+    for i, fault in unreadable.items():
+        path = images[i].path
+        name, at = inspection.short_name(path), ('images', i)
+        yield unreadable_image(name, path, fault, advice, not skip, at)
 
 
 def _class_issues(inspection: Inspection, split: str) -> Iterator[Issue]:
@@ -223,14 +226,7 @@ def _doubtful_names(inspection: Inspection) -> Iterator[Issue]:
             'those of the splits? Then write train: {images: .../train}, val: {images: .../val}'
         )
         yield Issue('folders of splits as classes', 'train', message, False)
-    for position, name in enumerate(classes):
-        for other in classes[:position]:
-            if plain_name(name) == plain_name(other):
-                message = (
-                    f'classes {other!r} and {name!r} differ in case or blanks only. If they are '
-                    f'one, {_join(other, name)}'
-                )
-                yield Issue('class names alike', f'{other!r}, {name!r}', message, False)
+    yield from alike_classes(classes)
 
 
 def _written_like(name: str, others: tuple[str, ...]) -> str:
@@ -238,13 +234,7 @@ def _written_like(name: str, others: tuple[str, ...]) -> str:
     like = [other for other in others if plain_name(other) == plain_name(name)]
     if not like:
         return ''
-    return f' (but {like[0]!r}: a difference in writing? Then {_join(like[0], name)})'
-
-
-def _join(name: str, other: str) -> str:
-    """Say how two names become one class."""
-    pair = yaml.safe_dump({name: [name, other]}, default_flow_style=True, width=float('inf'))
-    return f'join them under classes:, like {pair.strip()[:-1]}, ...}}'
+    return f' (but {like[0]!r}: a difference in writing? Then {how_to_join(like[0], name)})'
 
 
 def _not_in_train(inspection: Inspection, split: str) -> Iterator[Issue]:
@@ -272,10 +262,15 @@ def _not_measured(inspection: Inspection, split: str) -> Iterator[Issue]:
 def _two_labels(inspection: Inspection) -> Iterator[tuple[str, Issue]]:
     """Yield an issue for each image that lies in several classes, and the split of the first."""
     for places in inspection.two_labels().values():
-        texts = [f'{path} is {name!r}' for name, (_, path) in places.items()]
-        split, path = next(iter(places.values()))
+        paths = [
+            inspection.short_name(inspection.listings[split].images[i].path)
+            for split, i in places.values()
+        ]
+        texts = [f'{path} is {name!r}' for name, path in zip(places, paths, strict=True)]
+        split, first = next(iter(places.values()))
         message = (
             f'the same image has several labels: {", ".join(texts)}. Keep the right one; '
             'tools/check_data.py --fix leaves it out everywhere.'
         )
-        yield split, Issue('image with two labels', path, message, False)
+        at = ('images', first)
+        yield split, Issue('image with two labels', paths[0], message, False, at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from casvit_mm.datasets.classes import CLASS_KINDS
 from casvit_mm.datasets.issues import DUPLICATE_KINDS, FILE_KINDS, STOPS, IssueKind
 
 __all__ = ['ISSUE_KINDS']
@@ -20,7 +21,7 @@ ISSUE_KINDS = {
     'class that train lacks': STOPS,
     'only one class': STOPS,
     'class not measured': IssueKind('its accuracy is unknown'),
-    'class names alike': IssueKind('one class split in two?'),
+    **CLASS_KINDS,
     'folders of splits as classes': IssueKind('learns to tell splits apart'),
     # No fault; --fix lists what it writes into the lists.
     'name that counts as a class': IssueKind('read directly', 'writes the class'),

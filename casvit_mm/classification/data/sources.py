@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from casvit_mm.classification.data.description import ClassificationDescription, Source
 from casvit_mm.datasets.description import FoldSplit, RandomSplit
-from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, find_files, read_list
+from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, find_images, read_list
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.near_names import near_names
 from casvit_mm.datasets.splitting import take_apart
@@ -97,7 +97,7 @@ def _take_apart(
     by_name = {Path(os.path.relpath(i.path, data.root)).as_posix(): i for i in images}
     files = {name: Path(image.path) for name, image in by_name.items()}
     classes = {name: (image.class_name,) for name, image in by_name.items()}
-    taken = take_apart(data.path, split, files, lambda: classes, folds_by_class=True)
+    taken = take_apart(data.path, split, files, lambda: classes, every_class=True)
     for name, listing in listings.items():
         listing.images = [by_name[image] for image in sorted(taken.parts[name])]
     if 'train' in listings:
@@ -121,7 +121,7 @@ def _list_source(data: ClassificationDescription, source: Source, where: str) ->
     if not source.images.is_dir():
         message = f'folder {source.images} ({where}) does not exist'
         return Listing(issues=[Issue('missing folder', str(source.images), message, True)])
-    files = [p for paths in find_files(source.images, IMAGE_SUFFIXES).values() for p in paths]
+    files = [path for paths in find_images(source.images).values() for path in paths]
     if not files:
         message = (
             f'image folder {source.images} ({where}) holds no image, nor do the folders in it; '
@@ -130,9 +130,8 @@ def _list_source(data: ClassificationDescription, source: Source, where: str) ->
         return Listing(issues=[Issue('empty split', where, message, True)])
     if source.image_list is None:
         listing = _from_folders(data, source.images, files, where)
-        if unused := describe_unused(source.images, set(files).__contains__):
-            issue = Issue('files not used', str(source.images), unused, False)
-            listing.issues.append(issue)
+        for place, message in describe_unused([source.images], set(files).__contains__):
+            listing.issues.append(Issue('files not used', place, message, False))
         return listing
     try:
         written = read_list(source.image_list, where)

@@ -254,7 +254,7 @@ def _size_issues(images: list[tuple[int, dict]]) -> Iterator[Issue]:
 def _missing_images(images: list[tuple[int, dict]], folder: Path) -> Iterator[Issue]:
     if not folder.is_dir():
         message = f'its image folder {folder} does not exist'
-        yield Issue('no image folder', str(folder), message, True)
+        yield Issue('missing folder', str(folder), message, True)
         return
     # One listing per folder: asking for 118,000 files one by one is slow on network disks.
     listing: dict[Path, set[str]] = {}

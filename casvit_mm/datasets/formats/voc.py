@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from casvit_mm.datasets.files import IMAGE_SUFFIXES
+from casvit_mm.datasets.files import IMAGE_SUFFIXES, UNREAD_SUFFIXES, prefer_readable
 from casvit_mm.datasets.formats.foreign import name_file, name_folder
 from casvit_mm.errors import InputError
 
@@ -49,7 +49,8 @@ def read_voc(
         stems = sorted(files)
         if not stems:
             raise InputError(_describe_no_file(annotations))
-    found = _by_stem(images, IMAGE_SUFFIXES) if images.is_dir() else {}
+    there = _by_stem(images, IMAGE_SUFFIXES | UNREAD_SUFFIXES) if images.is_dir() else {}
+    found = prefer_readable(there)
     entries: list[dict] = []
     objects: list[tuple[str, dict]] = []
     unreadable: list[tuple[str, str]] = []

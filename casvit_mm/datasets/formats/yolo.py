@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from casvit_mm.datasets.files import IMAGE_SUFFIXES, find_files, read_text
+from casvit_mm.datasets.files import find_images, read_text
 from casvit_mm.datasets.image_scan import scan_headers
 from casvit_mm.errors import InputError
 
@@ -109,7 +109,7 @@ def read_yolo(
     Raises:
         InputError: If the folder holds no image.
     """
-    files = [path for found in find_files(images, IMAGE_SUFFIXES).values() for path in found]
+    files = [path for found in find_images(images).values() for path in found]
     if not files:
         raise InputError(f'image folder {images} holds no image, nor do the folders in it')
     entries: list[dict] = []

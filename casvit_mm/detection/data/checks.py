@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from casvit_mm.datasets.classes import alike_classes, rare_classes
 from casvit_mm.datasets.duplicates import duplicate_issues
-from casvit_mm.datasets.files import plain_name
 from casvit_mm.datasets.formats.coco import find_issues
 from casvit_mm.datasets.formats.coco_values import is_id, name_annotation
-from casvit_mm.datasets.image_scan import ImageScan
+from casvit_mm.datasets.image_scan import ImageScan, ScanImages, scan_images
 from casvit_mm.datasets.issues import Issue, is_trainable
 from casvit_mm.datasets.splitting import shared_images
 from casvit_mm.detection.data.description import DetectionDescription
@@ -54,7 +53,7 @@ class Inspection:
         with_masks: Whether masks are trained on; None where no config tells.
         loaded: Annotations of the splits that can be read.
         objects: Their well-formed objects.
-        scans: What the image files hold, by position in the list of images; empty if not read.
+        scans: What the image files hold, by position in the list of images.
         issues: All issues; those between splits stand under the first of the two.
     """
 
@@ -83,7 +82,7 @@ class Inspection:
 
 
 def inspect_dataset(
-    data: DetectionDescription, with_masks: bool | None, read_images: bool = True
+    data: DetectionDescription, with_masks: bool | None, scan: ScanImages = scan_images
 ) -> Inspection:
     """Inspect every split of a dataset.
 
@@ -91,7 +90,7 @@ def inspect_dataset(
         data: The dataset.
         with_masks: Whether every object needs a mask. None: masks are checked where there are
             some, and a missing one is no obstacle.
-        read_images: Whether image files are read, which takes milliseconds for each.
+        scan: Looks at the images.
     """
     loaded: dict[str, LoadedSplit] = {}
     issues: dict[str, list[Issue]] = {}
@@ -120,23 +119,21 @@ def inspect_dataset(
         issues['train'].append(Issue('class not learnt', 'train', message, True))
     readable = {n: s for n, s in loaded.items() if all(d.kind != 'missing list' for d in issues[n])}
     for first, second, message in shared_images(image_files(readable)):
-        kind = 'train shares images' if first == 'train' else 'val and test share images'
-        issues[first].append(Issue(kind, f'{first} and {second}', message, True))
+        issues[first].append(Issue('splits share images', f'{first} and {second}', message, True))
     # A name that is wrong leaves its image unlisted, and is told already.
     if is_trainable(issues) and (message := unlisted_images(data, loaded)):
         issues['train'].append(Issue('files not used', 'images', message, False))
 
     scans: dict[str, dict[int, ImageScan]] = {}
-    if read_images:
-        for name, split in readable.items():
-            scans[name] = scan_split(split.content, split.images, name)
-            issues[name] += file_issues(split.content, scans[name], bool(with_masks))
-        names = {
-            name: {i: loaded[name].content['images'][i]['file_name'] for i in found}
-            for name, found in scans.items()
-        }
-        for name, duplicates in duplicate_issues(scans, names).items():
-            issues[name] += duplicates
+    for name, split in readable.items():
+        scans[name] = scan_split(split.content, split.images, name, scan)
+        issues[name] += file_issues(split.content, scans[name], bool(with_masks))
+    names = {
+        name: {i: loaded[name].content['images'][i]['file_name'] for i in found}
+        for name, found in scans.items()
+    }
+    for name, duplicates in duplicate_issues(scans, names).items():
+        issues[name] += duplicates
     return Inspection(data, with_masks, loaded, objects, scans, issues)
 
 
@@ -257,26 +254,14 @@ def _empty_images(content: dict[str, Any]) -> Iterator[Issue]:
 
 
 def _class_issues(objects: Objects, split: str) -> Iterator[Issue]:
-    counts = np.bincount(objects.label[~objects.crowd], minlength=len(objects.classes))
-    most = counts.max(initial=0)
-    for name, count in zip(objects.classes, counts, strict=True):
-        if count == 0:
-            message = f'class {name!r} has no object in {split}'
-            yield Issue('class without objects', name, message, False)
-        elif split == 'train' and (count < 10 or count < most / 100):
-            message = f'class {name!r} has {count} objects in train; the most frequent has {most}'
-            yield Issue('rare class', name, message, False)
-    if split != 'train':
-        return
-    plain = [plain_name(name) for name in objects.classes]
-    total = Counter(plain)
-    for position, name in enumerate(plain):
-        if total[name] > 1 and name in plain[:position]:
-            first, second = objects.classes[plain.index(name)], objects.classes[position]
-            if first == second:  # refused already
-                continue
-            message = f'categories {first!r} and {second!r} differ in case or blanks only'
-            yield Issue('category names alike', f'{first!r}, {second!r}', message, False)
+    found = np.bincount(objects.label[~objects.crowd], minlength=len(objects.classes)).tolist()
+    counts = list(zip(objects.classes, found, strict=True))
+    for name in (name for name, count in counts if not count):
+        message = f'class {name!r} has no object in {split}'
+        yield Issue('class without objects', name, message, False)
+    if split == 'train':
+        yield from rare_classes(dict(counts), 'objects')
+        yield from alike_classes(objects.classes)
 
 
 def _disagreements(objects: dict[str, Objects]) -> Iterator[tuple[str, Issue]]:

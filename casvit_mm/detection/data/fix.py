@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -13,14 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from casvit_mm.datasets.copies import refuse_copy, write_description
+from casvit_mm.datasets.copies import (
+    describe_split,
+    is_one_set,
+    refuse_copy,
+    write_description,
+)
 from casvit_mm.datasets.formats.coco_values import is_box, is_id, is_number, is_polygon, is_size
 from casvit_mm.datasets.image_scan import ImageScan
-from casvit_mm.datasets.issues import Issue
+from casvit_mm.datasets.issues import FIXED_IN_TRAIN, Issue
 from casvit_mm.detection.data.checks import Inspection, content_issues
 from casvit_mm.detection.data.issues import ISSUE_KINDS
 from casvit_mm.detection.data.mask_checks import Masks, read_masks
 from casvit_mm.detection.data.objects import Objects, read_objects
+from casvit_mm.detection.data.sources import join_splits
 from casvit_mm.errors import InputError
 from casvit_mm.io import replacing
 
@@ -94,7 +101,8 @@ def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[
 
     Args:
         inspection: What was found, with the images read.
-        folder: Where to write ``{train,val,test}.json``, ``changes.json`` and ``dataset.yaml``.
+        folder: Where to write ``{train,val,test}.json``, of folds ``data.json``, ``changes.json``
+            and ``dataset.yaml``.
 
     Returns:
         The ``dataset.yaml``, and what was fixed as (split, issue).
@@ -103,27 +111,38 @@ def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[
         InputError: If such a file is there already, or something is wrong that only a person can
             fix; then nothing is written.
     """
-    folder = Path(folder)
-    names = [f'{split}.json' for split in inspection.data.splits]
+    folder, data = Path(folder), inspection.data
+    whole = is_one_set(data.split, drawn=True)
+    names = ['data.json'] if whole else [f'{split}.json' for split in data.splits]
     refuse_copy(folder, names, inspection.issues, _is_by_hand)
     contents, changes = {}, []
     for split in inspection.loaded:
         contents[split], fixed = fix_split(inspection, split)
         changes += [(split, issue) for issue in fixed]
-    for split, content in contents.items():
-        with replacing(folder / f'{split}.json') as file:
-            file.write(json.dumps(content))
-    description: dict[str, Any] = {
-        split: dict(annotations=f'{split}.json', images=str(loaded.images))
+    fixed_splits = {
+        split: dataclasses.replace(loaded, content=contents[split])
         for split, loaded in inspection.loaded.items()
     }
-    description['max_dets'] = inspection.data.max_dets
-    if inspection.data.boxes:
+    if whole:  # the copy is taken apart in its turn
+        fixed_splits = {'data': join_splits(list(fixed_splits.values()), 'data', data)}
+    for split, loaded in fixed_splits.items():
+        with replacing(folder / f'{split}.json') as file:
+            file.write(json.dumps(loaded.content))
+    description: dict[str, Any] = {
+        split: dict(annotations=f'{split}.json', images=str(loaded.images))
+        for split, loaded in fixed_splits.items()
+    }
+    if whole and data.split is not None:
+        description['split'] = describe_split(data.split)
+    description['max_dets'] = data.max_dets
+    if data.boxes:
         description['boxes'] = 'sizes'
     return write_description(folder, description, changes, ISSUE_KINDS), changes
 
 
 def _is_by_hand(split: str, issue: Issue) -> bool:
+    if issue.kind in FIXED_IN_TRAIN:
+        return split != 'train'
     return not ISSUE_KINDS[issue.kind].fix and issue.kind != 'no usable object'
 
 
@@ -139,7 +158,11 @@ def fix_split(inspection: Inspection, split: str) -> tuple[dict[str, Any], list[
     issues = inspection.issues[split]
     scans = inspection.scans[split]
     # What is about no single entry is fixed with the entries, or was left out when reading.
-    fixed = [d for d in issues if d.entry is None and ISSUE_KINDS[d.kind].fix]
+    fixed = [
+        d
+        for d in issues
+        if d.entry is None and ISSUE_KINDS[d.kind].fix and not _is_by_hand(split, d)
+    ]
     for _ in range(_ROUNDS):
         todo = [d for d in issues if _is_fixed(d, split, mask_set)]
         if not todo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from casvit_mm.datasets.classes import CLASS_KINDS
 from casvit_mm.datasets.issues import DUPLICATE_KINDS, STOPS, UNUSED_KINDS, IssueKind
 
 __all__ = ['ISSUE_KINDS']
@@ -28,7 +29,7 @@ ISSUE_KINDS = {
     ),
     'boxes look like corners': STOPS,
     'duplicate annotation id': IssueKind(STOPS.effect, 'numbers anew'),
-    'no image folder': STOPS,
+    'missing folder': STOPS,
     'impossible image size': IssueKind(STOPS.effect, 'takes the size from the image'),
     'missing image': IssueKind(STOPS.effect, 'drops the image and its objects'),
     'unknown category': IssueKind(STOPS.effect, 'drops the object'),
@@ -44,8 +45,7 @@ ISSUE_KINDS = {
     'no usable object': STOPS,
     'splits disagree on categories': STOPS,
     'class not learnt': STOPS,
-    'train shares images': IssueKind(STOPS.effect, 'drops them from train'),
-    'val and test share images': STOPS,
+    'splits share images': IssueKind(STOPS.effect, 'takes them out of train'),
     # Boxes and classes; casvit_mm.detection.data.checks.
     'box without area': IssueKind(_SKIPPED, 'drops the object'),
     'box outside its image': IssueKind(_SKIPPED, 'drops the object'),
@@ -58,8 +58,7 @@ ISSUE_KINDS = {
     'small image': IssueKind('left out of training'),
     'no image left': STOPS,
     'class without objects': IssueKind('never learnt, or not measured'),
-    'rare class': IssueKind('hardly learnt'),
-    'category names alike': IssueKind('one class split in two?'),
+    **CLASS_KINDS,
     # Masks; casvit_mm.detection.data.mask_checks.
     'flat polygon': IssueKind(
         'teaches an empty mask', 'drops the polygon; the object if none is left'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,9 @@ from mmengine.config import Config
 from casvit_mm.config.paths import ROOT
 from casvit_mm.datasets.copies import print_copy, require_images
 from casvit_mm.datasets.fit import load_judged, read_scale
+from casvit_mm.datasets.image_scan import scan_headers, scan_images
 from casvit_mm.datasets.issues import Issue, is_trainable
-from casvit_mm.datasets.report import write_report
+from casvit_mm.datasets.report import count_kinds
 from casvit_mm.detection.data.anchors import read_anchors
 from casvit_mm.detection.data.apply import check_config, least_side, needs_masks
 from casvit_mm.detection.data.checks import Inspection, inspect_dataset
@@ -20,7 +20,7 @@ from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.fix import fix_dataset
 from casvit_mm.detection.data.issues import ISSUE_KINDS
 from casvit_mm.detection.data.pictures import Marks, draw_classes, draw_samples, draw_sizes
-from casvit_mm.detection.data.report_tables import issue_entries, print_report, verdict
+from casvit_mm.detection.data.report_tables import make_report, print_report
 from casvit_mm.detection.data.split_checks import small_images
 from casvit_mm.detection.data.statistics import (
     advise,
@@ -50,9 +50,9 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     require_images(options)
     config = options.config
     cfg = None if config is None else load_judged(config, check_config)
-    inspection = inspect_dataset(
-        read_dataset(data), None if cfg is None else needs_masks(cfg), options.read_images
-    )
+    scan = scan_images if options.read_images else scan_headers
+    with_masks = None if cfg is None else needs_masks(cfg)
+    inspection = inspect_dataset(read_dataset(data), with_masks, scan)
     if config is None:
         method = 'maskrcnn' if inspection.masks_complete() else 'retinanet'
         config = str(ROOT / 'configs' / f'{method}_casvit_xs_coco.py')
@@ -62,23 +62,16 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
         inspection.issues['train'] += small_images(content, least_side(cfg))
 
     splits = {
-        name: describe_split(objects, len(objects.images))
+        name: describe_split(objects, inspection.scans.get(name, {}).values())
         for name, objects in inspection.objects.items()
     }
     train = inspection.objects.get('train')
     fit = describe_anchors(cfg, train) if train is not None and train.learnt().any() else {}
     advice = advise(inspection, splits, fit, cfg)
-    print_report(inspection, splits, fit, advice, config)
+    report = make_report(inspection, splits, options)
+    print_report(report, fit, advice, config)
     out = Path(out)
-    pictures = _draw(inspection, cfg, out)
-    more = dict(
-        config=config,
-        verdict=verdict(inspection),
-        fit=fit,
-        advice=advice,
-        defects=issue_entries(inspection),
-    )
-    write_report(out, data, options.read_images, splits, inspection.issues, pictures, more)
+    report.write(out, _draw(inspection, cfg, out), config, fit, advice)
     if options.fix is not None:
         return _print_changes(inspection, *fix_dataset(inspection, options.fix))
     return inspection.trainable()
@@ -111,7 +104,7 @@ def _mark_issues(inspection: Inspection, name: str) -> Marks:
     """Return the issues of images that can be drawn, and where they are."""
     objects = inspection.objects[name]
     drawable = set(objects.images.tolist())
-    kinds: dict[int, Counter[str]] = {}
+    kinds: dict[int, list[str]] = {}
     pointed: dict[int, set[int]] = {}
     for issue in inspection.issues[name]:
         section, index = issue.entry or ('', -1)
@@ -123,11 +116,11 @@ def _mark_issues(inspection: Inspection, name: str) -> Marks:
             continue
         if image not in drawable:
             continue
-        kinds.setdefault(image, Counter())[issue.kind] += 1
+        kinds.setdefault(image, []).append(issue.kind)
         if section == 'annotations':
             pointed.setdefault(image, set()).add(index)
     texts = {
-        image: '\n'.join(f'{kind} x {n}' if n > 1 else kind for kind, n in found.items())
+        image: count_kinds(found)
         for image, found in kinds.items()
         if set(found) != {'image without objects'}
     }
@@ -136,7 +129,7 @@ def _mark_issues(inspection: Inspection, name: str) -> Marks:
 
 def _print_changes(inspection: Inspection, path: Path, changes: list[tuple[str, Issue]]) -> bool:
     """Print what was fixed, and return whether training would start with the copy."""
-    copied = inspect_dataset(read_dataset(path), inspection.with_masks, read_images=False)
+    copied = inspect_dataset(read_dataset(path), inspection.with_masks, scan_headers)
     counts = []
     for name, objects in copied.objects.items():
         before = inspection.objects[name]

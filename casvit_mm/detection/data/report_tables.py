@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from casvit_mm.datasets.issues import Issue
-from casvit_mm.datasets.report import (
-    IMAGES_UNREAD,
-    class_table,
-    print_verdict,
-    split_table,
-    verdict_on,
-)
+from casvit_mm.datasets.report import IMAGE_ROWS, Report, class_table
 from casvit_mm.detection.data.checks import Inspection
 from casvit_mm.detection.data.issues import ISSUE_KINDS
 from casvit_mm.plotting.tables import LiteralConsole
+from casvit_mm.task import CheckOptions
 
-__all__ = ['issue_entries', 'print_report', 'verdict']
+__all__ = ['make_report', 'print_report']
 
 _CLASSES_SHOWN = 20
 _SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
-    'images': lambda s: str(s['images']),
+    **IMAGE_ROWS,
     'objects': lambda s: str(s['objects']),
     'ignored objects, crowds': lambda s: f'{s["not_learnt"]}, {s["crowds"]}',
     'objects per image, mean and max': lambda s: (
         f'{s["objects_per_image"]["mean"]:.1f}, {s["objects_per_image"]["max"]}'
     ),
-    'image width, min, median, max': lambda s: _three(s['image_width']),
-    'image height, likewise': lambda s: _three(s['image_height']),
     'box side in px, 10th, 50th, 90th percentile': lambda s: _middle(s['box_side'], '{:.0f}'),
     '  as a share of the image side': lambda s: _middle(s['box_side_relative'], '{:.2f}'),
     'box width / height, likewise': lambda s: _middle(s['box_width_to_height'], '{:.2f}'),
@@ -41,34 +35,37 @@ _SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def verdict(inspection: Inspection) -> str:
-    """Say in one line whether training would start."""
-    return verdict_on(inspection.issues, _with_what(inspection))
+def make_report(
+    inspection: Inspection,
+    splits: dict[str, dict[str, Any]],
+    options: CheckOptions,
+) -> Report:
+    """Return what is to be printed and written.
+
+    Args:
+        inspection: What was found.
+        splits: :func:`casvit_mm.detection.data.statistics.describe_split` by split.
+        options: What the check went by.
+    """
+    train = inspection.loaded.get('train')
+    return Report(
+        inspection.data.path,
+        options,
+        ISSUE_KINDS,
+        inspection.issues,
+        splits,
+        train.notes if train else (),
+        _with_what(inspection),
+        partial(_image_name, inspection),
+    )
 
 
 def _with_what(inspection: Inspection) -> str:
-    """Return what of the objects training could take, where no config says it; and what is open."""
-    unread = '' if inspection.scans else IMAGES_UNREAD
+    """Return what of the objects training could take, where no config says it."""
     if inspection.with_masks is not None:
-        return unread
+        return ''
     complete = inspection.masks_complete()
-    return (', with boxes and masks' if complete else ', with boxes but not with masks') + unread
-
-
-def issue_entries(inspection: Inspection) -> list[dict[str, Any]]:
-    """Return all issues as plain values, by split."""
-    return [
-        dict(
-            split=split,
-            kind=d.kind,
-            where=d.where,
-            image=_image_name(inspection, split, d),
-            message=d.message,
-            fatal=d.fatal,
-        )
-        for split, issues in inspection.issues.items()
-        for d in issues
-    ]
+    return ', with boxes and masks' if complete else ', with boxes but not with masks'
 
 
 def _image_name(inspection: Inspection, split: str, issue: Issue) -> str | None:
@@ -82,46 +79,22 @@ def _image_name(inspection: Inspection, split: str, issue: Issue) -> str | None:
     return str(inspection.loaded[split].content['images'][image].get('file_name'))
 
 
-def _place(inspection: Inspection, split: str, issue: Issue) -> str:
-    image = _image_name(inspection, split, issue)
-    return issue.where if image is None else f'{issue.where} of {image}'
-
-
-def print_report(
-    inspection: Inspection,
-    splits: dict[str, dict[str, Any]],
-    fit: dict[str, Any],
-    advice: list[str],
-    config: str,
-) -> None:
+def print_report(report: Report, fit: dict[str, Any], advice: list[str], config: str) -> None:
     """Print the report.
 
     Args:
-        inspection: What was found.
-        splits: :func:`casvit_mm.detection.data.statistics.describe_split` by split.
+        report: What was found.
         fit: :func:`casvit_mm.detection.data.statistics.describe_anchors`.
         advice: Sentences.
         config: The config that is judged.
     """
-    screen = print_verdict(
-        inspection.issues,
-        ISSUE_KINDS,
-        lambda split, issue: _place(inspection, split, issue),
-        _with_what(inspection),
-    )
-    if splits:
-        screen.print(split_table(splits, _SPLIT_ROWS))
-        screen.print(_class_table(splits))
+    screen = report.show(_SPLIT_ROWS, _class_table(report.splits) if report.splits else None)
     if fit:
         _print_fit(screen, fit, config)
     if advice:
         screen.print('Advice', style='bold')
     for line in advice:
         screen.print(f'- {line}', soft_wrap=True)
-
-
-def _three(figures: dict[str, float]) -> str:
-    return ', '.join(f'{figures[p]:.0f}' for p in ('p0', 'p50', 'p100')) if figures else '-'
 
 
 def _middle(figures: dict[str, float], form: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.description import FoldSplit, RandomSplit
-from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, read_list, stem
+from casvit_mm.datasets.files import describe_unused, find_images, read_list, stem
 from casvit_mm.datasets.formats.coco_file import read_annotations
 from casvit_mm.datasets.formats.corners import boxes_from_corners
 from casvit_mm.datasets.formats.voc import read_voc
@@ -19,7 +19,7 @@ from casvit_mm.datasets.splitting import take_apart
 from casvit_mm.detection.data.description import DetectionDescription, Source
 from casvit_mm.errors import InputError
 
-__all__ = ['LoadedSplit', 'load_split']
+__all__ = ['LoadedSplit', 'join_splits', 'load_split']
 
 
 @dataclass
@@ -67,7 +67,7 @@ def load_split(data: DetectionDescription, name: str) -> LoadedSplit:
     notes: tuple[str, ...] = ()
     if data.split is not None:
         notes = _keep_split(parts, name, data, data.split)
-    split = parts[0] if len(parts) == 1 else _join(parts, name, data)
+    split = parts[0] if len(parts) == 1 else join_splits(parts, name, data)
     split.notes = notes if name == 'train' else ()
     if data.classes is not None:
         _apply_classes(split, data.classes, data)
@@ -95,7 +95,7 @@ def _load_source(source: Source, name: str, data: DetectionDescription) -> Loade
             content.setdefault('annotations', [])
         if data.boxes == 'corners':
             boxes_from_corners(content)
-        part = LoadedSplit(content, source.images, where, False)
+        part = LoadedSplit(content, source.images, where, False, unused=_count_unused(source))
     if names is not None:
         _keep_listed(part, names, source)
     return part
@@ -111,15 +111,17 @@ def _load_voc(source: Source, where: str, names: list[str] | None) -> LoadedSpli
     return LoadedSplit(content, source.images, where, True, unreadable, unused)
 
 
-def _count_unused(source: Source, is_label: Callable[[Path], bool]) -> list[tuple[str, str]]:
-    """Return what is to be said of files in a folder of annotations that are none, nor images."""
-
-    def used(path: Path) -> bool:
-        is_image = path.suffix.lower() in IMAGE_SUFFIXES and path.is_relative_to(source.images)
-        return is_image or is_label(path)
-
-    unused = describe_unused(source.annotations, used)
-    return [] if unused is None else [(str(source.annotations), unused)]
+def _count_unused(
+    source: Source, is_label: Callable[[Path], bool] | None = None
+) -> list[tuple[str, str]]:
+    """Return what is to be said of files that are neither image nor, by ``is_label``, label."""
+    if is_label is None and source.annotations.is_relative_to(source.images):
+        return []  # a folder of everything
+    taken = {path for paths in find_images(source.images).values() for path in paths}
+    folders = [source.images] if is_label is None else [source.images, source.annotations]
+    return list(
+        describe_unused(folders, lambda path: path in taken or bool(is_label and is_label(path)))
+    )
 
 
 def _require_tables(part: LoadedSplit) -> None:
@@ -215,8 +217,17 @@ def _relative(part: LoadedSplit, image: dict, root: Path) -> str:
     return Path(os.path.relpath(part.images / str(image['file_name']), root)).as_posix()
 
 
-def _join(parts: list[LoadedSplit], name: str, data: DetectionDescription) -> LoadedSplit:
-    """Join sources: ids are numbered anew, categories are one if their names are."""
+def join_splits(parts: list[LoadedSplit], name: str, data: DetectionDescription) -> LoadedSplit:
+    """Join sources, or splits: ids are numbered anew, categories are one if their names are.
+
+    Args:
+        parts: What to join.
+        name: What it becomes.
+        data: The description.
+
+    Raises:
+        InputError: If they list different categories, or lack what joining needs.
+    """
     where = f'{len(parts)} sources ({name} of {data.path})'
     declared = []
     for part in parts:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from casvit_mm.datasets.files import IMAGE_SUFFIXES
+from casvit_mm.datasets.files import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from casvit_mm.datasets.formats.coco_values import is_id, is_size
 from casvit_mm.datasets.formats.corners import count_corners
 from casvit_mm.datasets.issues import Issue
@@ -115,7 +115,7 @@ def unlisted_images(data: DetectionDescription, loaded: dict[str, LoadedSplit]) 
         for folder in sorted({path.parent for path in listed})
         if folder.is_dir()
         for entry in os.scandir(folder)
-        if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
+        if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES | UNREAD_SUFFIXES
     ]
     unlisted = sorted(set(found) - listed)
     if not unlisted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from casvit_mm.datasets.fit import (
     scale_factors,
     scale_options,
 )
+from casvit_mm.datasets.image_scan import ImageScan
+from casvit_mm.datasets.report import describe_images
 from casvit_mm.detection.data.anchors import propose_anchors, read_anchors
 from casvit_mm.detection.data.checks import Inspection
 from casvit_mm.detection.data.objects import Objects
@@ -27,31 +30,32 @@ _WANTED_SIDE = 16  # px, see advise
 _MANY_CUT = 0.05  # share of the objects that no crop shows whole
 
 
-def describe_split(objects: Objects, num_images: int) -> dict[str, Any]:
+def describe_split(objects: Objects, scans: Iterable[ImageScan]) -> dict[str, Any]:
     """Return the statistics of one split.
 
     Args:
         objects: Its objects; crowds are counted but not measured.
-        num_images: Images listed.
+        scans: What the image files hold.
     """
     learnt = objects.learnt()
     box, size = objects.box[learnt], objects.size[learnt]
     area = objects.area[learnt]
     side = np.sqrt(box[:, 2] * box[:, 3])
+    number = len(objects.images)
     per_image = np.bincount(objects.image[learnt])
     counts = np.bincount(objects.label[learnt], minlength=len(objects.classes))
-    sizes = _image_sizes(objects)
+    pairs = np.unique(np.stack([objects.image, objects.label])[:, learnt], axis=1)
+    images = np.bincount(pairs[1], minlength=len(objects.classes))
     return dict(
-        images=num_images,
+        **describe_images(number, scans),
         objects=int(learnt.sum()),
         crowds=int(objects.crowd.sum()),
         not_learnt=int((~learnt & ~objects.crowd).sum()),
         objects_per_class=dict(zip(objects.classes, counts.tolist(), strict=True)),
+        images_per_class=dict(zip(objects.classes, images.tolist(), strict=True)),
         objects_per_image=dict(
-            mean=float(learnt.sum() / max(num_images, 1)), max=int(per_image.max(initial=0))
+            mean=float(learnt.sum() / max(number, 1)), max=int(per_image.max(initial=0))
         ),
-        image_width=_percentiles(sizes[:, 0]),
-        image_height=_percentiles(sizes[:, 1]),
         box_side=_percentiles(side),
         box_side_relative=_percentiles(side / np.sqrt(size.prod(axis=1))),
         box_width_to_height=_percentiles(box[:, 2] / box[:, 3]),
@@ -61,12 +65,6 @@ def describe_split(objects: Objects, num_images: int) -> dict[str, Any]:
             large=_share(area >= 96**2),
         ),
     )
-
-
-def _image_sizes(objects: Objects) -> np.ndarray:
-    """Return the sizes of the images that hold objects, ``(M, 2)``."""
-    _, first = np.unique(objects.image, return_index=True)
-    return objects.size[first]
 
 
 def _percentiles(values: np.ndarray) -> dict[str, float]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import yaml
 
+from casvit_mm.datasets.classes import alike_classes
+from casvit_mm.datasets.duplicates import duplicate_issues
 from casvit_mm.datasets.image_scan import ScanImages, scan_headers
 from casvit_mm.datasets.issues import Issue, is_trainable
 from casvit_mm.datasets.splitting import shared_images
@@ -82,7 +84,11 @@ def inspect_dataset(
     pairs, issues, notes = find_pairs(data, splits, partial(_classes_of, data, recoding))
     for name in splits:
         scans[name] = scan_pairs(pairs[name], recoding, name, scan)
-        issues[name] += [scan.issue for scan in scans[name] if scan.issue is not None]
+        issues[name] += [
+            replace(scan.issue, entry=('images', i))
+            for i, scan in enumerate(scans[name])
+            if scan.issue is not None
+        ]
     inspection = Inspection(data, recoding, pairs, scans, issues, notes)
     for name in splits:
         issues[name] += _foreign_values(inspection, name)
@@ -92,6 +98,10 @@ def inspect_dataset(
     for first, second, message in shared_images(images):
         message = f'{data.path}: {message}'
         issues[first].append(Issue('splits share images', f'{first} and {second}', message, True))
+    files = {name: dict(enumerate(path.name for path in images[name])) for name in splits}
+    found = {name: {i: scan.image for i, scan in enumerate(scans[name])} for name in splits}
+    for name, duplicates in duplicate_issues(found, files).items():
+        issues[name] += duplicates
     return inspection
 
 
@@ -114,22 +124,22 @@ def _foreign_values(inspection: Inspection, split: str) -> Iterator[Issue]:
     start = data.first_value
     known = {*range(start, start + len(data.classes)), *data.ignore}
     foreign = np.array(sorted(set(range(256)) - known), dtype=np.int64)
-    found: dict[str, dict[str, int]] = {}
-    recoded = set()
-    for pair, scan in zip(inspection.pairs[split], inspection.scans[split], strict=True):
+    pairs, scans = inspection.pairs[split], inspection.scans[split]
+    found: dict[int, dict[str, int]] = {}
+    for i, scan in enumerate(scans):
         if scan.recoded and scan.foreign:
-            found[pair.label] = scan.foreign
-            recoded.add(pair.label)
+            found[i] = scan.foreign
         elif not scan.recoded and scan.counts is not None and scan.counts[foreign].any():
             values = foreign[scan.counts[foreign] > 0].tolist()
-            found[pair.label] = {str(value): int(scan.counts[value]) for value in values}
+            found[i] = {str(value): int(scan.counts[value]) for value in values}
     labels = Counter(value for values in found.values() for value in values)
-    plain = sorted({int(v) for path in found.keys() - recoded for v in found[path]})
+    plain = sorted({int(v) for i, values in found.items() for v in values if not scans[i].recoded})
     advice = _advise_foreign(data, plain, inspection.counts(split).sum(axis=0))
-    for path, pixels in found.items():
+    for i, pixels in found.items():
+        path = pairs[i].label
         worst = max(pixels, key=lambda value: pixels[value])
         others = f' (and {len(pixels) - 1} other such)' if len(pixels) > 1 else ''
-        if path in recoded:
+        if scans[i].recoded:
             lacks = f'which classes of {data.path} gives to no class'
             shown = f"'{worst}'" if worst[0] == '#' else worst
             action = f'Give it to a class, or write ignore: {shown}, beside what is ignored already'
@@ -141,10 +151,11 @@ def _foreign_values(inspection: Inspection, split: str) -> Iterator[Issue]:
             action = advice
         message = (
             f'label {path} holds {worst} at {pixels[worst]} pixels{others}, {lacks}. '
-            f'{labels[worst]} of {len(inspection.pairs[split])} labels of {split} hold {worst}. '
+            f'{labels[worst]} of {len(pairs)} labels of {split} hold {worst}. '
             f'{action}.'
         )
-        yield Issue('value outside the classes', Path(path).name, message, True)
+        at = ('images', i)
+        yield Issue('value outside the classes', Path(path).name, message, True, at)
 
 
 def _advise_foreign(data: SegmentationDescription, values: list[int], counts: np.ndarray) -> str:
@@ -182,6 +193,7 @@ def _class_issues(inspection: Inspection, split: str) -> Iterator[Issue]:
     ignored = {data.classes[v - data.first_value] for v in _ignored_classes(data)}
     present = [name for name, count in zip(data.classes, pixels, strict=True) if count]
     if split == 'train':
+        yield from alike_classes(data.classes, 'give both values to one name, like {cell: [1, 2]}')
         for name in sorted(ignored):
             message = f'class {name!r} of {data.path} is also under ignore:, so no pixel teaches it'
             yield Issue('class that is ignored', repr(name), message, False)
@@ -220,9 +232,10 @@ def _nothing_to_learn(
 
 def _ignored_labels(inspection: Inspection, split: str) -> Iterator[Issue]:
     data = inspection.data
-    for pair, scan in zip(inspection.pairs[split], inspection.scans[split], strict=True):
+    for i, scan in enumerate(inspection.scans[split]):
         if scan.counts is None or scan.foreign:
             continue
         if scan.counts[sorted(data.ignore)].sum() == scan.counts.sum():
-            message = f'label {pair.label} holds ignored values only'
-            yield Issue('label map ignored as a whole', Path(pair.label).name, message, False)
+            path, at = inspection.pairs[split][i].label, ('images', i)
+            message = f'label {path} holds ignored values only'
+            yield Issue('label map ignored as a whole', Path(path).name, message, False, at)

@@ -54,11 +54,8 @@ def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[
     def by_hand(split: str, issue: Issue) -> bool:
         if issue.kind in FIXED_IN_TRAIN:
             return split != 'train'
-        if issue.kind in _REWRITTEN:
-            return any(
-                scan.issue is issue and pair.label not in readable[split]
-                for pair, scan in zip(inspection.pairs[split], inspection.scans[split], strict=True)
-            )
+        if issue.kind in _REWRITTEN and issue.entry is not None:
+            return inspection.pairs[split][issue.entry[1]].label not in readable[split]
         return not ISSUE_KINDS[issue.kind].fix
 
     refuse_copy(folder, ['labels'], inspection.issues, by_hand)

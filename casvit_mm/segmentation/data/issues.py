@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from casvit_mm.datasets.classes import CLASS_KINDS
 from casvit_mm.datasets.issues import DUPLICATE_KINDS, FILE_KINDS, STOPS, IssueKind
 
 __all__ = ['ISSUE_KINDS']
@@ -11,6 +12,7 @@ _LEFT_OUT = IssueKind(STOPS.effect, 'leaves them out')
 ISSUE_KINDS = {
     # Files and their names; casvit_mm.segmentation.data.sources.
     **FILE_KINDS,
+    'names that differ': IssueKind(STOPS.effect, 'pairs them by one rule'),
     'image without label': _LEFT_OUT,
     'label without image': _LEFT_OUT,
     # What one mask holds; casvit_mm.segmentation.data.scan.
@@ -29,6 +31,7 @@ ISSUE_KINDS = {
     'splits share images': IssueKind(STOPS.effect, 'takes them out of train'),
     'class without pixels': IssueKind('never learnt, or not measured'),
     'class that is ignored': IssueKind('never learnt, not scored'),
+    **CLASS_KINDS,
     'label map ignored as a whole': IssueKind('teaches nothing'),
     # No fault; --fix lists what it writes anew.
     'values or colours of classes': IssueKind('read directly', 'writes indices'),

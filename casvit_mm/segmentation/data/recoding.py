@@ -34,11 +34,13 @@ class Recoded:
 
     Attributes:
         values: uint8 ``(H, W)``; what has no class is 255.
+        unknown: Where a pixel is neither a class nor ignored, bool ``(H, W)``.
         foreign: Pixels of the most frequent values or colours (``'#804080'``) that are no class
             and not ignored.
     """
 
     values: np.ndarray
+    unknown: np.ndarray
     foreign: dict[str, int]
 
 
@@ -83,10 +85,11 @@ class Recoding:
 def _look_up(codes: np.ndarray, table: np.ndarray, form: str) -> Recoded:
     inside = (codes >= 0) & (codes < len(table))
     values = np.where(inside, table[np.where(inside, codes, 0)], _UNKNOWN)
-    foreign, counts = np.unique(codes[values == _UNKNOWN], return_counts=True)
+    unknown = values == _UNKNOWN
+    foreign, counts = np.unique(codes[unknown], return_counts=True)
     order = np.argsort(-counts)[:_KEPT]
     found = {form.format(foreign[i]): int(counts[i]) for i in order.tolist()}
-    return Recoded(np.where(values == _UNKNOWN, IGNORED, values).astype(np.uint8), found)
+    return Recoded(np.where(unknown, IGNORED, values).astype(np.uint8), unknown, found)
 
 
 def describe_coding(data: SegmentationDescription, recoded: int, total: int) -> str:

@@ -6,39 +6,36 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
 from casvit_mm.config.paths import ROOT
+from casvit_mm.datasets.classes import rare_classes
 from casvit_mm.datasets.copies import print_copy, require_images
-from casvit_mm.datasets.duplicates import duplicate_issues
 from casvit_mm.datasets.fit import load_judged
 from casvit_mm.datasets.image_scan import scan_headers, scan_images
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.report import (
+    IMAGE_ROWS,
+    Report,
     class_table,
-    describe_spread,
-    print_verdict,
-    split_table,
-    spread,
-    write_report,
+    describe_images,
 )
+from casvit_mm.errors import first_names
 from casvit_mm.segmentation.data.apply import check_config
 from casvit_mm.segmentation.data.checks import Inspection, inspect_dataset
 from casvit_mm.segmentation.data.description import read_dataset
 from casvit_mm.segmentation.data.fit import segmentation_fit
 from casvit_mm.segmentation.data.fix import fix_dataset
 from casvit_mm.segmentation.data.issues import ISSUE_KINDS
-from casvit_mm.segmentation.data.pictures import draw_samples
+from casvit_mm.segmentation.data.pictures import draw_pictures
 from casvit_mm.segmentation.data.recoding import describe_coding
 from casvit_mm.task import CheckOptions
 
 __all__ = ['check_dataset']
 
+_NAMED = 6  # pairs that are printed; changes.json has all
 _SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
-    'images': lambda s: str(s['images']),
-    'width, min, median, max': describe_spread('width'),
-    'height, likewise': describe_spread('height'),
+    **IMAGE_ROWS,
     'pixels': lambda s: f'{s["pixels"]:,}',
     'pixels ignored or of no class': lambda s: _share(s['ignored_or_foreign_pixels'], s['pixels']),
 }
@@ -56,8 +53,8 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
         Whether training would start; with ``options.fix``, whether it would with the copy.
 
     Raises:
-        InputError: If the description cannot be read, the copy not be made, or
-            the config not be read or not fit the data.
+        InputError: If the description cannot be read, the copy not be made, or the config not be
+            read or not fit the data.
     """
     require_images(options)
     config = options.config or str(ROOT / 'configs' / 'semfpn_casvit_xs_ade20k.py')
@@ -65,21 +62,15 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     described = read_dataset(data)
     scan = scan_images if options.read_images else scan_headers
     inspection = inspect_dataset(described, tuple(described.splits), scan)
-    _add_duplicates(inspection)
     statistics = {name: _describe(inspection, name) for name in inspection.pairs}
-    screen = print_verdict(inspection.issues, ISSUE_KINDS)
-    screen.print(split_table(statistics, _SPLIT_ROWS))
-    screen.print(_class_table(inspection, statistics))
+    counts = statistics['train']['images_per_class']
+    inspection.issues['train'] += rare_classes(counts, 'images')
+    report = Report(data, options, ISSUE_KINDS, inspection.issues, statistics, inspection.notes)
+    screen = report.show(_SPLIT_ROWS, _class_table(inspection, statistics))
     fit = segmentation_fit(config, cfg, inspection)
     fit.print(screen)
     out = Path(out)
-    pictures: list[Path | None] = []
-    if options.read_images:
-        pictures = [
-            draw_samples(inspection, name, out / f'samples_{name}.png') for name in inspection.pairs
-        ]
-    more = dict(config=config, fit=fit.figures, advice=fit.advice)
-    write_report(out, data, options.read_images, statistics, inspection.issues, pictures, more)
+    report.write(out, draw_pictures(inspection, out), config, fit.figures, fit.advice)
     if options.fix is not None:
         return _print_changes(inspection, *fix_dataset(inspection, options.fix))
     return inspection.trainable()
@@ -93,33 +84,19 @@ def _print_changes(inspection: Inspection, path: Path, changes: list[tuple[str, 
         f'{name}: {len(inspection.pairs[name])} pairs before, {len(pairs)} in the copy'
         for name, pairs in copied.pairs.items()
     ]
+    if paired := [issue.where for _, issue in changes if issue.kind == 'names that differ']:
+        counts.append(f'{len(paired)} pairs by names: {first_names(paired, _NAMED)}')
     return print_copy(path, changes, ISSUE_KINDS, counts, copied.issues)
-
-
-def _add_duplicates(inspection: Inspection) -> None:
-    """Add images that occur twice, in place."""
-    scans = {
-        split: {i: scan.image for i, scan in enumerate(found)}
-        for split, found in inspection.scans.items()
-    }
-    names = {
-        split: {i: Path(pair.image).name for i, pair in enumerate(pairs)}
-        for split, pairs in inspection.pairs.items()
-    }
-    for split, found in duplicate_issues(scans, names).items():
-        inspection.issues[split] += found
 
 
 def _describe(inspection: Inspection, split: str) -> dict[str, Any]:
     """Return the statistics of a split, as plain values."""
     pixels = inspection.pixels(split)
     counts = inspection.counts(split)
-    sizes = np.array([scan.size for scan in inspection.scans[split]]).reshape(-1, 2)
+    scans = inspection.scans[split]
     names = inspection.data.classes
     return dict(
-        images=len(inspection.pairs[split]),
-        width=spread(sizes[:, 0]),
-        height=spread(sizes[:, 1]),
+        **describe_images(len(scans), [scan.image for scan in scans]),
         pixels=int(counts.sum()),
         ignored_or_foreign_pixels=int(counts.sum() - pixels.sum()),
         pixels_per_class=dict(zip(names, pixels.sum(axis=0).tolist(), strict=True)),

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from casvit_mm.datasets.description import FoldSplit, RandomSplit
-from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, find_files, read_list, stem
+from casvit_mm.datasets.files import (
+    IMAGE_SUFFIXES,
+    describe_unused,
+    find_files,
+    find_images,
+    read_list,
+    stem,
+)
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.near_names import near_names
 from casvit_mm.datasets.splitting import take_apart
@@ -20,6 +27,7 @@ from casvit_mm.segmentation.data.description import (
     SegmentationDescription,
     Source,
 )
+from casvit_mm.segmentation.data.naming import match_names
 
 __all__ = ['ImagePair', 'find_pairs']
 
@@ -117,6 +125,8 @@ def _pair(source: Source, where: str) -> tuple[list[ImagePair], list[Issue]]:
     if missing := _nothing_to_pair(source, files, where):
         return [], [Issue('empty split', where, missing, True)]
     issues = list(_unused(source, files))
+    files, renamed = _match(files)
+    issues += renamed
     if source.image_list is not None:
         try:
             lines = read_list(source.image_list, where)
@@ -135,7 +145,7 @@ def _pair(source: Source, where: str) -> tuple[list[ImagePair], list[Issue]]:
 
 
 def _list_files(source: Source) -> _Files:
-    images = find_files(source.images, IMAGE_SUFFIXES, source.image_suffix)
+    images = find_images(source.images, source.image_suffix)
     labels = find_files(source.labels, LABEL_SUFFIXES, source.label_suffix)
     jpeg = {} if source.label_suffix else find_files(source.labels, JPEG_SUFFIXES)
     # In one folder for both, the longer suffix tells which a file is.
@@ -157,12 +167,33 @@ def _leave_out(
 def _unused(source: Source, files: _Files) -> Iterator[Issue]:
     """Count the files in both folders that are neither image nor mask."""
     used = {path for part in vars(files).values() for paths in part.values() for path in paths}
-    folders = {source.images, source.labels}
-    for folder in sorted(folders):
-        if any(other != folder and folder.is_relative_to(other) for other in folders):
-            continue  # counted with the one around it
-        if unused := describe_unused(folder, used.__contains__):
-            yield Issue('files not used', str(folder), unused, False)
+    for place, message in describe_unused([source.images, source.labels], used.__contains__):
+        yield Issue('files not used', place, message, False)
+
+
+def _match(files: _Files) -> tuple[_Files, list[Issue]]:
+    """Give masks the names of their images, where one rule pairs all, and say so for each."""
+    images, labels = files.images, files.labels
+    if images.keys() == labels.keys() or files.jpeg_labels:
+        return files, []
+    if any(len(paths) > 1 for part in (images, labels) for paths in part.values()):
+        return files, []
+    what, pairs = match_names(images, labels)
+    issues = []
+    for image, label in pairs.items():
+        if image == label:
+            continue
+        path, mask = images[image][0], labels[label][0]
+        message = (
+            f'image {path} has no label of its name, and label {mask} no image. They seem to be a '
+            f'pair: the names of all {len(pairs)} images and labels here agree but for {what}. '
+            'tools/check_data.py --fix gives the masks the names of the images; or rename them, or '
+            'give image_suffix: and label_suffix: beside the folders.'
+        )
+        place = f'{path.name} ~ {mask.name}'
+        issues.append(Issue('names that differ', place, message, True))
+    matched = {image: labels[label] for image, label in pairs.items()} or labels
+    return _Files(images, matched, {}), issues
 
 
 def _nothing_to_pair(source: Source, files: _Files, where: str) -> str | None:

@@ -121,6 +121,17 @@ def test_a_class_whose_images_are_all_left_out_is_refused(folder):
     assert "class 'circle' has no image that can be read in train" in message
 
 
+def test_formats_beside_png_and_jpeg_are_learnt_refused_or_counted(folder):
+    Image.open(first(folder)).save(folder / 'train/circle/photo.jfif', format='JPEG')
+    (folder / 'train/circle/0000.psd').touch()
+    train = prepare(folder)['train']
+    assert train.counts.tolist() == [3, 2, 2]
+    assert '1 file(s) of' in train.notes[0]
+    assert '1 .psd' in train.notes[0]
+    (folder / 'train/circle/phone.HEIC').touch()
+    assert 'phone.HEIC cannot be read: .HEIC is a format that training does not' in refusal(folder)
+
+
 def test_images_beside_the_class_folders_are_named(folder):
     shutil.copy(first(folder), folder / 'train/stray.png')
     train = prepare(folder)['train']

@@ -10,25 +10,28 @@ from detection_data import MASK, PLANTS, RETINA, edit, inspect, kinds
 
 from casvit_mm import InputError
 from casvit_mm.datasets.description import SPLITS
+from casvit_mm.datasets.image_scan import scan_headers
 from casvit_mm.detection.data.checks import inspect_dataset
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.fix import fix_dataset
 from casvit_mm.detection.data.issues import ISSUE_KINDS
 from casvit_mm.detection.data.prepare import prepare_dataset
-from casvit_mm.detection.data.report_tables import verdict
+from casvit_mm.detection.data.report_tables import make_report
+from casvit_mm.task import CheckOptions
 
 
 def test_a_clean_set_has_no_issue(clean):
     inspection = inspect(clean.parent)
     assert inspection.issues == dict(train=[], val=[], test=[])
-    assert verdict(inspection) == 'YES: training can start; no issue was found.'
+    assert make_report(inspection, {}, CheckOptions()).verdict() == (
+        'YES: training can start; no issue was found.'
+    )
 
 
 ALSO = {
     'no usable object': {'class without objects'},
     'class not learnt': {'class without objects'},
-    'train shares images': {'image in two splits'},
-    'val and test share images': {'image in two splits'},
+    'splits share images': {'image in two splits'},
     'boxes look like corners': {'box beyond the edge', 'box differs from mask'},
 }
 
@@ -76,7 +79,7 @@ def test_without_a_config_a_missing_mask_is_no_obstacle(folder):
     inspection = inspect(folder, with_masks=None)
     assert kinds(inspection) == {'object without mask': 1}
     assert inspection.trainable()
-    assert 'with boxes but not with masks' in verdict(inspection)
+    assert 'with boxes but not with masks' in make_report(inspection, {}, CheckOptions()).verdict()
 
 
 def test_a_faulty_test_split_stops_training_before_it_is_needed(folder):
@@ -84,12 +87,17 @@ def test_a_faulty_test_split_stops_training_before_it_is_needed(folder):
     assert not inspect(folder).trainable()
 
 
-def test_fast_reads_no_image(folder):
-    for path in (folder / 'train').iterdir():
-        path.write_text('not an image')
-    inspection = inspect(folder, read_images=False)
-    assert inspection.issues['train'] == []
-    assert 'if its images are sound, which --fast did not read' in verdict(inspection)
+def test_fast_decodes_no_image_and_says_so(folder):
+    path = folder / 'train/0001.png'
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200] + bytes(50) + whole[250:])
+    fast = inspect(folder, scan=scan_headers)
+    assert fast.issues['train'] == []
+    verdict = make_report(fast, {}, CheckOptions(read_images=False)).verdict()
+    assert 'as far as beginnings and ends of the images tell: --fast decodes none' in verdict
+    assert kinds(inspect(folder)) == {'unreadable image': 1}
+    path.write_bytes(whole[:-20])
+    assert kinds(inspect(folder, scan=scan_headers)) == {'unreadable image': 1}
 
 
 VALUES = (None, True, -1, 3.5, 'x', '5', [], {}, [None], float('nan'), float('inf'), 10**400)
@@ -108,7 +116,7 @@ def test_no_value_of_any_field_makes_the_check_fail(shapes, tmp_path, section, f
         folder = Path(shutil.copytree(shapes.parent, tmp_path / str(number)))
         edit(folder, lambda c, value=value: c[section][1].update({field: value}))
         inspection = inspect(folder, with_masks)
-        assert verdict(inspection).startswith(('YES', 'NO'))
+        assert make_report(inspection, {}, CheckOptions()).verdict().startswith(('YES', 'NO'))
         try:
             path, _ = fix_dataset(inspection, folder / 'clean')
         except InputError:

@@ -9,9 +9,10 @@ from detection_data import edit, inspect, repeated_box, rle
 from helpers import ROOT
 
 from casvit_mm import InputError
-from casvit_mm.detection.data.report_tables import print_report
+from casvit_mm.detection.data.report_tables import make_report, print_report
 from casvit_mm.detection.data.statistics import describe_split
 from casvit_mm.engine.data_check import check_dataset
+from casvit_mm.task import CheckOptions
 
 
 def test_the_report_tells_verdict_first_and_survives_markup_in_names(folder, capsys):
@@ -19,8 +20,8 @@ def test_the_report_tells_verdict_first_and_survives_markup_in_names(folder, cap
         edit(folder, lambda c: c['categories'][1].update(name='[/red]a[b]'), split)
     edit(folder, lambda c: c['annotations'][1].update(category_id=7))
     inspection = inspect(folder)
-    splits = {n: describe_split(o, len(o.images)) for n, o in inspection.objects.items()}
-    print_report(inspection, splits, {}, ['advice'], 'c.py')
+    splits = {n: describe_split(o, ()) for n, o in inspection.objects.items()}
+    print_report(make_report(inspection, splits, CheckOptions()), {}, ['advice'], 'c.py')
     printed = capsys.readouterr().out
     assert printed.startswith('NO: training would refuse')
     assert '[/red]a[b]' in printed

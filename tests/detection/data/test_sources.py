@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 pytest.importorskip('mmdet')
 from detection_data import corners, edit, objects_by_image, read
@@ -104,6 +105,32 @@ def test_the_file_name_tells_apart_images_of_one_stem(voc):
     path.write_text(path.read_text().replace('0001.jpg', 'other.bmp'))
     with pytest.raises(InputError, match=r'0001.xml may be about 0001.jpg or 0001.png'):
         prepare(voc, VOC)
+
+
+def test_formats_beside_png_and_jpeg_are_learnt_refused_or_counted(voc):
+    Image.open(voc / 'train/0001.png').save(voc / 'train/0001.jfif', format='JPEG')
+    (voc / 'train/0001.png').unlink()
+    (voc / 'train/0001.psd').touch()
+    write_xml(voc / 'xml/0001.xml', voc_object('circle', (1, 1, 30, 30)))
+    train = prepare(voc, VOC)['train']
+    assert '0001.jfif' in objects_by_image(train.annotations)
+    assert train.notes[0].endswith('1 .psd; first 0001.psd')
+    (voc / 'train/0001.psd').unlink()
+    (voc / 'train/0001.jfif').rename(voc / 'train/0001.heic')
+    (voc / 'train/0001.heic').write_bytes(b'anything')
+    with pytest.raises(InputError, match=r'0001.heic cannot be read: .heic is a format that'):
+        prepare(voc, VOC)
+
+
+def test_files_beside_coco_images_are_counted_unless_the_annotations_lie_there_too(folder):
+    text = 'train: {annotations: train.json, images: %s}\nval: {annotations: val.json, images: val}'
+    (folder / 'train/notes.txt').touch()
+    assert prepare(folder, text % 'train')['train'].notes[0].endswith('1 .txt; first notes.txt')
+    content = read(folder / 'train.json')
+    for image in content['images']:
+        image['file_name'] = f'train/{image["file_name"]}'
+    (folder / 'train.json').write_text(json.dumps(content))
+    assert prepare(folder, text % '.')['train'].notes == ()
 
 
 def test_files_beside_voc_annotations_are_counted(voc):

@@ -1,6 +1,7 @@
 """What can be fixed is gone from the copy, and the files of the user stay as they are."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,11 @@ def fix(folder, text=SOURCES + NAMES):
 
 
 def values(copy, number=0):
-    return np.asarray(Image.open(copy.pairs['train'][number].label))
+    return values_of(copy.pairs['train'][number].label)
+
+
+def values_of(path):
+    return np.asarray(Image.open(path))
 
 
 def cut_image(folder):
@@ -63,6 +68,21 @@ def test_pairs_that_cannot_be_used_are_left_out(folder, plant, kind):
     assert changes == {kind}
     assert [len(copy.pairs[name]) for name in ('train', 'val')] == [3, 3]
     assert copy.trainable()
+
+
+def test_names_that_differ_are_paired_and_the_pairing_is_printed(folder, capsys):
+    old = values_of(folder / 'train_labels/0002.png')
+    for path in (folder / 'train_labels').iterdir():
+        path.rename(path.with_name(f'mask_{path.name}'))
+    for path in (folder / 'train').iterdir():
+        path.rename(path.with_name(f'img_{path.stem}.PNG'))
+    copy, changes = fix(folder)
+    assert changes == {'names that differ'}
+    assert [Path(pair.image).name for pair in copy.pairs['train']][1] == 'img_0002.PNG'
+    np.testing.assert_array_equal(values(copy, 1), old)
+    printed = capsys.readouterr().out
+    assert '4 pairs by names: img_0001.PNG ~ mask_0001.png, img_0002.PNG ~' in printed
+    assert 'all 4 images and labels here agree but for what those of a folder begin' in printed
 
 
 def test_masks_of_16_bits_2_bits_and_equal_channels_are_written_with_the_same_values(folder):

@@ -24,7 +24,8 @@ def test_the_report_counts_and_draws_a_sound_set(folder, capsys):
     ]
     assert list(report['splits']['train']['pixels_per_class'].values()) == expected.pixels.tolist()
     assert report['splits']['test']['images'] == 2
-    assert report['pictures'] == ['samples_train.png', 'samples_val.png', 'samples_test.png']
+    samples = [f'samples_{name}.png' for name in ('train', 'val', 'test')]
+    assert report['pictures'] == ['classes.png', *samples]
     assert all((folder / 'out' / name).stat().st_size > 10_000 for name in report['pictures'])
 
 

@@ -104,6 +104,20 @@ def test_a_cut_jpeg_image_is_refused(folder):
     assert 'it is damaged or cut short' in refusal(folder)
 
 
+def test_formats_beside_png_and_jpeg_are_learnt_refused_or_counted(folder):
+    image, path = Image.open(folder / 'train/0001.png'), folder / 'train/0001.jfif'
+    image.save(path, format='JPEG')
+    (folder / 'train/0001.png').unlink()
+    (folder / 'train/0001.psd').touch()
+    train = prepare(folder)['train']
+    assert len(train.pairs) == 4
+    assert '1 .psd' in train.notes[0]
+    (folder / 'train/0001.psd').unlink()
+    path.rename(path.with_suffix('.heic'))
+    path.with_suffix('.heic').write_bytes(b'anything')
+    assert '0001.heic cannot be read: .heic is a format that training does not' in refusal(folder)
+
+
 @pytest.mark.parametrize('kind', ['train', 'train_labels'])
 def test_more_pixels_than_are_read_are_refused_by_the_header(folder, kind):
     (folder / kind / '0001.png').write_bytes(grey_png(32_000, 32_000, 8))

@@ -130,12 +130,16 @@ def test_one_set_of_several_sources_is_taken_apart_and_the_split_is_kept(folder)
     assert names(prepare(folder, text, ('test',))['test']) == drawn['test']
 
 
-def test_folds_of_the_listed_images_are_blocks_of_neighbours(folder):
+def test_folds_of_the_listed_images_cover_each_once(folder):
     (folder / 'some.txt').write_text('0001\n0002\n0004\n')
     text = 'data: {images: train, labels: train_labels, list: some.txt}\n' + NAMES
-    split = prepare(folder, text + 'split: {folds: 3, fold: 1}\n')
-    assert [path.name for path in names(split['val'])] == ['0002.png']
-    assert [path.name for path in names(split['train'])] == ['0001.png', '0004.png']
+    validated = []
+    for fold in range(3):
+        split = prepare(folder, text + f'split: {{folds: 3, fold: {fold}}}\n')
+        (val,) = (path.name for path in names(split['val']))
+        assert val not in [path.name for path in names(split['train'])]
+        validated.append(val)
+    assert sorted(validated) == ['0001.png', '0002.png', '0004.png']
 
 
 def test_a_set_with_a_pair_missing_is_not_split_and_told_once(folder):
