@@ -16,7 +16,7 @@ model = dict(
         init_cfg=dict(type='Pretrained', checkpoint='checkpoints/cas-vit-s.pth'),
     ),
     neck=dict(in_channels=[64, 128, 256], norm_cfg=dict(type='AutoSyncBN')),
-    bbox_head=dict(norm_cfg=dict(type='AutoSyncBN')),
+    bbox_head=dict(type='BlockwiseRTMDetInsHead', norm_cfg=dict(type='AutoSyncBN')),
 )
 
 val_evaluator = dict(

@@ -1,8 +1,9 @@
-"""What the detection configs use beside the backbone: dataset, metric, pictures. Needs mmdet."""
+"""What the detection configs use beside the backbone: dataset, head, metric. Needs mmdet."""
 
 import casvit_mm.models  # noqa: F401  registers CASViT for configs that import only this
 from casvit_mm.detection.dataset import NamedCocoDataset
 from casvit_mm.detection.evaluation.hooks import AllRanksVisualizationHook
 from casvit_mm.detection.evaluation.metric import CocoAP
+from casvit_mm.detection.heads import BlockwiseRTMDetInsHead
 
-__all__ = ['AllRanksVisualizationHook', 'CocoAP', 'NamedCocoDataset']
+__all__ = ['AllRanksVisualizationHook', 'BlockwiseRTMDetInsHead', 'CocoAP', 'NamedCocoDataset']

@@ -35,6 +35,7 @@ DIFFERENT = (
     'model.neck.in_channels',
     'model.neck.norm_cfg',
     'model.bbox_head.norm_cfg',
+    'model.bbox_head.type',
     'val_evaluator.type',
     'val_evaluator.proposal_nums',
     'val_evaluator.format_only',
