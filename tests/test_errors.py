@@ -18,6 +18,7 @@ import casvit_mm.detection.task as detection
 import casvit_mm.segmentation.task as segmentation
 from casvit_mm.cli import cli
 from casvit_mm.datasets import report
+from casvit_mm.datasets.fit import Fit
 from casvit_mm.datasets.issues import Issue, IssueKind
 from casvit_mm.detection.prediction.drawing import draw_detections
 from casvit_mm.engine import evaluation, setup
@@ -55,7 +56,7 @@ def test_tables_of_a_check_show_them_as_they_are(capsys):
     kinds = {'rare class': IssueKind(effect='hardly learnt')}
     found = {'train': [Issue('rare class', name, f'{name} is rare', True) for name in NAMES[:3]]}
     classes = report.class_table('Classes', ['class'], [[name] for name in NAMES], [1] * 6)
-    report.Report('d.yaml', CheckOptions(), kinds, found, {}).show({}, classes)
+    report.Report('d.yaml', CheckOptions(), kinds, found, {}, Fit('c.py')).show({}, classes)
     out = capsys.readouterr().out
     assert ', '.join(SHOWN[:3]) in out
     assert all(name in out for name in SHOWN)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from casvit_mm.datasets.fit import Fit
 from casvit_mm.datasets.image_scan import ImageScan
 from casvit_mm.datasets.issues import STOPS, Issue, IssueKind, is_trainable
 from casvit_mm.errors import first_names, plain_name
@@ -66,6 +67,7 @@ class Report:
         kinds: What each kind of issue means, in the order of the table.
         found: Issues by split.
         splits: Statistics by split.
+        fit: How a config fits them.
         notes: How a set was taken apart, as the log of a training says it.
         with_what: Follows on "training can start", e.g. ``', with boxes and masks'``.
         image_of: Names the image that an issue of a split is in, where its place does not.
@@ -76,6 +78,7 @@ class Report:
     kinds: Mapping[str, IssueKind]
     found: Mapping[str, Sequence[Issue]]
     splits: dict[str, dict[str, Any]]
+    fit: Fit
     notes: Sequence[str] = ()
     with_what: str = ''
     image_of: Callable[[str, Issue], str | None] = lambda split, issue: None
@@ -87,8 +90,8 @@ class Report:
 
     def show(
         self, rows: Mapping[str, Callable[[dict[str, Any]], str]], classes: Table | None
-    ) -> LiteralConsole:
-        """Print verdict, issues, how a set was taken apart, and the tables; return where to.
+    ) -> None:
+        """Print verdict, issues, how a set was taken apart, the tables, and how the config fits.
 
         Args:
             rows: Of the table of splits; see :func:`split_table`.
@@ -104,35 +107,25 @@ class Report:
             screen.print(split_table(self.splits, rows))
         if classes is not None:
             screen.print(classes)
-        return screen
+        self.fit.print(screen)
 
-    def write(
-        self,
-        out: Path,
-        pictures: Sequence[Path | None],
-        config: str | None = None,
-        fit: Mapping[str, Any] | None = None,
-        advice: Sequence[str] = (),
-    ) -> None:
+    def write(self, out: Path, pictures: Sequence[Path | None]) -> None:
         """Write ``report.json``, and print where it and the pictures are.
 
         Args:
             out: Folder to write to.
             pictures: Files that were drawn; None for those that could not be.
-            config: The config that was judged.
-            fit: How it fits the data.
-            advice: Sentences.
         """
         report = dict(
             data=str(self.data),
-            config=config,
+            config=self.fit.config,
             verdict=self.verdict(),
             trainable=is_trainable(self.found),
             images_read=self.options.read_images,
             notes=list(self.notes),
             splits=self.splits,
-            fit=dict(fit or {}),
-            advice=list(advice),
+            fit=self.fit.figures,
+            advice=self.fit.advice,
             defects=[
                 dict(
                     split=split,

@@ -45,6 +45,11 @@ class Inspection:
         """Return whether training would start."""
         return is_trainable(self.issues)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the set was taken apart."""
+        return self.listings['train'].notes
+
     def usable(self, split: str) -> list[tuple[str, int]]:
         """Return paths and labels of the images that can be read and have a known class."""
         label = {name: i for i, name in enumerate(self.classes)}

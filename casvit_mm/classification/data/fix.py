@@ -10,6 +10,7 @@ from casvit_mm.classification.data.checks import Inspection
 from casvit_mm.classification.data.description import Source
 from casvit_mm.classification.data.issues import ISSUE_KINDS
 from casvit_mm.classification.data.sources import LabelledImage
+from casvit_mm.datasets.classes import how_to_join
 from casvit_mm.datasets.copies import (
     describe_split,
     fixed_issues,
@@ -20,6 +21,7 @@ from casvit_mm.datasets.copies import (
     write_list,
 )
 from casvit_mm.datasets.issues import FIXED_IN_TRAIN, Issue
+from casvit_mm.errors import InputError
 
 __all__ = ['fix_dataset']
 
@@ -59,13 +61,15 @@ def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[
     names = [f'{split}.txt' for split in kept]
     refuse_copy(folder, names, inspection.issues, by_hand)
     _refuse_missing(inspection, kept)
+    _refuse_alike(inspection.classes)
     description: dict[str, Any] = {}
     for split, images in kept.items():
         sources = data.splits['train' if whole else split]
         description[split] = _write_sources(folder, split, sources, images)
     if whole and data.split is not None:
         description['split'] = describe_split(data.split)
-    description['classes'] = list(inspection.classes)
+    # Lists and descriptions have no blanks around names.
+    description['classes'] = [name.strip() for name in inspection.classes]
     changes = fixed_issues(inspection.issues, ISSUE_KINDS, by_hand)
     changes += _joined(inspection)
     return write_description(folder, description, changes, ISSUE_KINDS), changes
@@ -80,6 +84,18 @@ def _refuse_missing(inspection: Inspection, kept: dict[str, list[LabelledImage]]
         for name in inspection.classes:
             if name not in there and split not in ('val', 'test'):
                 refuse_empty(f'class {name!r} of {split}', inspection.data.path)
+
+
+def _refuse_alike(classes: tuple[str, ...]) -> None:
+    """Refuse names that differ in blanks at their ends alone, which lists do not keep."""
+    firsts: dict[str, str] = {}
+    for name in classes:
+        first = firsts.setdefault(name.strip(), name)
+        if first != name:
+            raise InputError(
+                f'--fix cannot tell classes {first!r} and {name!r} apart in its lists: rename the '
+                f'folder of one or, if they are one, {how_to_join(first.strip(), name)}'
+            )
 
 
 def _kept_images(inspection: Inspection, split: str) -> Iterator[LabelledImage]:
@@ -109,7 +125,8 @@ def _write_sources(
             continue
         name = f'{split}_{number}.txt' if number else f'{split}.txt'
         lines = [
-            f'{Path(image.path).relative_to(root).as_posix()} {image.class_name}' for image in own
+            f'{Path(image.path).relative_to(root).as_posix()} {image.class_name.strip()}'
+            for image in own
         ]
         write_list(folder / name, lines)
         described.append(dict(images=str(root), list=name, class_from='list'))

@@ -63,6 +63,6 @@ def prepare_dataset(
             images,
             inspection.classes,
             inspection.counts(name),
-            (*inspection.listings[name].notes, *notes_of(inspection.issues[name])),
+            (*(inspection.notes if name == 'train' else ()), *notes_of(inspection.issues[name])),
         )
     return {name: prepared[data.used_split(name)] for name in splits}

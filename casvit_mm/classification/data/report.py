@@ -55,19 +55,13 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     statistics = {name: _describe(inspection, name) for name in inspection.scans}
     counts = statistics['train']['images_per_class']
     inspection.issues['train'] += rare_classes(counts, 'images')
-    report = Report(
-        data,
-        options,
-        ISSUE_KINDS,
-        inspection.issues,
-        statistics,
-        inspection.listings['train'].notes,
-    )
-    screen = report.show(IMAGE_ROWS, _class_table(inspection, statistics))
     fit = classification_fit(config, cfg, inspection)
-    fit.print(screen)
+    report = Report(
+        data, options, ISSUE_KINDS, inspection.issues, statistics, fit, inspection.notes
+    )
+    report.show(IMAGE_ROWS, _class_table(inspection, statistics))
     out = Path(out)
-    report.write(out, draw_pictures(inspection, out), config, fit.figures, fit.advice)
+    report.write(out, draw_pictures(inspection, out))
     if options.fix is not None:
         return _print_changes(inspection, *fix_dataset(inspection, options.fix))
     return inspection.trainable()

@@ -17,14 +17,13 @@ from casvit_mm.detection.data.anchors import read_anchors
 from casvit_mm.detection.data.apply import check_config, least_side, needs_masks
 from casvit_mm.detection.data.checks import Inspection, inspect_dataset
 from casvit_mm.detection.data.description import read_dataset
+from casvit_mm.detection.data.fit import detection_fit
 from casvit_mm.detection.data.fix import fix_dataset
 from casvit_mm.detection.data.issues import ISSUE_KINDS
 from casvit_mm.detection.data.pictures import Marks, draw_classes, draw_samples, draw_sizes
-from casvit_mm.detection.data.report_tables import make_report, print_report
+from casvit_mm.detection.data.report_tables import SPLIT_ROWS, class_rows, make_report
 from casvit_mm.detection.data.split_checks import small_images
 from casvit_mm.detection.data.statistics import (
-    advise,
-    describe_anchors,
     describe_split,
     scaled_boxes,
 )
@@ -65,13 +64,11 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
         name: describe_split(objects, inspection.scans.get(name, {}).values())
         for name, objects in inspection.objects.items()
     }
-    train = inspection.objects.get('train')
-    fit = describe_anchors(cfg, train) if train is not None and train.learnt().any() else {}
-    advice = advise(inspection, splits, fit, cfg)
-    report = make_report(inspection, splits, options)
-    print_report(report, fit, advice, config)
+    fit = detection_fit(config, cfg, inspection, splits)
+    report = make_report(inspection, splits, fit, options)
+    report.show(SPLIT_ROWS, class_rows(splits) if splits else None)
     out = Path(out)
-    report.write(out, _draw(inspection, cfg, out), config, fit, advice)
+    report.write(out, _draw(inspection, cfg, out))
     if options.fix is not None:
         return _print_changes(inspection, *fix_dataset(inspection, options.fix))
     return inspection.trainable()

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from casvit_mm.datasets.fit import Fit
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.report import IMAGE_ROWS, Report, class_table
 from casvit_mm.detection.data.checks import Inspection
 from casvit_mm.detection.data.issues import ISSUE_KINDS
-from casvit_mm.plotting.tables import LiteralConsole
 from casvit_mm.task import CheckOptions
 
-__all__ = ['make_report', 'print_report']
+__all__ = ['SPLIT_ROWS', 'class_rows', 'make_report']
 
 _CLASSES_SHOWN = 20
-_SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
+SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
     **IMAGE_ROWS,
     'objects': lambda s: str(s['objects']),
     'ignored objects, crowds': lambda s: f'{s["not_learnt"]}, {s["crowds"]}',
@@ -38,6 +37,7 @@ _SPLIT_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 def make_report(
     inspection: Inspection,
     splits: dict[str, dict[str, Any]],
+    fit: Fit,
     options: CheckOptions,
 ) -> Report:
     """Return what is to be printed and written.
@@ -45,6 +45,7 @@ def make_report(
     Args:
         inspection: What was found.
         splits: :func:`casvit_mm.detection.data.statistics.describe_split` by split.
+        fit: How a config fits them.
         options: What the check went by.
     """
     train = inspection.loaded.get('train')
@@ -54,6 +55,7 @@ def make_report(
         ISSUE_KINDS,
         inspection.issues,
         splits,
+        fit,
         train.notes if train else (),
         _with_what(inspection),
         partial(_image_name, inspection),
@@ -79,29 +81,12 @@ def _image_name(inspection: Inspection, split: str, issue: Issue) -> str | None:
     return str(inspection.loaded[split].content['images'][image].get('file_name'))
 
 
-def print_report(report: Report, fit: dict[str, Any], advice: list[str], config: str) -> None:
-    """Print the report.
-
-    Args:
-        report: What was found.
-        fit: :func:`casvit_mm.detection.data.statistics.describe_anchors`.
-        advice: Sentences.
-        config: The config that is judged.
-    """
-    screen = report.show(_SPLIT_ROWS, _class_table(report.splits) if report.splits else None)
-    if fit:
-        _print_fit(screen, fit, config)
-    if advice:
-        screen.print('Advice', style='bold')
-    for line in advice:
-        screen.print(f'- {line}', soft_wrap=True)
-
-
 def _middle(figures: dict[str, float], form: str) -> str:
     return ', '.join(form.format(figures[p]) for p in ('p10', 'p50', 'p90')) if figures else '-'
 
 
-def _class_table(splits: dict[str, dict[str, Any]]) -> Table:
+def class_rows(splits: dict[str, dict[str, Any]]) -> Table:
+    """Return the table of objects per class, the most frequent of train first."""
     counts = {split: figures['objects_per_class'] for split, figures in splits.items()}
     first = next(iter(counts.values()))
     names = list(dict.fromkeys(name for of_split in counts.values() for name in of_split))
@@ -109,24 +94,3 @@ def _class_table(splits: dict[str, dict[str, Any]]) -> Table:
     rows = [[name, *(str(c.get(name, '-')) for c in counts.values())] for name in names]
     in_first = [first.get(name, 0) for name in names]
     return class_table('Objects per class', ['class', *splits], rows, in_first, _CLASSES_SHOWN)
-
-
-def _print_fit(screen: LiteralConsole, fit: dict[str, Any], config: str) -> None:
-    screen.print('Fit', style='bold')
-    sides = fit['scaled_box_side']
-    scale = fit['image_scale']
-    text = f'Judged by {Path(config).name}'
-    if scale:
-        text += f', which scales images into {scale[0]} x {scale[1]}'
-    text += (
-        f': box sides are {sides["p10"]:.0f}, {sides["p50"]:.0f}, {sides["p90"]:.0f} px there '
-        '(10th, 50th, 90th percentile of train)'
-    )
-    screen.print(text, soft_wrap=True)
-    if 'crop_size' in fit:
-        width, height = fit['crop_size']
-        text = (
-            f'Training crops {width} x {height}: {fit["larger_than_crop"]:.0%} of the objects are '
-            'wider or higher'
-        )
-        screen.print(text, soft_wrap=True)

@@ -130,6 +130,18 @@ def test_what_only_a_person_can_fix_is_refused_and_nothing_is_written(folder):
     assert not (folder / 'clean').exists()
 
 
+def test_blanks_around_the_name_of_a_class_go_unless_another_has_that_name(folder):
+    for split in ('train', 'val', 'test'):
+        (folder / split / 'square').rename(folder / split / 'Big square ')
+    copy, _ = fix(folder)
+    assert copy.classes == ('Big square', 'circle', 'triangle')
+    shutil.rmtree(folder / 'clean')
+    for split in ('train', 'val', 'test'):
+        (folder / split / 'triangle').rename(folder / split / 'circle ')
+    with pytest.raises(InputError, match=r"cannot tell classes 'circle' and 'circle ' apart.*join"):
+        fix(folder)
+
+
 def test_a_name_that_no_list_can_hold_is_refused(folder):
     twice(folder)
     first(folder).rename(first(folder).with_name('a\nb.png'))

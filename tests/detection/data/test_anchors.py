@@ -13,8 +13,8 @@ from casvit_mm.detection.data.anchors import (
     propose_anchors,
     read_anchors,
 )
+from casvit_mm.detection.data.fit import describe_anchors
 from casvit_mm.detection.data.objects import read_objects
-from casvit_mm.detection.data.statistics import describe_anchors
 
 
 def test_overlaps_with_anchors_are_those_on_mmdets_grid():

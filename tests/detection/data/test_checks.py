@@ -10,6 +10,7 @@ from detection_data import MASK, PLANTS, RETINA, edit, inspect, kinds
 
 from casvit_mm import InputError
 from casvit_mm.datasets.description import SPLITS
+from casvit_mm.datasets.fit import Fit
 from casvit_mm.datasets.image_scan import scan_headers
 from casvit_mm.detection.data.checks import inspect_dataset
 from casvit_mm.detection.data.description import read_dataset
@@ -19,11 +20,13 @@ from casvit_mm.detection.data.prepare import prepare_dataset
 from casvit_mm.detection.data.report_tables import make_report
 from casvit_mm.task import CheckOptions
 
+FIT = Fit('c.py')
+
 
 def test_a_clean_set_has_no_issue(clean):
     inspection = inspect(clean.parent)
     assert inspection.issues == dict(train=[], val=[], test=[])
-    assert make_report(inspection, {}, CheckOptions()).verdict() == (
+    assert make_report(inspection, {}, FIT, CheckOptions()).verdict() == (
         'YES: training can start; no issue was found.'
     )
 
@@ -79,7 +82,10 @@ def test_without_a_config_a_missing_mask_is_no_obstacle(folder):
     inspection = inspect(folder, with_masks=None)
     assert kinds(inspection) == {'object without mask': 1}
     assert inspection.trainable()
-    assert 'with boxes but not with masks' in make_report(inspection, {}, CheckOptions()).verdict()
+    assert (
+        'with boxes but not with masks'
+        in make_report(inspection, {}, FIT, CheckOptions()).verdict()
+    )
 
 
 def test_a_faulty_test_split_stops_training_before_it_is_needed(folder):
@@ -93,7 +99,7 @@ def test_fast_decodes_no_image_and_says_so(folder):
     path.write_bytes(whole[:200] + bytes(50) + whole[250:])
     fast = inspect(folder, scan=scan_headers)
     assert fast.issues['train'] == []
-    verdict = make_report(fast, {}, CheckOptions(read_images=False)).verdict()
+    verdict = make_report(fast, {}, FIT, CheckOptions(read_images=False)).verdict()
     assert 'as far as beginnings and ends of the images tell: --fast decodes none' in verdict
     assert kinds(inspect(folder)) == {'unreadable image': 1}
     path.write_bytes(whole[:-20])
@@ -116,7 +122,7 @@ def test_no_value_of_any_field_makes_the_check_fail(shapes, tmp_path, section, f
         folder = Path(shutil.copytree(shapes.parent, tmp_path / str(number)))
         edit(folder, lambda c, value=value: c[section][1].update({field: value}))
         inspection = inspect(folder, with_masks)
-        assert make_report(inspection, {}, CheckOptions()).verdict().startswith(('YES', 'NO'))
+        assert make_report(inspection, {}, FIT, CheckOptions()).verdict().startswith(('YES', 'NO'))
         try:
             path, _ = fix_dataset(inspection, folder / 'clean')
         except InputError:

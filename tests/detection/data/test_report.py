@@ -9,7 +9,8 @@ from detection_data import edit, inspect, repeated_box, rle
 from helpers import ROOT
 
 from casvit_mm import InputError
-from casvit_mm.detection.data.report_tables import make_report, print_report
+from casvit_mm.datasets.fit import Fit
+from casvit_mm.detection.data.report_tables import SPLIT_ROWS, class_rows, make_report
 from casvit_mm.detection.data.statistics import describe_split
 from casvit_mm.engine.data_check import check_dataset
 from casvit_mm.task import CheckOptions
@@ -21,10 +22,13 @@ def test_the_report_tells_verdict_first_and_survives_markup_in_names(folder, cap
     edit(folder, lambda c: c['annotations'][1].update(category_id=7))
     inspection = inspect(folder)
     splits = {n: describe_split(o, ()) for n, o in inspection.objects.items()}
-    print_report(make_report(inspection, splits, CheckOptions()), {}, ['advice'], 'c.py')
+    fit = Fit('c.py', {}, [], ['advice [b]'])
+    report = make_report(inspection, splits, fit, CheckOptions())
+    report.show(SPLIT_ROWS, class_rows(splits))
     printed = capsys.readouterr().out
     assert printed.startswith('NO: training would refuse')
     assert '[/red]a[b]' in printed
+    assert '- advice [b]' in printed
     assert 'annotation 2 has category_id 7' in printed
 
 
