@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
@@ -15,7 +13,6 @@ from casvit_mm.errors import InputError
 __all__ = ['read_outputs']
 
 Outputs = dict[str, np.ndarray]
-_CHANNELS_AT_ONCE = 16  # classes of a segmentor that are enlarged together, to bound memory
 
 
 def read_outputs(outputs: Outputs, spec: Spec, resized: Resized) -> Result:
@@ -96,31 +93,32 @@ def _labels(logits: np.ndarray, spec: Spec, resized: Resized) -> np.ndarray:
     """
     best = np.full(resized.original_size, -np.inf, np.float32)  # the highest logit so far
     labels = np.zeros(resized.original_size, np.uint8 if len(logits) <= 256 else np.uint16)
-    for first in range(0, len(logits), _CHANNELS_AT_ONCE):
-        block = logits[first : first + _CHANNELS_AT_ONCE]
-        enlarged = _enlarge(block, resized.pixels.shape[:2], spec.align_corners)
-        height, width = resized.image_size
-        enlarged = enlarged[:, :height, :width]  # without the padding
-        enlarged = _enlarge(enlarged, resized.original_size, spec.align_corners)
-        for number, values in enumerate(enlarged, start=first):
-            better = values > best
-            best[better] = values[better]
-            labels[better] = number
+    better = np.empty(resized.original_size, bool)
+    sizes = resized.pixels.shape[:2], resized.original_size
+    maps = [np.empty(size, np.float32) for size in sizes]
+    height, width = resized.image_size
+    # One class at a time, in the same memory: it stays in the processor's cache.
+    for number in range(len(logits)):
+        enlarged = _enlarge(logits[number], maps[0], spec.align_corners)
+        enlarged = enlarged[:height, :width]  # without the padding
+        enlarged = _enlarge(enlarged, maps[1], spec.align_corners)
+        np.greater(enlarged, best, out=better)
+        np.fmax(enlarged, best, out=best)
+        np.copyto(labels, number, where=better)
     if spec.label_thr is not None:
         return (1 / (1 + np.exp(-best)) > spec.label_thr).astype(np.uint8)
     return labels
 
 
-def _enlarge(maps: np.ndarray, size: Sequence[int], align_corners: bool) -> np.ndarray:
-    """Interpolate ``(C, h, w)`` linearly to ``size``, height and width."""
-    if maps.shape[1:] == tuple(size):
-        return maps
+def _enlarge(values: np.ndarray, out: np.ndarray, align_corners: bool) -> np.ndarray:
+    """Interpolate a map ``(h, w)`` linearly into ``out``, ``(H, W)``; return the result."""
+    if values.shape == out.shape:
+        return values
     if align_corners:
-        # (H, h) and (W, w): (H, h) @ (C, h, w) @ (w, W)
-        rows, columns = (_lines(old, new) for old, new in zip(maps.shape[1:], size, strict=True))
-        return rows @ maps @ columns.T
-    resized = cv2.resize(maps.transpose(1, 2, 0), (size[1], size[0]))
-    return resized.reshape(*size, len(maps)).transpose(2, 0, 1)
+        # (H, h) and (W, w): (H, h) @ (h, w) @ (w, W)
+        rows, columns = (_lines(*sides) for sides in zip(values.shape, out.shape, strict=True))
+        return np.matmul(rows @ values, columns.T, out=out)
+    return cv2.resize(values, out.shape[::-1], dst=out)
 
 
 def _lines(old: int, new: int) -> np.ndarray:

@@ -75,6 +75,8 @@ def apply_dataset(
 
 def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
     """Write segmentation masks and pictures on every rank, and read large images by windows."""
+    if cfg.model.type in ('EncoderDecoder', 'mmseg.EncoderDecoder'):
+        cfg.model.type = 'LabelSegmentor'  # the same labels sooner
     if outputs.slide is not None:
         if outputs.slide < 2 * _STRIDE or outputs.slide % _STRIDE:
             raise InputError(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -58,6 +59,20 @@ def test_masks_are_enlarged_as_mmseg_enlarges_them(align_corners):
     for size in ((32, 48), (50, 77)):
         enlarged = F.interpolate(enlarged, size, mode='bilinear', align_corners=align_corners)
     assert (found.labels == enlarged[0].argmax(0).numpy()).mean() > 0.999
+
+
+@pytest.mark.parametrize('original', [(32, 48), (50, 77), (20, 30)])
+def test_labels_found_class_by_class_are_those_of_all_classes_at_once(original):
+    logits = np.random.default_rng(0).normal(size=(300, 8, 12)).astype(np.float32).round(1)
+    logits[5:8, :3] = np.nan  # is never the best
+    names = tuple(map(str, range(300)))
+    spec = replace(SPEC, task='segmentation', classes=names)
+    resized = Resized(np.zeros((32, 48, 3), np.uint8), (30, 45), original)
+    enlarged = [cv2.resize(values, (48, 32))[:30, :45] for values in logits]
+    enlarged = [cv2.resize(values, original[::-1]) for values in enlarged]
+    found = read_outputs({'logits': logits[None]}, spec, resized).labels
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, np.nan_to_num(enlarged, nan=-np.inf).argmax(0))
 
 
 def test_a_single_output_is_a_class_above_its_threshold():
