@@ -37,6 +37,8 @@ class AllRanksVisualizationHook(DetVisualizationHook):
 
     def before_test(self, runner: Runner) -> None:
         """Give every rank the class names, which MMEngine gives to rank 0."""
+        # Another Runner of this process may have the latest visualizer, of another task.
+        self._visualizer = runner.visualizer
         meta = dict(runner.test_dataloader.dataset.metainfo)
         meta['classes'] = tuple(plain_name(name, 40) for name in meta['classes'])
         with _as_main_process():

@@ -1,0 +1,299 @@
+"""Holds every cell of the table of docs/tasks.md: what it names is run on a tiny model and data."""
+
+import json
+import pkgutil
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+from helpers import ROOT
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmseg')
+pytest.importorskip('mmpretrain')
+from export_models import write_model, write_photos
+
+from casvit_mm import InputError, load
+from casvit_mm.datasets.shapes import (
+    CLASSES,
+    generate_shape_classes,
+    generate_shape_labels,
+    generate_shapes,
+)
+from casvit_mm.engine import Start, TrainOptions, evaluate, train
+from casvit_mm.engine.browse import browse
+from casvit_mm.engine.cross_validation import cross_validate
+from casvit_mm.engine.data_check import check_dataset
+from casvit_mm.export import export
+from casvit_mm.visualization.run import visualize
+from casvit_mm.weights.reading import class_names
+from casvit_mm.weights.reading import load_file as load_checkpoint
+from casvit_mm.zoo.publish import publish
+
+PAGE = ROOT / 'docs/tasks.md'
+TASKS = {
+    'detection': ('retinanet', generate_shapes, CLASSES),
+    'segmentation': ('segmentation', generate_shape_labels, ('ground', *CLASSES)),
+    'classification': ('classification', generate_shape_classes, CLASSES),
+}
+LOADERS = {
+    f'{split}_dataloader.{key}': value
+    for split in ('train', 'val', 'test')
+    for key, value in (('batch_size', 2), ('num_workers', 0), ('persistent_workers', False))
+}
+SHORT = {
+    'detection': {'train_cfg.max_epochs': 1},
+    'segmentation': {'train_cfg.max_iters': 1, 'train_cfg.val_interval': 1},
+    'classification': {'train_cfg.max_epochs': 1, 'train_dataloader.batch_sampler.sizes': [32]},
+}
+
+
+@dataclass
+class Tiny:
+    """A tiny model of a task, its data, and what the commands leave behind."""
+
+    task: str
+    folder: Path
+
+    def __post_init__(self) -> None:
+        kind, generate, classes = TASKS[self.task]
+        self.data = generate(self.folder / 'data', sizes=(6, 2, 2), side=64, seed=1)
+        self.config, self.checkpoint = write_model(self.folder, kind, classes)
+        (self.folder / 'photos').mkdir()
+        self.photos = write_photos(self.folder / 'photos')
+        self.options = LOADERS | SHORT[self.task]
+
+    def new(self) -> Path:
+        """A folder that is not there."""
+        return self.folder / f'out{len(list(self.folder.iterdir()))}'
+
+    def train(self, **options) -> Path:
+        """Train a step, and return the work dir."""
+        out = self.new()
+        given = dict(data=str(self.data), cfg_options=self.options) | options
+        train(self.config, TrainOptions(work_dir=str(out), **given))
+        return out
+
+    @cached_property
+    def finetuned(self) -> Path:
+        """The work dir of a training on the data."""
+        return self.train(start=Start(finetune=self.checkpoint))
+
+    def evaluate(self, checkpoint: str | Path | None = None, **outputs) -> dict[str, float]:
+        """Evaluate and return the metrics."""
+        given = dict(work_dir=str(self.new()), cfg_options=LOADERS, data=str(self.data))
+        return evaluate(self.config, str(checkpoint or self.checkpoint), **given, **outputs)
+
+    @cached_property
+    def evaluated(self) -> Path:
+        """A folder with everything that an evaluation writes."""
+        out = self.new()
+        predictions = out / ('masks' if self.task == 'segmentation' else 'predictions.json')
+        self.evaluate(
+            out=str(out / 'metrics.json'),
+            out_pred=str(predictions),
+            show_dir=str(out / 'pictures'),
+            analysis=str(out / 'analysis'),
+        )
+        return out
+
+    @cached_property
+    def exported(self) -> Path:
+        """An ONNX file."""
+        path = self.folder / 'model.onnx'
+        export(self.config, self.checkpoint, format='onnx', out=str(path), images=str(self.photos))
+        return path
+
+
+@pytest.fixture(scope='module')
+def tiny(tmp_path_factory) -> Callable[[str], Tiny]:
+    made: dict[str, Tiny] = {}
+
+    def of(task: str) -> Tiny:
+        if task not in made:
+            made[task] = Tiny(task, tmp_path_factory.mktemp(task))
+        return made[task]
+
+    return of
+
+
+def check_data(tiny: Tiny) -> None:
+    out = tiny.new()
+    assert check_dataset(tiny.data, out)
+    assert json.loads((out / 'report.json').read_text())['trainable']
+    assert list(out.glob('samples_train.png'))
+
+
+def check_config(tiny: Tiny) -> None:
+    out = tiny.new()
+    assert check_dataset(tiny.data, out, config=tiny.config, read_images=False)
+    report = json.loads((out / 'report.json').read_text())
+    assert report['config'] == tiny.config
+
+
+def fix(tiny: Tiny) -> None:
+    assert check_dataset(tiny.data, tiny.new(), fix=tiny.new())
+
+
+def browse_data(tiny: Tiny) -> None:
+    out = tiny.new()
+    report = browse(tiny.config, data=str(tiny.data), count=1, copies=1, out=str(out))
+    assert len(list(out.iterdir())) == 2
+    assert len(report.lines()) > 3
+
+
+def train_data(tiny: Tiny) -> None:
+    (checkpoint, *_) = tiny.finetuned.glob('*.pth')
+    assert class_names(load_checkpoint(checkpoint)) == TASKS[tiny.task][2]
+
+
+def finetune(tiny: Tiny) -> None:
+    (log,) = tiny.finetuned.glob('*/*.log')
+    assert 'entries kept; it has the same' in log.read_text()
+
+
+def profile(tiny: Tiny) -> None:
+    out = tiny.train(start=Start(from_scratch=True), profile_data=1)
+    assert (out / 'profile').is_dir()
+    assert not list(out.rglob('*.pth'))
+
+
+def folds(tiny: Tiny) -> None:
+    text = re.sub(r'^(val|test):.*\n', '', tiny.data.read_text(), flags=re.M)
+    path = tiny.data.with_name('folds.yaml')
+    path.write_text(text.replace('train:', 'data:') + 'split: {folds: 2}\n')
+    out = tiny.new()
+    options = TrainOptions(cfg_options=tiny.options, start=Start(from_scratch=True))
+    cross_validate(tiny.config, str(path), 2, work_dir=str(out), options=options)
+    assert (out / 'summary.json').is_file()
+
+
+def out_pred(tiny: Tiny) -> None:
+    found = [path for path in tiny.evaluated.glob('*') if path.name.startswith(('masks', 'pred'))]
+    assert found
+    assert not found[0].is_dir() or len(list(found[0].rglob('*.png'))) == 2
+
+
+def show_dir(tiny: Tiny) -> None:
+    assert len(list((tiny.evaluated / 'pictures').rglob('*.png'))) == 2
+
+
+def analysis(tiny: Tiny) -> None:
+    folder = tiny.evaluated / 'analysis'
+    assert (folder / 'analysis.json').is_file()
+    assert (folder / 'confusion_matrix.png').is_file()
+
+
+def out(tiny: Tiny) -> None:
+    assert json.loads((tiny.evaluated / 'metrics.json').read_text())['checkpoint']
+
+
+def slide(tiny: Tiny) -> None:
+    assert tiny.evaluate(slide=64)
+
+
+def export_file(tiny: Tiny) -> None:
+    assert tiny.exported.is_file()
+
+
+def evaluate_file(tiny: Tiny) -> None:
+    assert tiny.evaluate(tiny.exported)
+
+
+def predict_photos(tiny: Tiny) -> None:
+    from casvit_mm.detection.prediction.files import predict
+
+    out = str(tiny.new())
+    found = predict(tiny.config, tiny.checkpoint, [str(tiny.photos)], out_dir=out, device='cpu')
+    assert len(found['images']) == 3
+
+
+def load_model(tiny: Tiny) -> None:
+    (checkpoint, *_) = tiny.finetuned.glob('*.pth')
+    assert load(str(checkpoint), device='cpu')(str(tiny.photos / '0.png')) is not None
+
+
+def publish_file(tiny: Tiny) -> None:
+    published = publish(tiny.checkpoint, tiny.new())
+    assert published.classes == TASKS[tiny.task][2]
+    assert tiny.evaluate(published.path)
+
+
+def draw(tiny: Tiny) -> None:
+    photos, out = [str(tiny.photos / '0.png')], str(tiny.new())
+    assert visualize(tiny.config, tiny.checkpoint, photos, out_dir=out, device='cpu')
+
+
+# By the command as the page has it.
+CHECKS: dict[str, Callable[[Tiny], None]] = {
+    'tools/check_data.py YAML': check_data,
+    'tools/check_data.py YAML --config CONFIG': check_config,
+    'tools/check_data.py YAML --fix DIR': fix,
+    'tools/browse_data.py CONFIG --data YAML': browse_data,
+    'tools/train.py CONFIG --data YAML': train_data,
+    'tools/train.py CONFIG --finetune CKPT': finetune,
+    'tools/train.py CONFIG --profile-data': profile,
+    'tools/cross_validate.py CONFIG --data YAML --folds N': folds,
+    'tools/test.py CONFIG CKPT --out JSON': out,
+    'tools/test.py CONFIG CKPT --out-pred PATH': out_pred,
+    'tools/test.py CONFIG CKPT --show-dir DIR': show_dir,
+    'tools/test.py CONFIG CKPT --analysis DIR': analysis,
+    'tools/test.py CONFIG CKPT --slide PX': slide,
+    'tools/test.py CONFIG FILE.onnx': evaluate_file,
+    'tools/export.py CONFIG CKPT --format FORMAT': export_file,
+    'tools/predict.py CONFIG CKPT PHOTOS': predict_photos,
+    'casvit_mm.load(CKPT)': load_model,
+    'tools/visualize.py CONFIG CKPT PHOTOS': draw,
+    'tools/publish_weights.py CKPT': publish_file,
+}
+SLOW = ('tools/cross_validate.py CONFIG --data YAML --folds N',)  # two trainings per cell
+
+
+def read_cells() -> dict[tuple[str, str], str]:
+    """Return the cells of the table, by command and task."""
+    rows = [
+        [cell.strip() for cell in line.strip('|').split('|')]
+        for line in PAGE.read_text().splitlines()
+        if line.startswith('|')
+    ]
+    titles, _, *rows = rows
+    assert titles == ['command', *TASKS]
+    return {(row[0].strip('`'), task): cell for row in rows for task, cell in zip(TASKS, row[1:])}
+
+
+CELLS = read_cells()
+
+
+def test_every_row_has_a_check_and_names_a_tool_with_its_options():
+    assert {command for command, _ in CELLS} == set(CHECKS)
+    for command in CHECKS:
+        if command.startswith('casvit_mm'):
+            assert callable(pkgutil.resolve_name(command.partition('(')[0]))
+            continue
+        tool, *words = command.split()
+        text = (ROOT / tool).read_text()
+        assert all(f"'{word}'" in text for word in words if word.startswith('--')), command
+
+
+def test_no_cell_is_empty_and_every_no_has_a_reason():
+    assert all(len(cell) > 3 for cell in CELLS.values())
+    assert all(len(cell) > 8 for cell in CELLS.values() if cell.startswith('no'))
+
+
+@pytest.mark.parametrize(
+    ('command', 'task'),
+    [
+        pytest.param(*key, marks=[pytest.mark.slow] * (key[0] in SLOW), id=f'{key[1]}-{key[0]}')
+        for key in CELLS
+    ],
+)
+def test_the_command_does_what_the_cell_says(tiny, command, task):
+    cell = CELLS[command, task]
+    if not cell.startswith('no:'):
+        CHECKS[command](tiny(task))
+        return
+    with pytest.raises(InputError):
+        CHECKS[command](tiny(task))
