@@ -37,6 +37,12 @@ HEADS = {
         type='RTMDetSepBNHead', with_objectness=False, exp_on_reg=True, share_conv=True, **RTMDET
     ),
     'rtmdet with objectness': dict(type='RTMDetHead', with_objectness=True, **RTMDET),
+    'rtmdet-ins': dict(
+        type='RTMDetInsSepBNHead',
+        with_objectness=False,
+        loss_mask=dict(type='DiceLoss', loss_weight=2.0, eps=5e-6, reduction='mean'),
+        **RTMDET,
+    ),
     'fcos': dict(
         type='FCOSHead', strides=ANCHORS['strides'], loss_cls=FOCAL, loss_bbox=GIOU, norm_cfg=None
     ),
@@ -80,6 +86,7 @@ HEADS = {
 CSP_NECK = dict(in_channels=WIDTHS, out_channels=16, num_csp_blocks=1)
 NECKS = {
     'rtmdet': dict(type='CSPNeXtPAFPN', **CSP_NECK),
+    'rtmdet-ins': dict(type='CSPNeXtPAFPN', **CSP_NECK),
     'rtmdet with objectness': dict(type='CSPNeXtPAFPN', **CSP_NECK),
     'yolox': dict(type='YOLOXPAFPN', **CSP_NECK),
 }
@@ -90,6 +97,7 @@ TEST_CFG = dict(
     score_thr=0.3,
     nms=dict(type='nms', iou_threshold=0.6),
     max_per_img=80,
+    mask_thr_binary=0.5,
 )
 
 
@@ -138,3 +146,5 @@ def spread(model: torch.nn.Module) -> None:
             torch.nn.init.normal_(parameter, std=(1.5 / parameter[0].numel()) ** 0.5)
         elif name.endswith('bias') and 'bn' not in name:
             torch.nn.init.normal_(parameter, std=0.2)
+            if 'rtm_kernel' in name:
+                parameter.data[-1] = 20  # the bias of the last layer, or masks would be empty

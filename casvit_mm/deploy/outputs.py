@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -13,6 +15,7 @@ from casvit_mm.errors import InputError
 __all__ = ['read_outputs']
 
 Outputs = dict[str, np.ndarray]
+_MAX_PADDING = 256  # pixels that a network may add to a side of its input
 
 
 def read_outputs(outputs: Outputs, spec: Spec, resized: Resized) -> Result:
@@ -142,11 +145,44 @@ def _detect(outputs: Outputs, spec: Spec, resized: Resized) -> Detections:
     boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
     names = tuple(spec.classes[label] for label in labels)
     masks = None
-    if 'masks' in outputs:
+    if 'masks' in outputs and spec.mask_stride is not None:
+        masks = _whole_masks(outputs['masks'][0][found], spec, spec.mask_stride, resized)
+    elif 'masks' in outputs:
         masks = np.zeros((len(boxes), height, width), bool)
         for full, small, box in zip(masks, outputs['masks'][0][found], boxes, strict=True):
             _paste(full, small, box, spec.mask_thr)  # in place
     return Detections(boxes, scores, labels, names, masks)
+
+
+def _whole_masks(logits: np.ndarray, spec: Spec, stride: int, resized: Resized) -> np.ndarray:
+    """Enlarge masks of the whole input to the image, as mmdet's RTMDet-Ins does.
+
+    Args:
+        logits: ``(N, h, w)``.
+        spec: Threshold, above which a pixel belongs to the mask.
+        stride: Input pixels per position.
+        resized: The input.
+
+    Returns:
+        bool ``(N, H, W)`` at the original size.
+    """
+    height, width = resized.original_size
+    padded = [side * stride for side in logits.shape[1:]]
+    inputs = zip(padded, resized.pixels.shape, strict=False)
+    if not all(side <= whole < 2 * side + _MAX_PADDING for whole, side in inputs):
+        raise InputError('the masks of the exported file do not fit its input. Export it again')
+    sides = zip(padded, resized.original_size, resized.image_size, strict=True)
+    # The padded input at the scale of the image, rounded as mmdet rounds it.
+    size = [math.ceil(side * (1 / (new / old))) for side, old, new in sides]
+    with np.errstate(divide='ignore'):
+        least = np.log(spec.mask_thr) - np.log(1 - spec.mask_thr)
+    first, second = (np.empty(shape, np.float32) for shape in (padded, size))
+    masks = np.empty((len(logits), height, width), bool)
+    logits = logits.astype(np.float32)
+    for number in range(len(logits)):
+        enlarged = _enlarge(_enlarge(logits[number], first, False), second, False)
+        np.greater(enlarged[:height, :width], least, out=masks[number])
+    return masks
 
 
 def _paste(full: np.ndarray, small: np.ndarray, box: np.ndarray, threshold: float) -> None:

@@ -35,6 +35,8 @@ class Spec:
         precision: ``'fp32'``, ``'fp16'``, ``'bf16'`` or ``'int8'``.
         score_thr: Detections below this score are left out of the outputs.
         mask_thr: Probability from which a pixel belongs to a mask.
+        mask_stride: Input pixels per position of masks that are logits of the whole input; None
+            where they are probabilities within the boxes.
         label_thr: Probability above which a pixel of a segmentor with a single output is its
             class; None where the largest of several outputs wins.
         align_corners: Whether a segmentor's output is enlarged with its corners in place.
@@ -53,6 +55,7 @@ class Spec:
     precision: str = 'fp32'
     score_thr: float = 0.0
     mask_thr: float = 0.5
+    mask_stride: int | None = None
     label_thr: float | None = None
     align_corners: bool = False
     version: int = field(default=_VERSION)
@@ -170,6 +173,7 @@ _IS_SOUND: dict[str, Callable[[Any], bool]] = dict(
     precision=_is_one_of('fp32', 'fp16', 'bf16', 'int8'),
     score_thr=_is_number(0, 1),
     mask_thr=_is_number(0, 1),
+    mask_stride=lambda value: value is None or _is_side(value),
     label_thr=lambda value: value is None or _is_number(0, 1)(value),
     align_corners=_is_one_of(True, False),
     version=_is_one_of(_VERSION),

@@ -12,21 +12,36 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmdet.models.dense_heads import GFLHead, RPNHead, YOLOXHead
+from mmdet.models.dense_heads import GFLHead, RPNHead, RTMDetInsHead, YOLOXHead
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.task_modules.prior_generators import AnchorGenerator, MlvlPointGenerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from casvit_mm.detection.heads import BlockwiseRTMDetInsHead
 from casvit_mm.export.box_decoders import dense_decoders
 from casvit_mm.export.detection_parts import Candidates, unknown_part
 
 __all__ = ['DenseCandidates', 'check_dense_head']
 
 _MIN_LOGIT = -1e4  # its sigmoid is zero
-# The classes whose methods turn a head's maps into boxes, known here by all four methods.
-_STEPS = ('predict', 'predict_by_feat', '_predict_by_feat_single', '_bbox_post_process')
-_KNOWN = (BaseDenseHead, GFLHead, RPNHead, YOLOXHead)
+# The classes whose methods turn a head's maps into boxes, known here by all of these methods.
+_STEPS = (
+    'predict',
+    'predict_by_feat',
+    '_predict_by_feat_single',
+    '_bbox_post_process',
+    '_bbox_mask_post_process',
+    '_mask_predict_by_feat_single',
+)
+_KNOWN = (
+    BaseDenseHead,
+    GFLHead,
+    RPNHead,
+    RTMDetInsHead,
+    BlockwiseRTMDetInsHead,
+    YOLOXHead,
+)
 
 
 def check_dense_head(head: Any) -> None:
@@ -35,8 +50,7 @@ def check_dense_head(head: Any) -> None:
     Raises:
         InputError: Naming the head.
     """
-    ways = [[getattr(known, step) for step in _STEPS] for known in _KNOWN]
-    own = [getattr(type(head), step, None) for step in _STEPS]
+    own, *ways = ([getattr(kind, step, None) for step in _STEPS] for kind in (type(head), *_KNOWN))
     known = own in ways and head.use_sigmoid_cls
     # A head for thousands of classes scores some of them twice.
     if not known or getattr(head.loss_cls, 'custom_cls_channels', False):
@@ -68,7 +82,13 @@ class DenseCandidates(nn.Module):
         self.one_class = isinstance(head, YOLOXHead)
         self.decoders = dense_decoders(head)
 
-    def forward(self, maps: Sequence[Sequence[Tensor]], height: int, width: int) -> Candidates:
+    def forward(
+        self,
+        maps: Sequence[Sequence[Tensor]],
+        height: int,
+        width: int,
+        kernels: Sequence[Tensor] | None = None,
+    ) -> Candidates:
         """Return the candidates of all levels.
 
         Args:
@@ -76,16 +96,22 @@ class DenseCandidates(nn.Module):
                 and, from some heads, logits of a factor of the scores ``(B, a, h, w)``.
             height: Of the image, in pixels of the input.
             width: Likewise.
+            kernels: Of each level what the masks are drawn with ``(B, E, h, w)``; it becomes the
+                ``details``, with point and stride behind it.
         """
         sizes = [logits.shape[-2:] for logits in maps[0]]
         device = maps[0][0].device
         # Per level (p * a, 4) or (p * a, 2).
         priors = self.prior_generator.grid_priors(sizes, dtype=torch.float32, device=device)
-        levels = []
+        levels, details = [], []
         for number, level in enumerate(zip(*maps, strict=True)):
-            found = self._level(number, *level, priors=priors[number], size=(height, width))
-            levels.append(found)
-        return Candidates(*(torch.cat(column) for column in zip(*levels, strict=True)))
+            found, places = self._level(number, *level, priors=priors[number], size=(height, width))
+            levels.append(found[:4])
+            if kernels is not None:
+                details.append(self._details(number, kernels[number], places, priors[number]))
+        boxes, scores, labels, images = (torch.cat(column) for column in zip(*levels, strict=True))
+        joined = torch.cat(details) if details else None
+        return Candidates(boxes, scores, labels, images, joined)
 
     def _level(
         self,
@@ -96,7 +122,8 @@ class DenseCandidates(nn.Module):
         *,
         priors: Tensor,
         size: tuple[int, int],
-    ) -> Candidates:
+    ) -> tuple[Candidates, Tensor]:
+        """Return the candidates of a level and their places ``(N, 3)``."""
         anchors = self.prior_generator.num_base_priors[number]
         # unflatten would fix the sizes in an ONNX file.
         batch, channels = logits.shape[0], codes.shape[1] // anchors
@@ -131,7 +158,13 @@ class DenseCandidates(nn.Module):
         boxes = self.decoders[number](
             priors[position * anchors + anchor], _read(codes, places), *size
         )
-        return Candidates(boxes, scores, labels, images)
+        return Candidates(boxes, scores, labels, images), places
+
+    def _details(self, number: int, kernels: Tensor, places: Tensor, points: Tensor) -> Tensor:
+        """Return kernel, point and stride of each place, ``(N, E + 3)``."""
+        maps = kernels.reshape(kernels.shape[0], 1, kernels.shape[1], -1)
+        stride = torch.full_like(places[:, :1], self.prior_generator.strides[number][0])
+        return torch.cat([_read(maps, places).float(), points[places[:, 2]], stride.float()], 1)
 
     def _places(self, best: Tensor) -> Tensor:
         """Return image, anchor and position of the places to read, ``(M, 3)``.

@@ -22,6 +22,7 @@ __all__ = [
     'Candidates',
     'RoIFeatures',
     'Suppress',
+    'real_rows',
     'unknown_part',
 ]
 
@@ -34,16 +35,20 @@ class Candidates(NamedTuple):
         scores: From 0 to 1, float32 ``(N,)``.
         labels: Numbers of the classes, or of the levels of an RPN, int64 ``(N,)``.
         images: Numbers of the images within the batch, int64 ``(N,)``.
+        details: What the masks of some models are drawn from, float32 ``(N, E)``.
     """
 
     boxes: Tensor
     scores: Tensor
     labels: Tensor
     images: Tensor
+    details: Tensor | None = None
 
     def take(self, rows: Tensor) -> Candidates:
         """Return the candidates of some rows, ``(M,)``."""
-        return Candidates(*(column[rows] for column in self))
+        details = None if self.details is None else self.details[rows]
+        boxes, scores, labels, images = (column[rows] for column in self[:4])
+        return Candidates(boxes, scores, labels, images, details)
 
 
 class Suppress(nn.Module):
@@ -95,12 +100,13 @@ class Suppress(nn.Module):
 
 def _with_dummy(candidates: Candidates) -> Candidates:
     """Put a candidate without area and score, whose label is -1, in front."""
-    boxes, scores, labels, images = candidates
+    boxes, scores, labels, images, details = candidates
     return Candidates(
         F.pad(boxes, (0, 0, 1, 0)),
         F.pad(scores, (1, 0)),
         F.pad(labels, (1, 0), value=-1),
         F.pad(images, (1, 0)),
+        None if details is None else F.pad(details, (0, 0, 1, 0)),
     )
 
 
@@ -151,6 +157,12 @@ class RoIFeatures(nn.Module):
         places = torch.arange(order.shape[0], device=order.device)
         back = torch.zeros_like(order).scatter(0, order, places)  # inverse permutation
         return torch.cat(parts)[back]
+
+
+def real_rows(real: Tensor) -> Tensor:
+    """Return the numbers of real rows, and row 0 in any case: networks want at least one."""
+    first = torch.arange(real.shape[0], device=real.device) == 0
+    return (real | first).nonzero()[:, 0]
 
 
 def unknown_part(part: str, module: object) -> InputError:

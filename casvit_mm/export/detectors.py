@@ -11,16 +11,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmdet.models.dense_heads import YOLOXHead
+from mmdet.models.dense_heads import RTMDetInsHead, YOLOXHead
 from mmdet.models.roi_heads.standard_roi_head import StandardRoIHead
 from torch import Tensor, nn
 
 from casvit_mm.export.box_decoders import DeltaDecoder
 from casvit_mm.export.dense_heads import DenseCandidates, check_dense_head
-from casvit_mm.export.detection_parts import Candidates, RoIFeatures, Suppress, unknown_part
+from casvit_mm.export.detection_parts import (
+    Candidates,
+    RoIFeatures,
+    Suppress,
+    real_rows,
+    unknown_part,
+)
+from casvit_mm.export.instance_masks import InstanceMasks
 from casvit_mm.export.networks import features_of, network_of
 
-__all__ = ['OneStage', 'TwoStage', 'check_heads', 'least_score']
+__all__ = ['OneStage', 'TwoStage', 'check_heads', 'least_score', 'mask_stride']
 
 
 def check_heads(model: Any) -> None:
@@ -63,6 +70,12 @@ def least_score(model: Any) -> float:
     return float(cfg.get('score_thr', 0.0))
 
 
+def mask_stride(model: Any) -> int | None:
+    """Return the stride of masks of the whole input; None where they lie within boxes, or none."""
+    head = getattr(model, 'bbox_head', None)
+    return head.prior_generator.strides[0][0] if isinstance(head, RTMDetInsHead) else None
+
+
 _MAX_PER_IMG = 1000  # where a config, such as YOLOX's, keeps all
 
 
@@ -72,6 +85,8 @@ class OneStage(nn.Module):
     Shape:
         ``(B, 3, H, W)`` -> boxes ``(B, P, 4)``, scores ``(B, P)`` and labels ``(B, P)``, where
         ``P`` is ``max_per_img``. Places without an object have the score 0 and the label -1.
+        From RTMDet-Ins also masks ``(B, P, h, w)``, logits of the whole input at the stride of its
+        first level.
     """
 
     names: tuple[str, ...] = ('boxes', 'scores', 'labels')
@@ -85,13 +100,22 @@ class OneStage(nn.Module):
         self.candidates = DenseCandidates(model.bbox_head, cfg)
         min_side = cfg.get('min_bbox_size', -1)
         self.suppress = Suppress(cfg.nms, cfg.get('max_per_img', _MAX_PER_IMG), min_side)
+        if isinstance(self.head, RTMDetInsHead):
+            self.instance_masks = InstanceMasks(self.head)
+            self.names += ('masks',)
 
     def forward(self, x: Tensor, height: int, width: int) -> list[Tensor]:
         batch = x.shape[0]
         maps = self.head(features_of(self.network, x))
-        found = self.candidates(maps, height, width)
-        found, _ = self.suppress(found, batch)
-        return _per_image(found, self.suppress.max_per_img)
+        if 'masks' not in self.names:
+            found, _ = self.suppress(self.candidates(maps, height, width), batch)
+            return _per_image(found, self.suppress.max_per_img)
+        *maps, kernels, features = maps
+        found = self.candidates(maps, height, width, kernels)
+        found, real = self.suppress(found, batch)
+        masks = self.instance_masks(features, found, real)
+        number = self.suppress.max_per_img
+        return [*_per_image(found, number), masks.unflatten(0, (-1, number))]
 
 
 class TwoStage(nn.Module):
@@ -147,7 +171,7 @@ class TwoStage(nn.Module):
         width: int,
     ) -> Candidates:
         """Return each real proposal with each class that scores enough."""
-        rows = _real_rows(real)  # (R,)
+        rows = real_rows(real)  # (R,)
         rois = _rois(proposals, rows)  # (R, 5)
         logits, deltas = self.box_head(self.box_features(features, rois))  # (R, K + 1), (R, K * 4)
         # Without the background, and zero where row 0 is no proposal.
@@ -166,7 +190,7 @@ class TwoStage(nn.Module):
 
     def _draw(self, features: Sequence[Tensor], found: Candidates, real: Tensor) -> Tensor:
         """Return the mask of each real object's class, zeros elsewhere, ``(B * P, 28, 28)``."""
-        rows = _real_rows(real)  # (R,)
+        rows = real_rows(real)  # (R,)
         logits = self.mask_head(self.mask_features(features, _rois(found, rows))).float()
         size = logits.shape[2:]  # logits: (R, K, 28, 28), or (R, 1, 28, 28) for all classes
         channels = 1 if self.mask_head.class_agnostic else self.mask_head.num_classes
@@ -180,12 +204,6 @@ class TwoStage(nn.Module):
 def _level_strides(head: Any) -> list[int]:
     """Return input pixels per position of each level of a head, those of the neck included."""
     return [max(stride) for stride in head.prior_generator.strides]
-
-
-def _real_rows(real: Tensor) -> Tensor:
-    """Return the numbers of real rows, and row 0 in any case: networks want at least one."""
-    first = torch.arange(real.shape[0], device=real.device) == 0
-    return (real | first).nonzero()[:, 0]
 
 
 def _rois(candidates: Candidates, rows: Tensor) -> Tensor:

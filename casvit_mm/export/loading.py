@@ -13,7 +13,7 @@ from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import type_name
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
-from casvit_mm.export.detectors import check_heads, least_score
+from casvit_mm.export.detectors import check_heads, least_score, mask_stride
 from casvit_mm.task import task_name
 
 __all__ = ['Loaded', 'load_model']
@@ -82,6 +82,7 @@ def _describe(cfg: Config, model: Any, task: str, names: tuple[str, ...]) -> Spe
         test_cfg = model.test_cfg.get('rcnn', model.test_cfg)
         spec.update(
             score_thr=least_score(model),
+            mask_stride=mask_stride(model),
             mask_thr=float(test_cfg.get('mask_thr_binary', 0.5)),
         )
     if task == 'segmentation':

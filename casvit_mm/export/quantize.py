@@ -19,7 +19,7 @@ __all__ = ['quantize_onnx', 'quantize_openvino']
 # and scores.
 _EXACT = (
     r'^/preprocess/.*',
-    r'^/body/(candidates|propose|suppress|decoder|box_features|mask_features)/.*',
+    r'^/body/(candidates|propose|suppress|decoder|box_features|mask_features|instance_masks)/.*',
     r'^/body/[^/]*$',
 )
 # Parts of CAS-ViT's token mixer that eight bits make slower: they read and write more than they
@@ -77,7 +77,8 @@ def _bound_by_memory(path: Path) -> list[str]:
     names = []
     for node in require('onnx', 'export').load(path).graph.node:
         groups = next((each.i for each in node.attribute if each.name == 'group'), 1)
-        if groups > 1 or any(pattern.match(node.name) for pattern in patterns):
+        exact = re.match(_EXACT[1], node.name)
+        if groups > 1 or exact or any(pattern.match(node.name) for pattern in patterns):
             names.append(node.name)
     return names
 

@@ -16,12 +16,15 @@ from mmengine.config import Config
 
 from casvit_mm import InputError
 from casvit_mm.deploy.engines import open_engine
+from casvit_mm.deploy.images import Resized
+from casvit_mm.deploy.outputs import read_outputs
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.export import FORMATS, build_graph
-from casvit_mm.export.detectors import check_heads, least_score
+from casvit_mm.export.detectors import check_heads, least_score, mask_stride
+from casvit_mm.export.reference import reference
 
 EXPORTED = [kind for kind in HEADS if kind != 'paa']
-JOINS_MAPS = ('rtmdet', 'rtmdet with objectness', 'yolox')  # in their necks
+JOINS_MAPS = ('rtmdet', 'rtmdet-ins', 'rtmdet with objectness', 'yolox')  # in their necks
 SIZES = [(96, 160), (100, 130)]
 
 
@@ -107,7 +110,7 @@ def test_a_file_of_open_size_finds_what_mmdet_finds(kind, form, tmp_path):
 
 
 @pytest.mark.parametrize('form', FORMS)
-@pytest.mark.parametrize('kind', ['rtmdet', 'yolox'])
+@pytest.mark.parametrize('kind', ['rtmdet', 'rtmdet-ins', 'yolox'])
 def test_a_file_of_fixed_size_finds_what_mmdet_finds(kind, form, tmp_path):
     model = dense_detector(kind)
     images = torch.from_numpy(random_image(96, 160).transpose(2, 0, 1))[None]
@@ -118,6 +121,23 @@ def test_a_file_of_fixed_size_finds_what_mmdet_finds(kind, form, tmp_path):
 def test_a_neck_that_torch_export_cannot_leave_open_is_refused(tmp_path):
     with pytest.raises(InputError, match='Name a size, as in --size 640x480'):
         write(dense_detector('rtmdet'), 'torch-export', tmp_path)
+
+
+@pytest.mark.parametrize('size', [(96, 160), (100, 130)])
+def test_masks_are_those_of_mmdet(size):
+    model = dense_detector('rtmdet-ins')
+    image = torch.from_numpy(random_image(*size).transpose(2, 0, 1))
+    resized = Resized(random_image(*size), size, (75, 101))
+    with torch.no_grad():
+        outputs = {name: values.numpy() for name, values in graph_of(model)(image[None]).items()}
+    spec = replace(spec_of(model), mask_stride=mask_stride(model))
+    found = read_outputs(outputs, spec, resized)
+    expected = reference(model, 'detection', resized)[1]
+    assert len(expected.scores) == len(found.scores) > 5
+    assert 0.05 < expected.masks.mean() < 0.95
+    for number in range(len(found.scores)):
+        (same,) = np.flatnonzero(np.abs(expected.boxes - found.boxes[number]).max(1) < 1e-2)[:1]
+        assert (expected.masks[same] == found.masks[number]).mean() > 0.999
 
 
 def test_a_score_with_a_factor_may_be_below_the_threshold():
