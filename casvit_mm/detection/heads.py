@@ -23,7 +23,7 @@ class BlockwiseRTMDetInsHead(RTMDetInsSepBNHead):
     """RTMDet-Ins's head (https://arxiv.org/abs/2212.07784, section 3.5), a few masks at a time.
 
     mmdet's enlarges all masks to the size of the image together: 100 of a photograph of 12 million
-    pixels take 11 GB. Weights and results are the same.
+    pixels take 10 GB. Weights and results are the same.
     """
 
     def _bbox_mask_post_process(

@@ -211,6 +211,17 @@ def _rtmdet_recipes() -> Iterator[Recipe]:
         _, _, variant, data, *_ = config.replace('_ins', '').split('_')
         dataset = 'COCO' if data == 'coco' else 'custom dataset'
         yield Recipe(config, method, f'CAS-ViT-{variant.upper()}', dataset, (640, 640))
+    yield Recipe(
+        'rtmdet_cspnext_tiny_light',
+        'RTMDet, light',
+        'CSPNeXt-tiny',
+        'custom dataset',
+        (640, 640),
+        paper=(
+            'RTMDet: An Empirical Study of Designing Real-Time Object Detectors',
+            'https://arxiv.org/abs/2212.07784',
+        ),
+    )
 
 
 def _fvit_recipes() -> Iterator[Recipe]:

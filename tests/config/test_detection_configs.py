@@ -21,7 +21,9 @@ ALL = sorted(
     for kind in ('maskrcnn', 'retinanet', 'rtmdet')
     for path in (ROOT / 'configs').glob(f'{kind}_*.py')
 )
-PEERS = sorted(path for path in ALL if path.stem.endswith('light') and 'casvit' not in path.stem)
+PEERS = sorted(
+    path for path in (ROOT / 'configs').glob('maskrcnn_*_light.py') if 'casvit' not in path.stem
+)
 
 
 def load(path: Path) -> Config:

@@ -129,6 +129,25 @@ def test_the_36_epoch_form_differs_only_in_its_length():
     assert short == long
 
 
+def test_the_peer_is_our_light_form_with_rtmdets_backbone(tmp_path):
+    peer, ours = (
+        without_scopes(load(f'rtmdet_{name}_light').to_dict())
+        for name in ('cspnext_tiny', 'casvit_xs')
+    )
+    path = tmp_path / 'theirs.py'
+    path.write_text("_base_ = 'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py'")
+    theirs = without_scopes(Config.fromfile(path).to_dict())
+    theirs['model']['backbone'].pop('init_cfg')
+    theirs['model']['backbone']['norm_cfg'] = dict(type='AutoSyncBN')
+    assert peer['model']['backbone'] == theirs['model']['backbone']
+    for cfg in (peer, ours, theirs):
+        cfg['model'].pop('backbone')
+    neck = peer['model']['neck']
+    assert neck.pop('in_channels') == theirs['model']['neck']['in_channels']
+    ours['model']['neck'].pop('in_channels')
+    assert peer == ours
+
+
 @pytest.mark.parametrize('stem', ALL)
 def test_one_training_step_reaches_every_parameter(stem):
     cfg = load(stem)
