@@ -1,0 +1,70 @@
+"""The check of data reports alike, whatever the task."""
+
+import json
+
+import pytest
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmseg')
+pytest.importorskip('mmpretrain')
+from casvit_mm.datasets.shapes import (
+    generate_shape_classes,
+    generate_shape_labels,
+    generate_shapes,
+)
+from casvit_mm.engine.data_check import check_dataset
+
+SOURCES = {
+    generate_shapes: '{annotations: train.json, images: train}',
+    generate_shape_labels: '{images: train, labels: train_labels}',
+    generate_shape_classes: '{images: train}',
+}
+FOLDERS = {generate_shape_classes: 'train/circle'}
+CLASSES = 'classes: [ground, circle, square, triangle]\n'
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """By generator, a folder whose ``one.yaml`` takes one set apart."""
+    found = {}
+    for generate, source in SOURCES.items():
+        folder = generate(tmp_path / generate.__name__, sizes=(9, 1, 1), side=32).parent
+        text = f'data: {source}\nsplit: {{val: 0.4}}\n'
+        text += CLASSES if generate is generate_shape_labels else ''
+        (folder / 'one.yaml').write_text(text)
+        found[generate] = folder
+    return found
+
+
+def check(folder, capsys):
+    trainable = check_dataset(folder / 'one.yaml', folder / 'out')
+    return trainable, json.loads((folder / 'out/report.json').read_text()), capsys.readouterr().out
+
+
+def test_reports_have_the_same_fields_sections_and_pictures(sets, capsys):
+    found = [check(folder, capsys) for folder in sets.values()]
+    assert [trainable for trainable, _, _ in found] == [True] * 3
+    first, *others = (report for _, report, _ in found)
+    assert all(list(report) == list(first) for report in others)
+    for _, report, printed in found:
+        assert report['notes'][-1].startswith('split: images of each class, train/val: ')
+        assert report['notes'][-1] in printed.replace('\n', ' ')
+        for section in ('YES: training can start', 'Issues', 'Splits', 'Fit', 'Pictures and'):
+            assert section in printed
+        for split in report['splits'].values():
+            assert {'images', 'unreadable', 'width', 'height', 'images_per_class'} <= set(split)
+            assert split['width'] == split['height'] == [32, 32, 32]
+        assert {'classes.png', 'samples_train.png', 'samples_val.png'} <= set(report['pictures'])
+        assert {'rare class'} <= {entry['kind'] for entry in report['defects']}
+
+
+def test_issues_of_image_files_are_the_same(sets, capsys):
+    for generate, folder in sets.items():
+        images = sorted((folder / FOLDERS.get(generate, 'train')).iterdir())
+        images[0].write_bytes(images[0].read_bytes()[:-20])
+        (images[0].parent / 'notes.txt').touch()
+        trainable, report, printed = check(folder, capsys)
+        assert not trainable
+        assert sum(split['unreadable'] for split in report['splits'].values()) == 1
+        assert {'unreadable image', 'files not used'} <= {d['kind'] for d in report['defects']}
+        assert f'{images[0].name} cannot be read: its end is missing' in printed
