@@ -115,6 +115,9 @@ def _places(cfg: Config, splits: tuple[str, ...]) -> Iterator[tuple[str, Any, Re
         yield f'default_hooks.{name}', node, registry.HOOKS
     for path, node in _each('custom_hooks', cfg.get('custom_hooks')):
         yield path, node, registry.HOOKS
+        # That of mmdet's PipelineSwitchHook is built when most of the training is over.
+        for place, step in _each(f'{path}.switch_pipeline', node.get('switch_pipeline')):
+            yield place, step, registry.TRANSFORMS
     visualizer = cfg.get('visualizer') or {}
     yield 'visualizer', visualizer, registry.VISUALIZERS
     for path, node in _each('visualizer.vis_backends', visualizer.get('vis_backends')):

@@ -59,6 +59,15 @@ def test_an_argument_that_a_class_does_not_take_is_named(key, message):
         check_types(config(**{key: 3}), ('train', 'val'))
 
 
+def test_the_pipeline_of_the_last_epochs_is_checked_before_the_first():
+    path = ROOT / 'configs' / 'rtmdet_casvit_xs_light_gpu.py'
+    place = 'custom_hooks.1.switch_pipeline.3'
+    with pytest.raises(InputError, match=rf'{place}.type=RandomCrob is not registered'):
+        check_types(config(path, **{f'{place}.type': 'RandomCrob'}), ('train', 'val'))
+    with pytest.raises(InputError, match=rf"{place} has no argument 'ratio'"):
+        check_types(config(path, **{f'{place}.ratio': 2}), ('train', 'val'))
+
+
 def test_arguments_that_go_on_elsewhere_are_left_to_the_class():
     step = dict(type='RandomResize', scale=(64, 64), ratio_range=(0.5, 1), keep_ratio=True)
     check_types(config(**{'train_dataloader.dataset.pipeline': [step]}), ('train',))
