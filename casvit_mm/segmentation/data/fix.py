@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[
     def by_hand(split: str, issue: Issue) -> bool:
         if issue.kind in FIXED_IN_TRAIN:
             return split != 'train'
+        if issue.kind == 'image twice in a split' and issue.entry is not None:
+            return inspection.pairs[split][issue.entry[1]].label in readable[split]
         if issue.kind in _REWRITTEN and issue.entry is not None:
             return inspection.pairs[split][issue.entry[1]].label not in readable[split]
         return not ISSUE_KINDS[issue.kind].fix
@@ -85,13 +88,19 @@ def _kept_masks(inspection: Inspection, split: str) -> list[tuple[ImagePair, Sou
     paths = {pair.image for name in others for pair in inspection.pairs[name]}
     digests = {scan.image.digest for name in others for scan in inspection.scans[name]} - {b''}
     kept = []
+    seen: set[tuple[bytes, bytes]] = set()  # what image and mask hold
     for pair, scan in zip(inspection.pairs[split], inspection.scans[split], strict=True):
         if pair.image in paths or scan.image.digest in digests or scan.image.fault:
             continue
         if scan.issue is not None and scan.issue.kind not in _REWRITTEN:
             continue
-        if label_values(pair.label, inspection.recoding) is None:
+        values = label_values(pair.label, inspection.recoding)
+        if values is None:
             continue
+        both = (scan.image.digest, hashlib.sha256(values.tobytes()).digest())
+        if both in seen:
+            continue
+        seen.add(both)
         source = next(
             s for s in inspection.data.splits[split] if Path(pair.image).is_relative_to(s.images)
         )

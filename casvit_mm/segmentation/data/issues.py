@@ -35,5 +35,9 @@ ISSUE_KINDS = {
     'label map ignored as a whole': IssueKind('teaches nothing'),
     # No fault; --fix lists what it writes anew.
     'values or colours of classes': IssueKind('read directly', 'writes indices'),
-    **DUPLICATE_KINDS,  # in the report only
+    # In the report only.
+    **DUPLICATE_KINDS,
+    'image twice in a split': IssueKind(
+        DUPLICATE_KINDS['image twice in a split'].effect, 'keeps one where the masks are equal'
+    ),
 }

@@ -1,6 +1,7 @@
 """What can be fixed is gone from the copy, and the files of the user stay as they are."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,17 @@ def test_images_of_train_that_are_also_in_val_are_taken_out_of_train(folder):
     copy, changes = fix(folder, text + SOURCES.split('\n')[1] + '\n' + NAMES)
     assert 'splits share images' in changes
     assert [len(copy.pairs[name]) for name in ('train', 'val')] == [4, 3]
+
+
+def test_of_an_image_that_occurs_twice_one_is_kept_if_the_masks_are_equal(folder):
+    for end in ('', '_labels'):
+        for name in ('same', 'other'):
+            shutil.copy(folder / f'train{end}/0001.png', folder / f'train{end}/{name}.png')
+    Image.new('L', (64, 64), 1).save(folder / 'train_labels/other.png')
+    copy, changes = fix(folder)
+    assert changes == {'image twice in a split'}
+    kept = [Path(pair.image).name for pair in copy.pairs['train']]
+    assert kept == ['0001.png', '0002.png', '0003.png', '0004.png', 'other.png']
 
 
 def test_one_set_stays_one_set_where_it_could_not_be_split(folder):
