@@ -31,7 +31,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out-pred',
         metavar='PATH',
-        help='COCO results to this file, masks to <stem>.segm.json; mask PNGs to this folder',
+        help='detection: COCO results to this file, masks to <stem>.segm.json; segmentation: mask '
+        'PNGs to this folder; classification: the most probable classes to this file',
     )
     parser.add_argument(
         '--analysis', metavar='DIR', help='a closer look: curves, confusion matrix, worst images'

@@ -8,6 +8,8 @@ from typing import Any
 from mmengine.dataset import Compose
 from mmengine.registry import TRANSFORMS
 
+from casvit_mm.errors import InputError
+
 __all__ = ['PipelineTrace', 'nested']
 
 
@@ -23,6 +25,9 @@ class PipelineTrace:
 
     Attributes:
         loaded: The images that went into the last sample, packed as loaded, in order.
+
+    Raises:
+        InputError: While a sample is made, if the pipeline reads no image file.
     """
 
     def __init__(self, dataset: Any, pack: Mapping[str, Any]) -> None:
@@ -49,6 +54,12 @@ class PipelineTrace:
 
     def _note_loaded(self, results: dict) -> dict:
         packed = self._pack(dict(results))
+        if 'inputs' not in packed:
+            raise InputError(
+                f'no step like LoadImageFromFile of the pipeline reads {results["img_path"]}: the '
+                'config is for images that its own dataset holds. Take another config, or add '
+                'the step'
+            )
         packed['inputs'] = packed['inputs'].clone()  # later steps may write into the image
         self.loaded.append(packed)
         return results

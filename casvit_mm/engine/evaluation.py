@@ -52,7 +52,8 @@ def evaluate(
         data: ``dataset.yaml`` of a custom dataset; its test split, or val where it has none.
         out: JSON file for the metrics, with those of each class and size.
         out_pred: JSON file for detections as COCO results, masks in ``<stem>.segm.json`` beside
-            it; for segmentation, folder for the predicted masks as PNGs.
+            it; for segmentation, folder for the predicted masks as PNGs; for classification, JSON
+            file with the most probable classes of each image.
         analysis: Folder for the confusion matrix and the worst images, for detection also for
             precision-recall curves.
         show_dir: Folder for pictures of truth and prediction.

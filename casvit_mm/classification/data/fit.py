@@ -17,7 +17,6 @@ __all__ = ['classification_fit', 'read_random_crop', 'read_view']
 _ENLARGED = 2.0  # times, above which a smaller input shows as much
 _FEW_PIXELS = 32  # side of a crop in pixels of the image
 _LITTLE = 0.6  # share of an image that the validation shows
-_FEW_IMAGES = 10  # of a class
 
 
 def classification_fit(config: str, cfg: Config, inspection: Inspection) -> Fit:
@@ -33,7 +32,7 @@ def classification_fit(config: str, cfg: Config, inspection: Inspection) -> Fit:
     """
     heads = describe_heads(cfg, len(inspection.classes))
     counts = dict(zip(inspection.classes, inspection.counts('train').tolist(), strict=True))
-    balance = [*_advise_few(counts), *advise_balance(counts, 'recall')]
+    balance = advise_balance(counts, 'recall')
     sizes = np.array([s.upright for s in inspection.scans['train'] if all(s.upright)])
     if not len(sizes):
         return Fit(config, {}, [], balance)
@@ -129,14 +128,3 @@ def _advise_view(view: tuple[int, int], figures: dict[str, Any]) -> list[str]:
             'ResizeEdge and CenterCrop.'
         )
     return advice
-
-
-def _advise_few(counts: dict[str, int]) -> list[str]:
-    few = {name: count for name, count in counts.items() if 0 < count < _FEW_IMAGES}
-    if not few:
-        return []
-    fewest = min(few, key=lambda name: few[name])
-    return [
-        f'{len(few)} of {len(counts)} classes have fewer than {_FEW_IMAGES} images in train, '
-        f'{fewest!r} has {few[fewest]}: start from pretrained weights, and collect more.'
-    ]

@@ -47,8 +47,11 @@ def _area(results: dict) -> float:
 
 
 def _drawn_area(step: Any, results: dict) -> float | None:
-    """Return the area that a crop of random size will take; None of any other step."""
-    draw = getattr(step, 'rand_crop_params', None)
+    """Return the area that a step will cut out before it resizes; None of any other step."""
+    if type(step).__name__ == 'EfficientNetCenterCrop':
+        part = step.crop_size / (step.crop_size + step.crop_padding)
+        return float((part * min(results['img'].shape[:2])) ** 2)
+    draw = getattr(step, 'rand_crop_params', None)  # a crop of random size
     if draw is None:
         return None
     states = random.getstate(), np.random.get_state()

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from casvit_mm.datasets.fit import (
     Fit,
     advise_balance,
+    describe_heads,
     read_crop,
     read_scale,
     read_train_scale,
@@ -37,10 +38,16 @@ def detection_fit(
         cfg: The config.
         inspection: What was found in the data.
         splits: :func:`casvit_mm.detection.data.statistics.describe_split` by split.
+
+    Raises:
+        InputError: If the config weighs the classes of other data.
     """
     train = inspection.objects.get('train')
     figures = {} if train is None or not train.learnt().any() else describe_anchors(cfg, train)
     lines = _describe(figures) if figures else []
+    if train is not None:
+        heads = describe_heads(cfg, len(train.classes))
+        lines += [heads] if lines else []
     return Fit(config, figures, lines, _advise(inspection, splits, figures, cfg))
 
 

@@ -6,6 +6,7 @@ from PIL import Image
 
 pytest.importorskip('mmpretrain')
 
+from casvit_mm import InputError
 from casvit_mm.classification.data.trace import CropTrace
 from casvit_mm.engine.browse import browse
 
@@ -51,6 +52,7 @@ def test_an_input_has_its_colours_and_the_name_of_its_class(folder, tmp_path, dr
         ([dict(type='ResizeEdge', scale=64, edge='short'), dict(type='CenterCrop', crop_size=32)],
          0.25, 2),
         ([dict(type='RandomCrop', crop_size=16)], 0.25, 1),
+        ([dict(type='EfficientNetCenterCrop', crop_size=48, crop_padding=16)], 0.5625, 2),
         ([dict(type='Resize', scale=96)], 1, 3),
     ],
 )  # fmt: skip
@@ -86,6 +88,16 @@ def test_blends_of_whole_batches_are_named_and_not_drawn(folder, tmp_path, drawn
     assert 'Mixup blend' in lines
     lines = browse(config, data=data, split='val', out=str(tmp_path / 'out')).lines()
     assert 'Mixup' not in '\n'.join(lines)
+
+
+def test_a_pipeline_that_reads_no_file_is_refused(folder, tmp_path):
+    config = tmp_path / 'config.py'
+    pipeline = [dict(type='RandomFlip', prob=0.5), dict(type='PackInputs')]
+    config.write_text(
+        f'_base_ = {LIGHT!r}\ntrain_dataloader = dict(dataset=dict(pipeline={pipeline!r}))\n'
+    )
+    with pytest.raises(InputError, match='no step like LoadImageFromFile of the pipeline reads'):
+        browse(str(config), data=str(folder / 'dataset.yaml'), out=str(tmp_path / 'out'))
 
 
 def test_little_and_much_enlarged_parts_are_warned_of(folder, tmp_path, drawn):
