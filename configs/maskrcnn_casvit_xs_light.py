@@ -1,4 +1,4 @@
-"""Mask R-CNN with CAS-ViT-XS for small images on small machines, trained from scratch.
+"""Mask R-CNN with CAS-ViT-XS for small micrographs on small machines, trained from scratch.
 
 Narrow neck and heads (64 channels), fewer sampled regions, anchors from 8 px, images scaled to
 about 384 px and cropped to 224: under a second per iteration on two CPU cores instead of seven.

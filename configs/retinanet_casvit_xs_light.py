@@ -1,4 +1,4 @@
-"""RetinaNet with CAS-ViT-XS for a few hundred images on a small machine, trained from scratch.
+"""RetinaNet with CAS-ViT-XS for a few hundred micrographs on a small machine, from scratch.
 
 Narrow neck and heads (96 channels, two layers) with group norm, boxes learnt by GIoU, images scaled
 to about 640 px and cropped to 384: one to two seconds per iteration on two CPU cores. Meant for

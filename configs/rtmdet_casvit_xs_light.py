@@ -1,4 +1,4 @@
-"""RTMDet with CAS-ViT-XS for a few hundred images on a small machine, trained from scratch.
+"""RTMDet with CAS-ViT-XS for a few hundred micrographs on a small machine, trained from scratch.
 
 Images scaled to about 640 px and cropped to 384, four at a time: about a second per iteration
 on two CPU cores. Meant for ``--from-scratch --data``.

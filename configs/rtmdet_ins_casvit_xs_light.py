@@ -1,4 +1,4 @@
-"""RTMDet-Ins with CAS-ViT-XS for small images on small machines, trained from scratch.
+"""RTMDet-Ins with CAS-ViT-XS for small micrographs on small machines, trained from scratch.
 
 Boxes and masks without a second stage, images scaled to about 384 px and cropped to 224. Meant for
 ``--from-scratch --data``.

@@ -207,6 +207,8 @@ def _rtmdet_recipes() -> Iterator[Recipe]:
         ('rtmdet_casvit_xs_light', 'RTMDet, light'),
         ('rtmdet_casvit_xs_light_gpu', 'RTMDet, light, on a GPU'),
         ('rtmdet_ins_casvit_xs_light', 'RTMDet-Ins, light'),
+        ('rtmdet_casvit_xs_photos', 'RTMDet, light, for photographs'),
+        ('rtmdet_ins_casvit_xs_photos', 'RTMDet-Ins, light, for photographs'),
     ):
         _, _, variant, data, *_ = config.replace('_ins', '').split('_')
         dataset = 'COCO' if data == 'coco' else 'custom dataset'
@@ -282,6 +284,8 @@ _SMALL: list[tuple[str, str, tuple[int, int], Measured | None]] = [
         (640, 640),
         Measured('nuclei', {BOX_AP: 59.5, MASK_AP: 62.0}, 'nuclei-from-scratch-on-two-cpu-cores'),
     ),
+    ('retinanet_casvit_xs_photos', 'RetinaNet, light, for photographs', (640, 640), None),
+    ('maskrcnn_casvit_xs_photos', 'Mask R-CNN, light, for photographs', (640, 640), None),
     (
         'semfpn_casvit_xs_light',
         'Semantic FPN, light',

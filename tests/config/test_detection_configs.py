@@ -1,5 +1,7 @@
+import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import ROOT
@@ -9,7 +11,10 @@ from mmengine.registry import init_default_scope
 from casvit_mm import ARCHS
 
 pytest.importorskip('mmdet')
+from mmcv.transforms import Compose
 from mmdet.registry import MODELS
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.structures.mask import BitmapMasks
 
 COCO = sorted(
     path
@@ -113,3 +118,50 @@ def test_a_peer_config_differs_from_ours_only_in_the_backbone(path):
         cfg['model'].pop('backbone')
         cfg['model']['neck'].pop('in_channels')
     assert peer == ours
+
+
+PHOTOS = sorted((ROOT / 'configs').glob('*_photos.py'))
+
+
+@pytest.mark.parametrize('path', PHOTOS, ids=lambda p: p.stem)
+def test_a_recipe_for_photographs_differs_from_the_light_one_in_its_pictures(path):
+    light = path.with_name(path.name.replace('photos', 'light'))
+    photos, light = (load(p).to_dict() for p in (path, light))
+    for cfg in (photos, light):
+        for split in ('train', 'val', 'test'):
+            cfg[f'{split}_dataloader']['dataset'].pop('pipeline')
+        if path.stem.startswith('maskrcnn'):  # larger objects
+            cfg['model']['rpn_head'].pop('anchor_generator')
+            for name in ('bbox_roi_extractor', 'mask_roi_extractor'):
+                cfg['model']['roi_head'].pop(name)
+    assert light == {key: value for key, value in photos.items() if not key.startswith('photo_')}
+
+
+@pytest.mark.parametrize('path', PHOTOS, ids=lambda p: p.stem)
+def test_a_photograph_keeps_its_up_and_its_colours(path):
+    cfg = load(path)
+    steps = [step for step in cfg.train_dataloader.dataset.pipeline if 'Load' not in step.type]
+    rows, columns = np.mgrid[:480, :640]
+    image = np.stack([60 + 0 * rows, 60 + rows // 4, 200 + 0 * columns], 2).astype(np.uint8)
+    boxes = HorizontalBoxes(np.array([[100, 100, 300, 300]], np.float32))
+    extra = {}
+    if path.stem.startswith(('maskrcnn', 'rtmdet_ins')):
+        extra['gt_masks'] = BitmapMasks(np.ones((1, 480, 640), np.uint8), 480, 640)
+    pipeline = Compose(steps[:-1])
+    for seed in range(8):
+        np.random.seed(seed)
+        found = pipeline(
+            dict(
+                img=image.copy(),
+                img_shape=(480, 640),
+                gt_bboxes=boxes.clone(),
+                gt_bboxes_labels=np.zeros(1, np.int64),
+                gt_ignore_flags=np.zeros(1, bool),
+                **copy.deepcopy(extra),
+            )
+        )
+        pixels = found['img'].astype(int).mean(1)  # of each row
+        assert (np.diff(pixels[:, 1]) >= -1).all()  # greener to the bottom
+        assert (pixels[:, 2] > pixels[:, 1]).all()
+        assert (pixels[:, 1] > pixels[:, 0] - 40).all()
+        assert min(found['img'].shape[:2]) >= 340
