@@ -20,8 +20,6 @@ __all__ = ['MOVED', 'keep_old_paths']
 MOVED = {
     'config_files': 'config.paths',
     'detection.analysis': 'detection.evaluation.analysis',
-    'detection.drawing': 'detection.prediction.drawing',
-    'detection.predictor': 'detection.prediction.predictor',
     'safe_loading': 'weights.mmengine_loading',
     'seeing.fields': 'visualization.receptive_fields',
     'seeing': 'visualization',

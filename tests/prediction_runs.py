@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 pytest.importorskip('mmdet')
-from casvit_mm.detection.prediction.files import predict
+from casvit_mm.prediction.files import predict
 
 
 def spread_scores(predictor, pixels, detector):
@@ -30,7 +30,8 @@ def save(image, path, **options):
 
 def run(model, inputs, out_dir, **options):
     options = dict(score_thr=0.05, device='cpu', out_dir=str(out_dir)) | options
-    return predict(*model, [str(path) for path in inputs], **options)
+    config, checkpoint = model
+    return predict(checkpoint, [str(path) for path in inputs], config=config, **options)
 
 
 def write_video(path, num_frames, fourcc='MJPG', size=(64, 48)):

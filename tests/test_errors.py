@@ -20,7 +20,7 @@ from casvit_mm.cli import cli
 from casvit_mm.datasets import report
 from casvit_mm.datasets.fit import Fit
 from casvit_mm.datasets.issues import Issue, IssueKind
-from casvit_mm.detection.prediction.drawing import draw_detections
+from casvit_mm.deploy.drawing import draw_objects
 from casvit_mm.engine import evaluation, setup
 from casvit_mm.errors import InputError, escaped, first_names, plain_name
 from casvit_mm.plotting.confusion import draw_confusion_matrix
@@ -111,8 +111,7 @@ def test_figures_take_no_name_for_a_formula(tmp_path):
 
 def test_pictures_have_each_name_on_one_line():
     image = np.zeros((32, 32, 3), np.uint8)
-    found = [{'class': NAMES[5], 'score': 0.5, 'bbox': [4, 4, 20, 20]}]
-    draw_detections(image, found, NAMES)
+    draw_objects(image, np.array([[4, 4, 24, 24]]), np.array([0.5]), NAMES[5:6], None, NAMES)
     labels = np.full((32, 32), 5)
     draw_segmentation(image, labels, labels, NAMES, 'a\nb.png')
 

@@ -11,25 +11,9 @@ from mmengine.config import Config, ConfigDict
 from casvit_mm.config.forms import entries, metric_configs, type_name
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT, FViT
-from casvit_mm.task import task_name
 from casvit_mm.weights.published import how_to_get
 
-__all__ = ['check_backbone', 'check_is_detector', 'check_pretrained', 'require_metric']
-
-
-def check_is_detector(cfg: Config) -> None:
-    """Refuse a config of another task where only detectors are known.
-
-    Raises:
-        InputError: Naming the task and the commands that know it.
-    """
-    task = task_name(cfg)
-    if task != 'detection':
-        draws = {'segmentation': '--show-dir', 'classification': '--analysis'}[task]
-        raise InputError(
-            f'{cfg.filename} is a {task} config, and this command knows detectors only. '
-            f'Train and evaluate it by tools/train.py and tools/test.py ({draws} draws).'
-        )
+__all__ = ['check_backbone', 'check_pretrained', 'require_metric']
 
 
 def check_backbone(cfg: Config) -> None:

@@ -13,7 +13,6 @@ pytest.importorskip('mmseg')
 from casvit_mm import InputError
 from casvit_mm.config.reading import read_config
 from casvit_mm.datasets.shapes import generate_shape_labels
-from casvit_mm.detection.prediction.predictor import Predictor
 from casvit_mm.engine import Start, TrainOptions, evaluate, train
 from casvit_mm.plotting.training_curves import draw_loss_curve, read_scalars
 from casvit_mm.segmentation import task
@@ -163,12 +162,6 @@ def test_sliding_is_refused_for_detectors(shapes, tmp_path):
             data=str(shapes),
             slide=64,
         )
-
-
-def test_commands_that_know_detectors_only_say_so(trained, labels, tmp_path):
-    checkpoint = trained[0] / 'iter_4.pth'
-    with pytest.raises(InputError, match='is a segmentation config'):
-        Predictor(ROOT / SHAPES, checkpoint)
 
 
 def test_data_of_another_task_is_named(labels, shapes, tmp_path):

@@ -23,9 +23,9 @@ pytest.importorskip('mmpretrain')
 from casvit_mm import CASViT, InputError, load_weights
 from casvit_mm.benchmark.model_specs import find_model_spec
 from casvit_mm.classification.pretraining.distillation import Teacher
-from casvit_mm.detection.prediction.predictor import Predictor
 from casvit_mm.engine import Start, TrainOptions, evaluate, train
 from casvit_mm.export import export
+from casvit_mm.prediction.checkpoints import CheckpointModel
 from casvit_mm.visualization.models import load_config_model, load_named_model
 from casvit_mm.weights.mmengine_loading import load_from_safe_reader, read_files_safely
 from casvit_mm.weights.reading import load_file
@@ -151,7 +151,7 @@ ENTRY_POINTS = {
     'tools/test.py': lambda path, at: evaluate(
         at.config, str(path), data=at.data, work_dir=str(at.folder)
     ),
-    'tools/predict.py': lambda path, at: Predictor(at.config, path, device='cpu'),
+    'tools/predict.py': lambda path, at: CheckpointModel(path, at.config, device='cpu'),
     'a teacher': lambda path, at: Teacher(
         dict(type='timm', name='resnet18', num_classes=3), str(path)
     ).load(),

@@ -25,8 +25,8 @@ from official_files import (
 
 from casvit_mm import CASViT, InputError, load_weights
 from casvit_mm.datasets.shapes import generate_shape_labels
-from casvit_mm.detection.prediction.predictor import Predictor
 from casvit_mm.engine import Start, TrainOptions, evaluate, train
+from casvit_mm.prediction.checkpoints import CheckpointModel
 from casvit_mm.weights.fitting import fit_whole
 from casvit_mm.weights.matching import compare
 from casvit_mm.weights.official_keys import (
@@ -124,7 +124,7 @@ def initialised_whole(config, path, data, folder):
 
 
 def predicting(config, path, data, folder):
-    return Predictor(config, path, device='cpu')._model
+    return CheckpointModel(path, config, device='cpu')._model
 
 
 WHOLE = [
@@ -378,4 +378,4 @@ def test_class_names_of_an_official_file_are_used(method, configs, tmp_path):
     if method == 'Semantic FPN':
         pytest.skip('the predictor is for detectors')
     path = save_official(tmp_path / 'official.pth', official_model(method))
-    assert Predictor(configs[method], path, device='cpu').classes == CLASSES
+    assert CheckpointModel(path, configs[method], device='cpu').classes == CLASSES

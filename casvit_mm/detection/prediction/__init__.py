@@ -1,1 +1,1 @@
-"""What a detector finds in images and videos, as Python values, JSON and pictures."""
+"""What a detector says of an image."""

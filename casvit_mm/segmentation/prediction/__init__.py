@@ -1,1 +1,1 @@
-"""Pictures of what a segmentor predicts."""
+"""What a segmentor says of an image, and pictures of it."""

@@ -1,4 +1,4 @@
-"""A trained detector as a function of images."""
+"""A checkpoint as a function of images."""
 
 import numpy as np
 import pytest
@@ -13,8 +13,7 @@ from prediction_runs import edited_checkpoint
 
 from casvit_mm import InputError
 from casvit_mm.datasets.shapes import CLASSES
-from casvit_mm.detection.prediction.drawing import draw_detections
-from casvit_mm.detection.prediction.predictor import Predictor
+from casvit_mm.prediction.checkpoints import CheckpointModel
 
 
 def test_heads_follow_from_the_classes_of_the_checkpoint(model, predictor):
@@ -31,8 +30,8 @@ def test_a_config_from_a_work_dir_needs_neither_data_nor_pretrained_weights(
     )
     cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='/gone/w.pth')
     cfg.dump(tmp_path / 'copied.py')
-    copied = Predictor(tmp_path / 'copied.py', model[1], score_thr=0.05, device='cpu')
-    assert copied(pixels) == predictor(pixels)
+    copied = CheckpointModel(model[1], tmp_path / 'copied.py', score_thr=0.05, device='cpu')
+    assert copied(pixels).rows() == predictor(pixels).rows()
 
 
 def test_a_detector_without_masks_gives_boxes(pixels, tmp_path):
@@ -49,49 +48,30 @@ model = dict(
     init_default_scope('mmdet')
     torch.save(MODELS.build(cfg.model).state_dict(), tmp_path / 'retina.pth')
     small = {'test_dataloader.dataset.pipeline.1.scale': (64, 64)}
-    retina = Predictor(
-        tmp_path / 'retina.py',
+    retina = CheckpointModel(
         tmp_path / 'retina.pth',
+        tmp_path / 'retina.py',
         score_thr=0.0,
         device='cpu',
         cfg_options=small,
     )
-    objects = retina(pixels)
-    assert len(objects) == retina.max_dets == 100
-    assert set(objects[0]) == {'class', 'score', 'bbox'}
-    assert objects[0]['class'] in retina.classes
+    found = retina(pixels)
+    assert len(found.boxes) == retina.max_dets == 100
+    assert found.masks is None
+    assert set(found.names) <= set(retina.classes)
     assert len(retina.classes) == 80
 
 
 def test_the_threshold_replaces_the_configs(model, pixels):
     counts = [
-        len(Predictor(*model, score_thr=score_thr, max_dets=300, device='cpu')(pixels))
+        len(
+            CheckpointModel(*reversed(model), score_thr=score_thr, max_dets=300, device='cpu')(
+                pixels
+            ).boxes
+        )
         for score_thr in (0.0, 0.05, 0.5)  # 0.05 is the config's
     ]
     assert counts[0] > counts[1] > counts[2] > 0
-
-
-def test_objects_do_not_depend_on_the_batch(predictor, pixels):
-    images = [pixels, pixels[::-1].copy(), pixels[:, :40].copy(), pixels]
-    alone = [predictor(image) for image in images]
-    together = [found for *_, found in predictor.stream(enumerate(images), batch_size=4)]
-    for ours, theirs in zip(together, alone):
-        assert [o['class'] for o in ours] == [o['class'] for o in theirs]
-        np.testing.assert_allclose(
-            [o['bbox'] for o in ours], [o['bbox'] for o in theirs], atol=0.02
-        )
-
-
-@pytest.mark.parametrize('size', [(1, 1), (1000, 3), (3, 1000), (1, 700), (37, 5)])
-def test_any_size_goes_through(predictor, size):
-    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    for found in predictor(image):
-        x, y, w, h = found['bbox']
-        assert x >= 0 <= y
-        assert x + w <= size[1] + 0.01
-        assert y + h <= size[0] + 0.01
-        assert found['segmentation']['size'] == list(size)
-    assert draw_detections(image, predictor(image), CLASSES).ndim == 3
 
 
 def test_a_checkpoint_of_another_model_is_refused(model, tmp_path):
@@ -99,18 +79,17 @@ def test_a_checkpoint_of_another_model_is_refused(model, tmp_path):
         model, tmp_path / 'c.pth', lambda c: c['state_dict'].pop('neck.fpn_convs.0.conv.weight')
     )
     with pytest.raises(InputError, match=r'(?s)\d+/\d+ keys matched.*missing: neck\.fpn_convs\.0'):
-        Predictor(model[0], path)
+        CheckpointModel(path, model[0])
 
 
 def test_a_pipeline_that_reads_images_in_its_own_way_is_refused(model):
     options = {'test_dataloader.dataset.pipeline.0.color_type': 'grayscale'}
     with pytest.raises(InputError, match=r"'grayscale'.*color_type='color' only"):
-        Predictor(*model, cfg_options=options)
+        CheckpointModel(*reversed(model), cfg_options=options)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_a_gpu_finds_what_the_cpu_finds(model, predictor, pixels):
-    ours = Predictor(*model, score_thr=0.05)(pixels)
-    theirs = predictor(pixels)
-    np.testing.assert_allclose([o['score'] for o in ours], [o['score'] for o in theirs], atol=1e-3)
+    ours = CheckpointModel(*reversed(model), score_thr=0.05)(pixels)
+    np.testing.assert_allclose(ours.scores, predictor(pixels).scores, atol=1e-3)

@@ -17,12 +17,10 @@ from pycocotools import mask as rle
 
 from casvit_mm import InputError
 from casvit_mm.datasets.images import read_image
-from casvit_mm.datasets.shapes import CLASSES
 from casvit_mm.deploy.videos import VideoReader
-from casvit_mm.detection.prediction.drawing import draw_detections
-from casvit_mm.detection.prediction.files import predict
-from casvit_mm.detection.prediction.predictor import Predictor
 from casvit_mm.engine import evaluate
+from casvit_mm.prediction.checkpoints import CheckpointModel
+from casvit_mm.prediction.files import predict
 
 
 def test_objects_are_those_of_the_evaluation_route(model, shapes, tmp_path):
@@ -118,7 +116,7 @@ def test_inputs_stay_as_they_are(model, pixels, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_json_and_pictures_say_the_same_as_the_returned_result(model, pixels, tmp_path):
+def test_json_and_pictures_say_the_same_as_the_returned_result(model, predictor, pixels, tmp_path):
     result = run(model, [save(pixels, tmp_path / 'a.png')], tmp_path / 'out')
     assert json.loads((tmp_path / 'out/predictions.json').read_text()) == result
     (entry,) = result['images']
@@ -127,7 +125,7 @@ def test_json_and_pictures_say_the_same_as_the_returned_result(model, pixels, tm
     assert set(found) == {'class', 'score', 'bbox', 'segmentation'}
     assert rle.decode(found['segmentation']).shape == (48, 64)
     drawn = cv2.imread(str(tmp_path / 'out/pictures/a.png'))
-    expected = draw_detections(read_image(tmp_path / 'a.png'), entry['objects'], CLASSES)
+    expected = predictor(read_image(tmp_path / 'a.png')).draw()
     np.testing.assert_array_equal(drawn, expected)
 
 
@@ -215,10 +213,10 @@ def test_a_video_cut_short_keeps_the_frames_it_has(model, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(inputs=['gone.jpg']), r'input gone\.jpg does not exist'),
-        (dict(inputs=['empty']), r'folder empty holds no image \(1 other files\)'),
+        (dict(sources=['gone.jpg']), r'input gone\.jpg does not exist'),
+        (dict(sources=['empty']), r'folder empty holds no image \(1 other files\)'),
         (dict(config='gone.py'), r'config gone\.py does not exist'),
-        (dict(checkpoint='gone.pth'), r"'gone\.pth' does not exist"),
+        (dict(model='gone.pth'), r"'gone\.pth' does not exist"),
         (dict(score_thr=30), '--score-thr must be from 0 to 1'),
         (dict(batch_size=0), '--batch-size must be at least 1'),
         (dict(max_dets=0), '--max-dets must be at least 1'),
@@ -236,7 +234,7 @@ def test_bad_input_is_refused(model, pixels, tmp_path, monkeypatch, options, mes
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'empty/notes.txt').write_text('')
     arguments = dict(
-        config=model[0], checkpoint=model[1], inputs=['a.png'], out_dir='out', device='cpu'
+        config=model[0], model=model[1], sources=['a.png'], out_dir='out', device='cpu'
     )
     with pytest.raises(InputError, match=message):
         predict(**(arguments | options))
@@ -252,7 +250,7 @@ def test_a_checkpoint_without_class_names_takes_the_configs_and_says_so(
     run((model[0], path), [image], tmp_path / 'out', cfg_options=named)
     assert 'holds no class names; the 3 of' in capsys.readouterr().out
     with pytest.raises(InputError, match=r'(?s)shape: .*holds no class names; the 80 of'):
-        Predictor(model[0], path)  # COCO's, which do not fit
+        CheckpointModel(path, model[0])  # COCO's, which do not fit
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='needs a limit on file sizes')
@@ -266,13 +264,11 @@ def test_a_full_disk_ends_with_a_message_and_the_old_json(
     old = tmp_path / 'out/predictions.json'
     old.parent.mkdir()
     old.write_text('{"old": true}')
-    monkeypatch.setattr(
-        'casvit_mm.detection.prediction.files.Predictor', lambda *_, **__: predictor
-    )
+    monkeypatch.setattr('casvit_mm.prediction.files.load', lambda *_, **__: predictor)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:
-        with pytest.raises(InputError, match=r'left as it was|is as it was before'):
+        with pytest.raises(InputError, match=r'left as it was|is as it was before|cannot write'):
             run(model, inputs, tmp_path / 'out', pictures=kind != 'json')
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -14,7 +14,7 @@ from prediction_runs import spread_scores
 
 from casvit_mm.config.class_counts import set_num_classes
 from casvit_mm.datasets.shapes import CLASSES
-from casvit_mm.detection.prediction.predictor import Predictor
+from casvit_mm.prediction.checkpoints import CheckpointModel
 
 
 @pytest.fixture(scope='module')
@@ -40,14 +40,14 @@ model = dict(
     meta = dict(dataset_meta=dict(classes=list(CLASSES)))
     path = str(folder / 'tiny.pth')
     torch.save(dict(state_dict=detector.state_dict(), meta=meta), path)
-    spread_scores(Predictor(config, path, device='cpu'), pixels, detector)
+    spread_scores(CheckpointModel(path, config, device='cpu'), pixels, detector)
     torch.save(dict(state_dict=detector.state_dict(), meta=meta), path)
     return str(config), path
 
 
 @pytest.fixture(scope='module')
 def predictor(model):
-    return Predictor(*model, score_thr=0.05, device='cpu')
+    return CheckpointModel(*reversed(model), score_thr=0.05, device='cpu')
 
 
 @pytest.fixture(scope='module')

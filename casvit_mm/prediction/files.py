@@ -1,0 +1,284 @@
+"""Predictions on files, as pictures and JSON: the library behind ``tools/predict.py``."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from casvit_mm.datasets.images import leaves_high_bits_unused
+from casvit_mm.deploy.base import write_png
+from casvit_mm.deploy.model import ImageModel, Prepared, in_batches
+from casvit_mm.deploy.videos import VideoReader, VideoWriter
+from casvit_mm.errors import InputError, plain_name
+from casvit_mm.io import write_json
+from casvit_mm.plotting.tables import LiteralConsole
+from casvit_mm.prediction.loading import load
+from casvit_mm.prediction.outputs import output_of
+from casvit_mm.prediction.sources import Source, find_sources
+from casvit_mm.prediction.summary import print_summary
+
+__all__ = ['predict']
+
+
+def predict(
+    model: str,
+    sources: Sequence[str],
+    *,
+    config: str | None = None,
+    out_dir: str | None = None,
+    score_thr: float | None = None,
+    max_dets: int | None = None,
+    device: str | None = None,
+    batch_size: int = 1,
+    pictures: bool = True,
+    every: int = 1,
+    max_frames: int | None = None,
+    cfg_options: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Predict on images, videos and streams; write and print what was found.
+
+    A file that cannot be read is listed, and the others are still done.
+
+    Args:
+        model: A checkpoint or an exported file, as :func:`casvit_mm.load` takes it.
+        sources: As :func:`casvit_mm.prediction.sources.find_sources` takes them.
+        config: Config of a checkpoint; None takes the one that it holds.
+        out_dir: Folder of results; ``work_dirs/predictions/<config or model>`` if None.
+        score_thr: Minimum score of an object; 0.3 if None.
+        max_dets: Raises the maximum of objects per image, where the config has a lower one.
+        device: Such as ``'cpu'`` or ``'cuda:1'``; None takes a GPU where there is one.
+        batch_size: Images that go through the model at once.
+        pictures: Whether to draw, not only to write data.
+        every: Take every n-th frame of a video.
+        max_frames: Maximum number of frames of a video.
+        cfg_options: Config entries to set, by dotted name.
+
+    Returns:
+        The content of ``<out_dir>/predictions.json``; docs/predict.md describes it.
+
+    Raises:
+        InputError: If anything the user gave cannot work, or a result cannot be written; a
+            ``predictions.json`` that was there is left as it was.
+    """
+    _check_positive(max_dets=max_dets, batch_size=batch_size, every=every, max_frames=max_frames)
+    folder = Path(out_dir or f'work_dirs/predictions/{Path(config or model).stem}')
+    results = [folder / name for name in ('pictures', 'videos', 'labels', 'sheets')]
+    found, skipped = find_sources(sources, results)
+    loaded = load(
+        model,
+        config,
+        score_thr=score_thr,
+        max_dets=max_dets,
+        device=device,
+        cfg_options=cfg_options,
+    )
+    run = _Run(loaded, folder, batch_size, pictures)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with run.progress:
+            run.predict_images([source for source in found if source.kind == 'image'])
+            for source in found:
+                if source.kind != 'image':
+                    run.predict_video(source, every, max_frames)
+        result = run.result(model, config, skipped)
+        lines = run.output.finish()
+        write_json(folder / 'predictions.json', result)
+    except OSError as error:  # an input that cannot be read raises InputError
+        raise _not_written(folder, error) from error
+    print_summary(result, folder, run.seconds(), run.output, lines)
+    return result
+
+
+def _check_positive(**options: int | None) -> None:
+    for name, value in options.items():
+        if value is not None and value < 1:
+            raise InputError(f'--{name.replace("_", "-")} must be at least 1, got {value}')
+
+
+def _not_written(folder: Path, error: OSError) -> InputError:
+    reason = f'{error.filename}: {error.strerror}' if error.filename else str(error)
+    return InputError(
+        f'results cannot be written to {folder}: {reason}\n'
+        'Make room or name another --out-dir. A predictions.json from before is left as it was.'
+    )
+
+
+class _UnreadableError(Exception):
+    """A video that cannot be read any further."""
+
+
+class _Speed(ProgressColumn):
+    """Images per second."""
+
+    def render(self, task: Task) -> Text:
+        return Text('' if task.speed is None else f'{task.speed:.1f} img/s')
+
+
+class _Run:
+    """What one call of :func:`predict` has found so far."""
+
+    def __init__(self, model: ImageModel, folder: Path, batch_size: int, draw: bool) -> None:
+        self.images: list[dict[str, Any]] = []
+        self.videos: list[dict[str, Any]] = []
+        self.unreadable: list[dict[str, str]] = []
+        console = LiteralConsole()
+        self.progress = Progress(
+            TextColumn('{task.description}', markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Speed(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.output = output_of(model, folder, draw)
+        self._model = model
+        self._folder = folder
+        self._batch_size = batch_size
+        self._draw = draw
+        self._taken: set[Path] = set()
+        self._start = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Return the time since the start."""
+        return time.perf_counter() - self._start
+
+    def result(self, model: str, config: str | None, skipped_files: int) -> dict[str, Any]:
+        """Return the content of ``predictions.json``."""
+        return dict(
+            task=self._model.task,
+            config=config and str(config),
+            checkpoint=str(model),
+            score_thr=self._model.score_thr,
+            classes=list(self._model.classes),
+            images=self.images,
+            videos=self.videos,
+            unreadable=self.unreadable,
+            skipped_files=skipped_files,
+        )
+
+    def predict_images(self, sources: list[Source]) -> None:
+        """Predict on images and draw them."""
+        if not sources:
+            return
+        task = self.progress.add_task('images', total=len(sources))
+        for batch in in_batches(self._read(sources, task), self._batch_size):
+            for image, result in zip(batch, self._model.predict(batch), strict=True):
+                self._add_image(image.tag, image.pixels, result)
+                self.progress.advance(task)
+
+    def _read(self, sources: list[Source], task: TaskID) -> Iterator[Prepared]:
+        for source in sources:
+            try:
+                image = self._model.prepare_image(source.read(), tag=source)
+            except InputError as error:
+                self._give_up(source, error)
+                self.progress.advance(task)
+            else:
+                yield image
+
+    def _add_image(self, source: Source, pixels: Any, result: Any) -> None:
+        entry = dict(file=str(source), width=pixels.shape[1], height=pixels.shape[0])
+        path = self._free_path('pictures', source.name, '.png')
+        if self._draw:
+            write_png(path, result.draw(pixels))
+            entry['picture'] = str(path.relative_to(self._folder))
+        dark = isinstance(source.origin, Path) and pixels.max() < 64
+        if dark and leaves_high_bits_unused(source.origin):  # type: ignore[arg-type]
+            entry['upper_bits_unused'] = True
+        name = str(path.relative_to(self._folder / 'pictures').with_suffix(''))
+        self.images.append({**entry, **self.output.entry(result, pixels, str(source), name)})
+
+    def predict_video(self, source: Source, every: int, max_frames: int | None) -> None:
+        """Predict on the frames of a video or a stream and draw them into a copy.
+
+        Ctrl-C ends a stream, and what was seen of it is kept.
+        """
+        try:
+            reader = VideoReader(source.origin)
+        except InputError as error:
+            self._give_up(source, error)
+            return
+        promised = min(-(-reader.num_frames // every), max_frames or sys.maxsize)
+        task = self.progress.add_task(plain_name(source, 40), total=promised or max_frames)
+        path = self._free_path('videos', source.name, '.mp4')
+        writer = VideoWriter(path, reader.fps / every) if self._draw else None
+        name = path.relative_to(self._folder / 'videos').with_suffix('')
+        frames: list[dict[str, Any]] = []
+        size: dict[str, int] = {}
+        try:
+            taken = itertools.islice(self._frames(reader, every), max_frames)
+            for image, result in self._predicted(taken):
+                size = dict(width=image.pixels.shape[1], height=image.pixels.shape[0])
+                if writer:
+                    writer.write(result.draw(image.pixels))
+                place = f'{name}/{result.frame:06d}'
+                said = self.output.entry(result, image.pixels, str(source), place)
+                frames.append(dict(frame=result.frame, time=round(result.time, 4), **said))
+                self.progress.advance(task)
+        except _UnreadableError as error:
+            self._give_up(source, error)
+            promised = 0  # it is told already
+        except KeyboardInterrupt:
+            if source.kind != 'stream':
+                raise
+        if not frames:
+            return
+        entry: dict[str, Any] = dict(file=str(source), **size)
+        if writer:
+            writer.close()
+            entry['video'] = str(writer.path.relative_to(self._folder))
+        self.videos.append({**entry, 'fps': reader.fps, 'frames': frames})
+        # The headers of some containers only estimate the number of frames.
+        if len(frames) < 0.95 * promised - 1:
+            self._give_up(
+                source,
+                f'{source} ends after {len(frames)} of {promised} frames: cut short or damaged. '
+                'What could be read is in the results.',
+            )
+
+    def _frames(self, reader: VideoReader, every: int) -> Iterator[Prepared]:
+        """Yield the frames, ready for the model."""
+        try:
+            for index, seconds, pixels in reader.frames(every):
+                yield self._model.prepare_image(pixels, tag=(index, seconds))
+        except InputError as error:
+            raise _UnreadableError(str(error)) from error
+
+    def _predicted(self, frames: Iterator[Prepared]) -> Iterator[tuple[Prepared, Any]]:
+        for batch in in_batches(frames, self._batch_size):
+            for image, result in zip(batch, self._model.predict(batch), strict=True):
+                index, seconds = image.tag
+                yield image, replace(result, frame=index, time=seconds)
+
+    def _free_path(self, kind: str, name: str, suffix: str) -> Path:
+        """Return a file with ``suffix`` to write for the input ``name``, and for no other one."""
+        path = self._folder / kind / name
+        if path.suffix.lower() != suffix:
+            path = path.with_name(path.name + suffix)
+        while path in self._taken:  # a.jpg.png beside a.jpg
+            path = path.with_name(path.name + suffix)
+        self._taken.add(path)
+        if self._draw:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _give_up(self, source: Source, reason: object) -> None:
+        self.unreadable.append(dict(file=str(source), reason=str(reason)))

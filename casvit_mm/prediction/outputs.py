@@ -1,0 +1,196 @@
+"""What a prediction leaves beside pictures, by task: entries of the JSON, files, a table."""
+
+from __future__ import annotations
+
+import csv
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from casvit_mm.deploy.base import encode_mask, write_png
+from casvit_mm.deploy.model import ImageModel
+from casvit_mm.deploy.results import Detections
+from casvit_mm.errors import InputError, plain_name
+from casvit_mm.io import replacing
+from casvit_mm.prediction.contact_sheets import ContactSheets
+
+__all__ = ['TaskOutput', 'output_of']
+
+_TOP = 5  # classes of an image that the JSON and the table hold
+
+Unit = Mapping[str, Any]  # an image or a frame in the JSON
+
+
+class TaskOutput(ABC):
+    """What one task writes and says.
+
+    Args:
+        model: What predicts.
+        folder: Folder of the results.
+        pictures: Whether to draw.
+    """
+
+    def __init__(self, model: ImageModel, folder: Path, pictures: bool) -> None:
+        self.model, self.folder, self.pictures = model, folder, pictures
+
+    @abstractmethod
+    def entry(self, result: Any, pixels: np.ndarray, file: str, name: str) -> dict[str, Any]:
+        """Return what the JSON says of an image or a frame, after writing files of its own.
+
+        Args:
+            result: The prediction.
+            pixels: The image, BGR, uint8 ``(H, W, 3)``.
+            file: What the JSON calls it.
+            name: Path of the results of this image or frame, without suffix.
+        """
+
+    def finish(self) -> list[str]:
+        """Write what is about all images, and return a line for each file or folder."""
+        return []
+
+    @abstractmethod
+    def table(self, units: Sequence[Unit]) -> Table | None:
+        """Return a table over all images and frames; None if there is nothing to show."""
+
+    def headline(self, units: Sequence[Unit]) -> str:
+        """Return what was done, to stand before the number of images."""
+        return ''
+
+
+class DetectionOutput(TaskOutput):
+    """Objects in the JSON, counted per class."""
+
+    def entry(self, result: Any, pixels: np.ndarray, file: str, name: str) -> dict[str, Any]:
+        return dict(objects=_objects(result))
+
+    def table(self, units: Sequence[Unit]) -> Table | None:
+        found = [[entry['class'] for entry in unit['objects']] for unit in units]
+        objects = Counter(name for names in found for name in names)
+        holding = Counter(name for names in found for name in set(names))
+        rows = [
+            (name, str(objects[name]), str(holding[name]))
+            for name in dict.fromkeys(self.model.classes)
+            if objects[name]
+        ]
+        return _table(('class', 'objects', 'images or frames with it'), rows)
+
+    def headline(self, units: Sequence[Unit]) -> str:
+        number = sum(len(unit['objects']) for unit in units)
+        objects = f'{number} object{"" if number == 1 else "s"}'
+        return f'{objects} scored {self.model.score_thr:g} or more in '
+
+
+def _objects(result: Detections) -> list[dict[str, Any]]:
+    """Return the objects of an image, the highest score first, with rounded numbers."""
+    objects = []
+    for i, (x1, y1, x2, y2) in enumerate(result.boxes.astype(float).tolist()):
+        entry: dict[str, Any] = {
+            'class': result.names[i],
+            'score': round(float(result.scores[i]), 5),
+            'bbox': [round(v, 2) for v in (x1, y1, x2 - x1, y2 - y1)],
+        }
+        if result.masks is not None:
+            entry['segmentation'] = encode_mask(result.masks[i])
+        objects.append(entry)
+    return objects
+
+
+class SegmentationOutput(TaskOutput):
+    """Label PNGs, and the classes that occur with their shares."""
+
+    def entry(self, result: Any, pixels: np.ndarray, file: str, name: str) -> dict[str, Any]:
+        path = self.folder / 'labels' / f'{name}.png'
+        write_png(path, result.labels)
+        shares = [
+            {'class': row['class'], 'pixels': row['pixels'], 'share': round(row['share'], 5)}
+            for row in result.rows()
+        ]
+        return dict(labels=str(path.relative_to(self.folder)), classes=shares)
+
+    def finish(self) -> list[str]:
+        labels = self.folder / 'labels'
+        return [f'labels (number of the class of each pixel): {labels}/'] * labels.is_dir()
+
+    def table(self, units: Sequence[Unit]) -> Table | None:
+        pixels: Counter[str] = Counter()
+        for entry in (entry for unit in units for entry in unit['classes']):
+            pixels[entry['class']] += entry['pixels']
+        holding = Counter(entry['class'] for unit in units for entry in unit['classes'])
+        rows = [
+            (name, f'{number / pixels.total():.1%}', str(holding[name]))
+            for name, number in pixels.most_common()
+        ]
+        return _table(('class', 'of all pixels', 'images or frames with it'), rows)
+
+
+class ClassificationOutput(TaskOutput):
+    """A CSV with a row per image, and sheets of small pictures under their class."""
+
+    def __init__(self, model: ImageModel, folder: Path, pictures: bool) -> None:
+        super().__init__(model, folder, pictures)
+        self._rows: list[list[Any]] = []
+        self._sheets = ContactSheets(folder) if pictures else None
+
+    def entry(self, result: Any, pixels: np.ndarray, file: str, name: str) -> dict[str, Any]:
+        best = result.rows()[:_TOP]
+        frame = '' if result.frame is None else result.frame
+        columns = ((row['class'], f'{row["score"]:.5f}') for row in best)
+        self._rows.append([file, frame, *(value for pair in columns for value in pair)])
+        if self._sheets and result.frame is None:
+            self._sheets.add(pixels, Path(file).name, best[0]['class'], best[0]['score'])
+        return dict(
+            classes=[{'class': r['class'], 'score': round(r['score'], 5)} for r in best],
+        )
+
+    def finish(self) -> list[str]:
+        path = self.folder / 'predictions.csv'
+        number = min(_TOP, len(self.model.classes))
+        header = [f'{what}_{i}' for i in range(1, number + 1) for what in ('class', 'score')]
+        with replacing(path) as file:
+            table = csv.writer(file, lineterminator='\n')
+            table.writerow(['file', 'frame', *header])
+            table.writerows(self._rows)
+        lines = [f'classes of each image: {path}']
+        if self._sheets and self._sheets.finish():
+            lines.append(f'contact sheets: {self._sheets.folder}/')
+        return lines
+
+    def table(self, units: Sequence[Unit]) -> Table | None:
+        best = Counter(unit['classes'][0]['class'] for unit in units)
+        rows = [(name, str(number)) for name, number in best.most_common()]
+        return _table(('class', 'images or frames'), rows)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table | None:
+    table = Table(columns[0])
+    for column in columns[1:]:
+        table.add_column(column, justify='right')
+    for first, *others in rows:
+        table.add_row(plain_name(first), *others)
+    return table if table.row_count else None
+
+
+_OUTPUTS: dict[str, Callable[[ImageModel, Path, bool], TaskOutput]] = dict(
+    detection=DetectionOutput,
+    segmentation=SegmentationOutput,
+    classification=ClassificationOutput,
+)
+
+
+def output_of(model: ImageModel, folder: Path, pictures: bool) -> TaskOutput:
+    """Return what the task of a model writes.
+
+    Raises:
+        InputError: If it is a backbone alone.
+    """
+    if model.task not in _OUTPUTS:
+        raise InputError(
+            'the exported file is a backbone, whose feature maps are no prediction; '
+            'casvit_mm.load(path) gives them in Python'
+        )
+    return _OUTPUTS[model.task](model, folder, pictures)
