@@ -36,9 +36,9 @@ val_dataloader = dict(batch_size=1, num_workers=1, dataset=dict(pipeline=test_pi
 test_dataloader = val_dataloader
 
 train_cfg = dict(max_epochs=44, val_interval=4, dynamic_intervals=None)
-optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=10))
+optim_wrapper = dict(optimizer=dict(lr=2e-3), clip_grad=dict(max_norm=10))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=200),
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=100),
     dict(
         type='CosineAnnealingLR',
         begin=0,
