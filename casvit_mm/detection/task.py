@@ -12,7 +12,9 @@ from mmengine.runner import Runner
 
 from casvit_mm.config.checks import require_metric
 from casvit_mm.config.editing import innermost_dataset
-from casvit_mm.config.forms import metric_configs
+from casvit_mm.config.forms import entries, metric_configs
+from casvit_mm.datasets.in_configs import image_root
+from casvit_mm.datasets.picture_hooks import PicturesHook
 from casvit_mm.detection.data.apply import apply_splits, check_config, least_side, needs_masks
 from casvit_mm.detection.data.browse import ObjectArtist
 from casvit_mm.detection.data.config_datasets import check_datasets
@@ -91,11 +93,14 @@ def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
     if outputs.slide is not None:
         raise InputError(f'--slide is for segmentation; {cfg.filename} is a detector')
     if outputs.show_dir is not None:
-        cfg.default_hooks.visualization.update(
-            type='AllRanksVisualizationHook',
-            draw=True,
-            test_out_dir=str(Path(outputs.show_dir).resolve()),
+        of_config = cfg.default_hooks.get('visualization') or {}
+        hook = dict(
+            type='DetectionPicturesHook',
+            out_dir=outputs.show_dir,
+            root=image_root(cfg),
+            score_thr=of_config.get('score_thr', 0.3),
         )
+        cfg.custom_hooks = [*entries(cfg, 'custom_hooks'), hook]
         cfg.visualizer.vis_backends = []
     if outputs.out_pred is None and outputs.analysis is None:
         return
@@ -119,6 +124,8 @@ def report(
         jobs.append(partial(write_json, outputs.out, {**all_metrics, **facts}))
     if outputs.out_pred is not None:
         jobs.append(partial(_write_predictions, runner, outputs.out_pred, notes))
+    if outputs.show_dir is not None:
+        jobs += [h.check_written for h in runner.hooks if isinstance(h, PicturesHook)]
     if outputs.analysis is not None:
         jobs.append(partial(_write_analysis, runner, outputs.analysis, errors, notes))
     try:

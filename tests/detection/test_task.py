@@ -1,6 +1,8 @@
 """What an evaluation of a detector writes."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from helpers import ROOT
 pytest.importorskip('mmdet')
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from PIL import Image
 
 from casvit_mm import InputError
 from casvit_mm.engine import evaluate, evaluation
@@ -66,6 +69,23 @@ def test_an_evaluation_writes_everything_it_is_asked_for(untrained, tmp_path, ca
     pictures = {path.name for path in (tmp_path / 'errors').glob('*.png')}
     assert {'precision_recall_mask.png', 'confusion_matrix.png', 'worst_01.png'} <= pictures
     assert 'Main error: ' in capsys.readouterr().out
+
+
+def test_pictures_of_images_of_one_name_have_the_folders_of_their_images(
+    untrained, shapes, tmp_path
+):
+    data = Path(shutil.copytree(shapes.parent, tmp_path / 'data'))
+    content = json.loads((data / 'test.json').read_text())
+    for folder, image in zip('abcd', content['images'], strict=True):
+        (data / 'test' / folder).mkdir()
+        (data / 'test' / image['file_name']).rename(data / f'test/{folder}/x.png')
+        image['file_name'] = f'{folder}/x.png'
+    (data / 'test.json').write_text(json.dumps(content))
+    arguments = untrained | dict(data=str(data / 'dataset.yaml'))
+    evaluate(**arguments, show_dir=str(tmp_path / 'pictures'))
+    found = sorted(tmp_path.glob('pictures/*/*.png'))
+    assert [path.parent.name for path in found] == list('abcd')
+    assert all(Image.open(path).size == (128, 64) for path in found)  # truth and prediction
 
 
 def test_a_full_disk_costs_neither_the_figures_nor_the_other_results(untrained, tmp_path, capsys):
