@@ -30,6 +30,7 @@ from casvit_mm.segmentation.evaluation.metric import SegmentationIoU
 from casvit_mm.segmentation.evaluation.names import COUNTS, MAIN_METRICS, metric_names
 from casvit_mm.segmentation.evaluation.pictures import write_analysis
 from casvit_mm.segmentation.evaluation.tables import print_metrics
+from casvit_mm.segmentation.prediction.segmentor import set_label_segmentor
 from casvit_mm.task import EvaluationOutputs, built_metric, describe_dataset, distinct_splits
 
 __all__ = [
@@ -75,8 +76,7 @@ def apply_dataset(
 
 def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
     """Write segmentation masks and pictures on every rank, and read large images by windows."""
-    if cfg.model.type in ('EncoderDecoder', 'mmseg.EncoderDecoder'):
-        cfg.model.type = 'LabelSegmentor'  # the same labels sooner
+    set_label_segmentor(cfg)  # the same labels sooner
     if outputs.slide is not None:
         if outputs.slide < 2 * _STRIDE or outputs.slide % _STRIDE:
             raise InputError(

@@ -8,12 +8,14 @@ import numpy as np
 from mmengine.config import Config
 
 from casvit_mm.deploy.results import Segmentation
+from casvit_mm.segmentation.prediction.segmentor import set_label_segmentor
 
 __all__ = ['read_sample', 'set_limits']
 
 
 def set_limits(cfg: Config, score_thr: float | None, max_dets: int | None) -> None:
-    """Do nothing: a segmentor gives every pixel a class."""
+    """Set none, since a segmentor gives every pixel a class; it finds the same labels sooner."""
+    set_label_segmentor(cfg)
 
 
 def read_sample(sample: Any, classes: tuple[str, ...], size: tuple[int, int]) -> Segmentation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.structures import PixelData
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder
@@ -12,7 +13,13 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor
 
-__all__ = ['LabelSegmentor']
+__all__ = ['LabelSegmentor', 'set_label_segmentor']
+
+
+def set_label_segmentor(cfg: Config) -> None:
+    """Let a config for prediction build :class:`LabelSegmentor` for mmseg's own, in place."""
+    if cfg.model.type in ('EncoderDecoder', 'mmseg.EncoderDecoder'):
+        cfg.model.type = LabelSegmentor.__name__
 
 
 @MODELS.register_module()

@@ -1,6 +1,7 @@
 """Labels found class by class are those that mmseg finds, to the last pixel."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from casvit_mm.segmentation import LabelSegmentor
+from casvit_mm.segmentation.prediction.results import set_limits
 from casvit_mm.segmentation.task import configure_outputs
 from casvit_mm.task import EvaluationOutputs
 
@@ -79,8 +81,17 @@ def test_windows_and_channels_last_are_left_to_mmseg(models, monkeypatch):
     assert 'seg_logits' in predicted(models[1], SAME, x)[0]
 
 
-def test_only_mmsegs_own_segmentor_is_replaced():
-    cfg = Config(dict(model=dict(type='CascadeEncoderDecoder')))
-    configure_outputs(cfg, EvaluationOutputs())
-    assert cfg.model.type == 'CascadeEncoderDecoder'
+@pytest.mark.parametrize(
+    'prepare',
+    [
+        partial(configure_outputs, outputs=EvaluationOutputs()),
+        partial(set_limits, score_thr=None, max_dets=None),
+    ],
+    ids=['evaluation', 'prediction'],
+)
+def test_only_mmsegs_own_segmentor_is_replaced(prepare):
+    for kind, built in (('EncoderDecoder', 'LabelSegmentor'), ('Other', 'Other')):
+        cfg = Config(dict(model=dict(type=kind)))
+        prepare(cfg)
+        assert cfg.model.type == built
     assert issubclass(LabelSegmentor, MODELS.get('EncoderDecoder'))
