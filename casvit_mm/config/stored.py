@@ -24,7 +24,7 @@ from casvit_mm.errors import InputError, plain_name
 from casvit_mm.models.mixer_registry import TOKEN_MIXERS
 from casvit_mm.task import task_name
 
-__all__ = ['STORED_CONFIG', 'parse_config', 'stored_config']
+__all__ = ['STORED_CONFIG', 'parse_config', 'portable_config', 'stored_config']
 
 STORED_CONFIG = 'cfg'  # entry of ``meta``, where MMEngine has put it
 _PACKAGES = ('casvit_mm', 'mmdet', 'mmseg', 'mmpretrain', 'mmcv', 'mmengine')
@@ -81,6 +81,40 @@ def stored_config(content: Mapping[str, Any], path: str | Path) -> Config:
     _check('model', cfg.model, path)
     _check('pipeline', innermost_dataset(cfg.test_dataloader)['pipeline'], path)
     return cfg
+
+
+def portable_config(content: Mapping[str, Any]) -> str | None:
+    """Return the text of what :func:`stored_config` takes of a checkpoint, to hand on.
+
+    It names no file and no data.
+
+    Args:
+        content: Of the checkpoint.
+
+    Returns:
+        None where there is no config that could be used.
+    """
+    text = (content.get('meta') or {}).get(STORED_CONFIG)
+    if not isinstance(text, str):
+        return None
+    try:
+        whole = parse_config(text, 'the checkpoint')
+        kept = _needed(whole, text, 'the checkpoint').to_dict()
+    except InputError:
+        return None
+    imports = whole.get('custom_imports') or {}
+    modules = [
+        name
+        for name in (entries(imports, 'imports') if isinstance(imports, dict) else [])
+        if isinstance(name, str) and name.partition('.')[0] in _PACKAGES
+    ]
+    pipeline = innermost_dataset(kept['test_dataloader'])['pipeline']
+    for place, node in (('model', kept['model']), ('pipeline', pipeline)):
+        for _, key, value in _leaves(place, node):
+            if key != 'type' and isinstance(value, str) and not _WORD.fullmatch(value):
+                return None
+    kept['custom_imports'] = dict(imports=modules)
+    return '\n'.join(f'{name} = {value!r}' for name, value in kept.items())
 
 
 def parse_config(text: str, path: str | Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from casvit_mm.config.stored import STORED_CONFIG, portable_config
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import replacing
 from casvit_mm.weights.finite import check_finite
@@ -79,7 +80,7 @@ def publish(
     weights: str | None = None,
     file_format: str = 'safetensors',
 ) -> Published:
-    """Write a checkpoint's weights and class names, and nothing else of it.
+    """Write a checkpoint's weights, class names, and what a prediction needs of its config.
 
     The optimizer, the second set of weights that averaging keeps, the log and what the data
     preprocessor holds are left out. Names of tensors stay as they are.
@@ -122,7 +123,8 @@ def slim(
 
     Returns:
         Which set of weights it is, None where the file holds but one; its tensors; and the class
-        names, epoch and iteration, as ``meta`` of a training file has them.
+        names, epoch and iteration, as ``meta`` of a training file has them, with what a prediction
+        needs of its config.
 
     Raises:
         InputError: If the file lacks what was asked for, or its weights are NaN or infinite.
@@ -141,6 +143,9 @@ def slim(
         meta['dataset_meta'] = dict(classes=list(classes))
     if chosen:
         meta['weights'] = chosen
+    config = portable_config(content)
+    if config is not None:
+        meta[STORED_CONFIG] = config
     return chosen, tensors, meta
 
 

@@ -22,6 +22,8 @@ from casvit_mm.datasets.shapes import (
 )
 from casvit_mm.deploy import Classification, Detections, Segmentation
 from casvit_mm.engine import evaluate
+from casvit_mm.weights.reading import load_file
+from casvit_mm.zoo.publish import publish
 
 KINDS = {
     'maskrcnn': (generate_shapes, CLASSES, Detections),
@@ -165,6 +167,17 @@ def test_checkpoints_of_earlier_code_need_no_config(task, tmp_path):
         alone(image),
         casvit_mm.load(run.checkpoint, run.config, score_thr=0.05, device='cpu')(image),
     )
+
+
+@pytest.mark.parametrize('file_format', ['safetensors', 'pth'])
+def test_a_published_checkpoint_needs_no_config_and_names_no_file(file_format, tmp_path):
+    run = unpack_run('classification', tmp_path / 'run')
+    path = publish(run.checkpoint, str(tmp_path / 'out'), file_format=file_format).path
+    text = load_file(path)['meta']['cfg']
+    assert '/' not in text
+    image = random_image(64, 64)
+    named = casvit_mm.load(run.checkpoint, run.config, device='cpu')
+    assert_same(casvit_mm.load(path, device='cpu')(image), named(image))
 
 
 def test_a_file_of_weights_alone_needs_a_config(model, tmp_path):
