@@ -28,6 +28,7 @@ from casvit_mm.engine.browse import browse
 from casvit_mm.engine.cross_validation import cross_validate
 from casvit_mm.engine.data_check import check_dataset
 from casvit_mm.export import export
+from casvit_mm.prediction.files import predict
 from casvit_mm.visualization.run import visualize
 from casvit_mm.weights.reading import class_names
 from casvit_mm.weights.reading import load_file as load_checkpoint
@@ -204,11 +205,11 @@ def evaluate_file(tiny: Tiny) -> None:
 
 
 def predict_photos(tiny: Tiny) -> None:
-    from casvit_mm.detection.prediction.files import predict
-
-    out = str(tiny.new())
-    found = predict(tiny.config, tiny.checkpoint, [str(tiny.photos)], out_dir=out, device='cpu')
-    assert len(found['images']) == 3
+    given = dict(config=tiny.config, device='cpu', out_dir=str(tiny.new()))
+    assert len(predict(tiny.checkpoint, [str(tiny.photos)], **given)['images']) == 3
+    written = {path.name for path in Path(given['out_dir']).iterdir()}
+    more = dict(segmentation={'labels'}, classification={'predictions.csv', 'sheets'})
+    assert written >= {'predictions.json', *more.get(tiny.task, {'pictures'})}
 
 
 def load_model(tiny: Tiny) -> None:
