@@ -67,10 +67,9 @@ class DistanceDecoder(nn.Module):
         self.distances = distances
 
     def forward(self, priors: Tensor, predicted: Tensor, height: int, width: int) -> Tensor:
-        if priors.shape[1] == 4:
-            priors = (priors[:, :2] + priors[:, 2:]) * 0.5
+        points = (priors[:, :2] + priors[:, -2:]) * 0.5  # a point stays what it is
         distances = self.distances(predicted.float())
-        corners = torch.cat([priors - distances[:, :2], priors + distances[:, 2:]], 1)
+        corners = torch.cat([points - distances[:, :2], points + distances[:, 2:]], 1)
         return _clipped(corners, height, width) if self.clip_border else corners
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def write_coreml(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
         path: Folder to write, ``.mlpackage``.
     """
     example = example.float()
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of the tracer, about checks of sizes
         traced = torch.jit.trace(_Positional(graph).eval(), example, check_trace=False)
     # On stderr the converter warns of newer versions of torch and that Linux cannot run programs,
     # and shows its progress. Errors are raised.

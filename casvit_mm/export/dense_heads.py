@@ -139,7 +139,7 @@ class DenseCandidates(nn.Module):
         # Only places whose best class scores enough are read: few, once a network is trained.
         places = self._places(logits.amax(2).float())
         scores = _read(logits, places).float()  # (M, K)
-        if scores.shape[1] > 1:
+        if self.classes > 1 and classes is None:
             rows, labels = (scores > self.min_logit).nonzero().unbind(1)  # pairs of place and class
             places = places[rows]
             scores = scores[rows, labels]

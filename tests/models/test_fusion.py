@@ -126,6 +126,23 @@ def test_a_fused_detector_predicts_the_same_and_keeps_only_named_norms(detector,
             assert torch.equal(ours.masks, theirs.masks)
 
 
+@pytest.mark.parametrize('kind', ['rtmdet', 'rtmdet-ins', 'yolox'])
+def test_a_fused_detector_of_one_stage_predicts_the_same_from_convolutions_alone(kind):
+    pytest.importorskip('mmdet')
+    from dense_detectors import dense_detector
+
+    model = shaken(dense_detector(kind)).double()
+    fused = fuse(model)
+    # Their necks join the levels before a convolution reads them.
+    assert norms(fused) == ['backbone.norm1', 'backbone.norm2', 'backbone.norm3']
+
+    def maps(detector):
+        found = detector.bbox_head(detector.extract_feat(images()))
+        return [each for level in found for each in ([level] if torch.is_tensor(level) else level)]
+
+    assert_equal(maps(fused), maps(model))
+
+
 def test_a_level_below_the_pyramid_needs_no_norm():
     model = mask_rcnn({'neck.start_level': 1, 'neck.num_outs': 3})
     fused = fuse(model)
