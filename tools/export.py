@@ -41,6 +41,12 @@ def parse_args() -> argparse.Namespace:
         default='inside',
         help='normalisation and channel order in the file (default) or left to the caller',
     )
+    parser.add_argument(
+        '--nms',
+        choices=['inside', 'outside'],
+        default='inside',
+        help='objects are chosen in the file (default) or, of a detector of one stage, by deploy',
+    )
     parser.add_argument('--backbone', action='store_true', help='the backbone alone')
     precisions = parser.add_mutually_exclusive_group()
     for name in ('fp16', 'bf16', 'int8'):

@@ -10,6 +10,7 @@ import numpy as np
 from casvit_mm.deploy.images import Resized
 from casvit_mm.deploy.results import Classification, Detections, Features, Result, Segmentation
 from casvit_mm.deploy.spec import Spec
+from casvit_mm.deploy.suppression import suppress
 from casvit_mm.errors import InputError
 
 __all__ = ['read_outputs']
@@ -29,6 +30,9 @@ def read_outputs(outputs: Outputs, spec: Spec, resized: Resized) -> Result:
     Raises:
         InputError: If the outputs are not those of the task and its classes.
     """
+    if spec.outside is not None:
+        height, width = resized.pixels.shape[:2]
+        outputs = suppress(outputs, spec, (height, width))
     _check(outputs, spec)
     if spec.task == 'classification':
         return _classify(outputs['scores'][0], spec)

@@ -37,6 +37,8 @@ class Spec:
         mask_thr: Probability from which a pixel belongs to a mask.
         mask_stride: Input pixels per position of masks that are logits of the whole input; None
             where they are probabilities within the boxes.
+        outside: How :func:`casvit_mm.deploy.suppression.suppress` chooses objects among all places
+            of a detector; None where the file does that itself.
         label_thr: Probability above which a pixel of a segmentor with a single output is its
             class; None where the largest of several outputs wins.
         align_corners: Whether a segmentor's output is enlarged with its corners in place.
@@ -56,6 +58,7 @@ class Spec:
     score_thr: float = 0.0
     mask_thr: float = 0.5
     mask_stride: int | None = None
+    outside: dict[str, Any] | None = None
     label_thr: float | None = None
     align_corners: bool = False
     version: int = field(default=_VERSION)
@@ -160,6 +163,26 @@ def _is_step(value: Any) -> bool:
     return value['op'] in _WITHOUT_INTERPOLATION or _is_interpolation(value.get('interpolation'))
 
 
+# How objects are chosen outside of the file.
+_OUTSIDE: dict[str, Callable[[Any], bool]] = dict(
+    levels=_is_list_of(_is_size),  # stride, and places per position
+    divisor=_is_side,
+    score_thr=_is_number(0, 1),
+    nms_pre=lambda value: type(value) is int,
+    min_side=_is_number(-_MAX_SIDE, _MAX_SIDE),
+    iou_thr=_is_number(0, 1),
+    max_per_img=_is_side,
+    one_class=_is_one_of(True, False),
+    mask_widths=_is_list_of(_is_side),
+    mask_offset=_is_number(0, 1),
+)
+
+
+def _is_outside(value: Any) -> bool:
+    fits = isinstance(value, dict) and set(value) == set(_OUTSIDE)
+    return fits and all(check(value[name]) for name, check in _OUTSIDE.items())
+
+
 _IS_SOUND: dict[str, Callable[[Any], bool]] = dict(
     task=_is_one_of('classification', 'segmentation', 'detection', 'backbone'),
     classes=_is_list_of(lambda value: isinstance(value, str)),
@@ -173,6 +196,7 @@ _IS_SOUND: dict[str, Callable[[Any], bool]] = dict(
     precision=_is_one_of('fp32', 'fp16', 'bf16', 'int8'),
     score_thr=_is_number(0, 1),
     mask_thr=_is_number(0, 1),
+    outside=lambda value: value is None or _is_outside(value),
     mask_stride=lambda value: value is None or _is_side(value),
     label_thr=lambda value: value is None or _is_number(0, 1)(value),
     align_corners=_is_one_of(True, False),

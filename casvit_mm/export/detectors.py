@@ -27,7 +27,16 @@ from casvit_mm.export.detection_parts import (
 from casvit_mm.export.instance_masks import InstanceMasks
 from casvit_mm.export.networks import features_of, network_of
 
-__all__ = ['OneStage', 'TwoStage', 'check_heads', 'least_score', 'mask_stride']
+__all__ = [
+    'MAX_PER_IMG',
+    'OneStage',
+    'TwoStage',
+    'check_heads',
+    'least_score',
+    'level_strides',
+    'mask_stride',
+    'scored_twice',
+]
 
 
 def check_heads(model: Any) -> None:
@@ -54,7 +63,6 @@ def check_heads(model: Any) -> None:
             raise unknown_part('layer', module)
 
 
-@torch.no_grad()
 def least_score(model: Any) -> float:
     """Return the score that every object of a detector exceeds.
 
@@ -63,11 +71,15 @@ def least_score(model: Any) -> float:
     """
     cfg = model.test_cfg.get('rcnn', model.test_cfg)
     dense = getattr(model, 'roi_head', None) is None
-    if dense and not isinstance(model.bbox_head, YOLOXHead):
-        features = model.extract_feat(torch.zeros(1, 3, 64, 64))
-        if len(model.bbox_head(features)) == 3:
-            return 0.0
+    if dense and not isinstance(model.bbox_head, YOLOXHead) and scored_twice(model):
+        return 0.0
     return float(cfg.get('score_thr', 0.0))
+
+
+@torch.no_grad()
+def scored_twice(model: Any) -> bool:
+    """Return whether the head of a detector of one stage predicts a factor of the scores."""
+    return len(model.bbox_head(model.extract_feat(torch.zeros(1, 3, 64, 64)))) == 3
 
 
 def mask_stride(model: Any) -> int | None:
@@ -76,7 +88,7 @@ def mask_stride(model: Any) -> int | None:
     return head.prior_generator.strides[0][0] if isinstance(head, RTMDetInsHead) else None
 
 
-_MAX_PER_IMG = 1000  # where a config, such as YOLOX's, keeps all
+MAX_PER_IMG = 1000  # where a config, such as YOLOX's, keeps all
 
 
 class OneStage(nn.Module):
@@ -94,12 +106,12 @@ class OneStage(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         cfg = model.test_cfg
-        self.strides = _level_strides(model.bbox_head)
+        self.strides = level_strides(model.bbox_head)
         self.network = nn.ModuleDict(network_of(model))
         self.head = model.bbox_head
         self.candidates = DenseCandidates(model.bbox_head, cfg)
         min_side = cfg.get('min_bbox_size', -1)
-        self.suppress = Suppress(cfg.nms, cfg.get('max_per_img', _MAX_PER_IMG), min_side)
+        self.suppress = Suppress(cfg.nms, cfg.get('max_per_img', MAX_PER_IMG), min_side)
         if isinstance(self.head, RTMDetInsHead):
             self.instance_masks = InstanceMasks(self.head)
             self.names += ('masks',)
@@ -130,7 +142,7 @@ class TwoStage(nn.Module):
         super().__init__()
         roi_head = model.roi_head
         rpn, rcnn = model.test_cfg.rpn, model.test_cfg.rcnn
-        self.strides = _level_strides(model.rpn_head)
+        self.strides = level_strides(model.rpn_head)
         self.network = nn.ModuleDict(network_of(model))
         self.rpn = model.rpn_head
         self.candidates = DenseCandidates(model.rpn_head, rpn, by_level=True)
@@ -201,7 +213,7 @@ class TwoStage(nn.Module):
         return masks.new_zeros(real.shape[0], *size).index_put((rows,), masks)
 
 
-def _level_strides(head: Any) -> list[int]:
+def level_strides(head: Any) -> list[int]:
     """Return input pixels per position of each level of a head, those of the neck included."""
     return [max(stride) for stride in head.prior_generator.strides]
 

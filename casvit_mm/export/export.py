@@ -20,6 +20,7 @@ from casvit_mm.deploy.images import read_image, resize
 from casvit_mm.deploy.predictor import fill_colour, load, prepare_tensor, size_steps
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
+from casvit_mm.export.all_places import outside_settings
 from casvit_mm.export.compare import TOLERANCES, Comparison, Tolerance, compare
 from casvit_mm.export.formats import FORMATS, Format
 from casvit_mm.export.graphs import Graph, build_graph
@@ -89,6 +90,7 @@ def export(
     size: str | None = None,
     dynamic: bool = False,
     preprocess: str = 'inside',
+    nms: str = 'inside',
     backbone: bool = False,
     precision: str = 'fp32',
     calibrate: str | None = None,
@@ -108,6 +110,8 @@ def export(
         dynamic: Leave batch, height and width open in any case.
         preprocess: ``'inside'``: normalisation and channel order are part of the file;
             ``'outside'``: the caller does both.
+        nms: ``'inside'``: objects are chosen in the file; ``'outside'``: by ``casvit_mm.deploy``,
+            for engines that have no non-maximum suppression.
         backbone: Export the backbone alone, with its feature maps as outputs.
         precision: ``'fp32'``, ``'fp16'``, ``'bf16'`` or ``'int8'``.
         calibrate: Folder of images that ``'int8'`` is calibrated on.
@@ -123,6 +127,12 @@ def export(
     kind = _check_request(format, out, precision, calibrate)
     loaded = load_model(config, checkpoint, cfg_options)
     spec = _complete(loaded, kind, size, dynamic, preprocess, backbone, precision)
+    if nms == 'outside':
+        if spec.task != 'detection':
+            raise InputError(
+                f'--nms outside: a model of {spec.task} has no suppression to leave out'
+            )
+        spec = replace(spec, outside=outside_settings(loaded.model))
     graph = build_graph(loaded.cfg, loaded.model, spec, _dtype(kind, precision))
     if not kind.single_rows and spec.size is None:
         spec = replace(spec, least=graph.stride + 1)

@@ -9,6 +9,7 @@ import torch
 pytest.importorskip('mmdet')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')
+import onnx
 from dense_detectors import HEADS, dense_detector
 from export_models import FORMS, random_image
 from mmdet.structures import DetDataSample
@@ -20,6 +21,7 @@ from casvit_mm.deploy.images import Resized
 from casvit_mm.deploy.outputs import read_outputs
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.export import FORMATS, build_graph
+from casvit_mm.export.all_places import outside_settings
 from casvit_mm.export.detectors import check_heads, least_score, mask_stride
 from casvit_mm.export.reference import reference
 
@@ -144,6 +146,48 @@ def test_a_score_with_a_factor_may_be_below_the_threshold():
     assert least_score(dense_detector('rtmdet')) == 0.3
     assert least_score(dense_detector('fcos')) == 0
     assert least_score(dense_detector('yolox')) == 0.3
+
+
+@pytest.mark.parametrize('kind', EXPORTED)
+def test_objects_chosen_outside_are_those_chosen_inside(kind):
+    model = dense_detector(kind, nms_pre=30, max_per_img=40)
+    image = random_image(100, 130)
+    pixels = torch.from_numpy(image.transpose(2, 0, 1))[None]
+    resized = Resized(image, (100, 130), (75, 101))
+    spec = replace(spec_of(model), mask_stride=mask_stride(model))
+    found = []
+    for settings in (None, outside_settings(model)):
+        spec = Spec.from_json(replace(spec, outside=settings).to_json(), 'model.onnx')
+        with torch.no_grad():
+            outputs = build_graph(Config(), model, spec)(pixels)
+        outputs = {name: values.numpy() for name, values in outputs.items()}
+        found.append(read_outputs(outputs, spec, resized))
+    inside, outside = found
+    assert len(inside.scores) == len(outside.scores) > 5
+    np.testing.assert_allclose(outside.scores, inside.scores, atol=1e-5)
+    np.testing.assert_allclose(outside.boxes, inside.boxes, atol=1e-3)
+    np.testing.assert_array_equal(outside.labels, inside.labels)
+    if inside.masks is not None:
+        assert (outside.masks == inside.masks).mean() > 0.9999
+
+
+def test_a_choice_outside_needs_no_operator_that_chooses(tmp_path):
+    model = dense_detector('rtmdet')
+    spec = replace(spec_of(model), size=(96, 160), outside=outside_settings(model))
+    graph = build_graph(Config(), model, spec)
+    example = torch.zeros(1, 3, 96, 160, dtype=torch.uint8)
+    FORMATS['onnx'].write(graph, example, spec, tmp_path / 'model.onnx')
+    operators = {node.op_type for node in onnx.load(tmp_path / 'model.onnx').graph.node}
+    assert not operators & {'NonMaxSuppression', 'NonZero', 'TopK', 'GatherND'}
+
+
+def test_places_that_the_description_does_not_count_are_refused():
+    model = dense_detector('rtmdet')
+    spec = replace(spec_of(model), outside=outside_settings(model))
+    outputs = dict(boxes=np.zeros((1, 9, 4)), scores=np.zeros((1, 9, 3)))
+    image = random_image(96, 160)
+    with pytest.raises(InputError, match='not the places that its description counts'):
+        read_outputs(outputs, spec, Resized(image, (96, 160), (96, 160)))
 
 
 def test_a_threshold_above_all_scores_leaves_no_object():

@@ -54,3 +54,19 @@ def test_a_model_that_cannot_be_expressed_is_refused(models, tmp_path, case):
     out = str(tmp_path / 'model.onnx')
     with pytest.raises(InputError, match=message):
         export(config, format='onnx', out=out, cfg_options=changes)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'message'),
+    [('maskrcnn', 'the second stage of a MaskRCNN'), ('segmentation', 'no suppression')],
+)
+def test_a_model_whose_choice_cannot_be_left_out_is_refused(write, kind, message):
+    with pytest.raises(InputError, match=message):
+        write(kind, 'onnx', nms='outside')
+
+
+def test_a_detector_that_leaves_the_choice_to_deploy_agrees_with_pytorch(write):
+    _, exported = write('retinanet', 'onnx', nms='outside')
+    assert exported.outputs == ('boxes', 'scores')
+    assert exported.comparison.agreement > 0.999
+    assert exported.comparison.objects > 3
