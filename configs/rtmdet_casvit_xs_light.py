@@ -38,9 +38,6 @@ test_pipeline = [
 model = dict(
     # Whole images, where the COCO recipe pads to a square.
     data_preprocessor=dict(pad_size_divisor=32),
-    # Distances start at the stride, not at zero, so that boxes overlap objects from the first step.
-    # Another meaning of the same weights: fine-tune a detector of COCO by the config it has.
-    bbox_head=dict(exp_on_reg=True),
     # 30,000 candidates at 0.001 cost NMS on a CPU more time than the network takes.
     test_cfg=dict(nms_pre=1000, score_thr=0.01),
 )

@@ -34,6 +34,7 @@ DIFFERENT = (
     'model.backbone',
     'model.neck.in_channels',
     'model.neck.norm_cfg',
+    'model.bbox_head.exp_on_reg',
     'model.bbox_head.norm_cfg',
     'model.bbox_head.type',
     'val_evaluator.type',
@@ -109,6 +110,11 @@ def test_a_coco_config_has_the_backbone_of_its_name(stem):
     assert cfg.model.neck.in_channels == list(ARCHS[variant]['embed_dims'][1:])
     assert cfg.auto_scale_lr.base_batch_size == 8 * cfg.train_dataloader.batch_size
     assert cfg.train_cfg.max_epochs - cfg.custom_hooks[1].switch_epoch == 20
+
+
+def test_weights_mean_the_same_boxes_in_every_form():
+    stems = [stem for stem in ALL if 'ins' not in stem]
+    assert {load(stem).model.bbox_head.exp_on_reg for stem in stems} == {True}
 
 
 def test_the_36_epoch_form_differs_only_in_its_length():
