@@ -57,12 +57,14 @@ class Resized:
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
     """Keep OpenCV from printing what is wrong with a file; our own message says it."""
-    level = cv2.getLogLevel()
-    cv2.setLogLevel(0)
+    # OpenCV 5 has moved the two functions.
+    log: Any = cv2 if hasattr(cv2, 'getLogLevel') else getattr(cv2.utils, 'logging')  # noqa: B009
+    level = log.getLogLevel()
+    log.setLogLevel(0)
     try:
         yield
     finally:
-        cv2.setLogLevel(level)
+        log.setLogLevel(level)
 
 
 def read_image(path: str | Path) -> np.ndarray:

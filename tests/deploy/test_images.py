@@ -1,6 +1,7 @@
 """Pixels of files and arrays are those of the test pipelines of the mm packages."""
 
 import tracemalloc
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from mmengine.registry import init_default_scope
 from casvit_mm import InputError
 from casvit_mm.config.reading import read_config
 from casvit_mm.deploy import read_image
-from casvit_mm.deploy.images import as_bgr, resize
+from casvit_mm.deploy.images import as_bgr, quiet_opencv, resize
 from casvit_mm.export.loading import _steps
 
 
@@ -137,3 +138,13 @@ def test_arrays_become_what_their_files_become(kind, tmp_path):
 def test_an_array_that_is_no_image_is_refused(image):
     with pytest.raises(InputError, match='an image must'):
         as_bgr(image)
+
+
+def test_opencv_is_kept_quiet_wherever_its_log_level_is(monkeypatch):
+    levels = [3]
+    moved = SimpleNamespace(getLogLevel=lambda: levels[-1], setLogLevel=levels.append)
+    monkeypatch.delattr(cv2, 'getLogLevel', raising=False)  # as in OpenCV 5
+    monkeypatch.setattr(cv2.utils, 'logging', moved, raising=False)
+    with quiet_opencv():
+        assert levels[-1] == 0
+    assert levels[-1] == 3
