@@ -30,6 +30,8 @@ __all__ = ['fix_dataset']
 
 # Of masks that are written anew, if no value is lost by it.
 _REWRITTEN = ('label in colours', 'label of more than 8 bits', 'label of 2 or 4 bits')
+# Of masks that stay in the copy; of one that is left out they need nobody.
+_OF_KEPT = ('image twice in a split', 'value outside the classes')
 
 
 def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[tuple[str, Issue]]]:
@@ -55,7 +57,7 @@ def fix_dataset(inspection: Inspection, folder: str | Path) -> tuple[Path, list[
     def by_hand(split: str, issue: Issue) -> bool:
         if issue.kind in FIXED_IN_TRAIN:
             return split != 'train'
-        if issue.kind == 'image twice in a split' and issue.entry is not None:
+        if issue.kind in _OF_KEPT and issue.entry is not None:
             return inspection.pairs[split][issue.entry[1]].label in readable[split]
         if issue.kind in _REWRITTEN and issue.entry is not None:
             return inspection.pairs[split][issue.entry[1]].label not in readable[split]

@@ -1,4 +1,4 @@
-"""Pairs of images and masks whose names differ, found where one rule pairs all of them."""
+"""Pairs of images and masks whose names differ, found where one rule leaves none of the fewer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WORDS = (
 
 
 def match_names(images: Collection[str], labels: Collection[str]) -> tuple[str, dict[str, str]]:
-    """Find a rule by which every image has one mask, and every mask one image.
+    """Find a rule by which every mask has one image; or, with more masks, every image one mask.
 
     Args:
         images: Names without suffix, with their folders.
@@ -24,7 +24,7 @@ def match_names(images: Collection[str], labels: Collection[str]) -> tuple[str, 
 
     Returns:
         What the names differ in, and the name of the mask by that of the image; of the first rule
-        that pairs all, and nothing where none does.
+        that leaves none of the fewer over, and nothing where none does.
     """
     for what, keys_of in _RULES.items():
         sides = []
@@ -32,8 +32,10 @@ def match_names(images: Collection[str], labels: Collection[str]) -> tuple[str, 
             sides.append(dict(zip(keys_of(names), names, strict=True)))
         by_image, by_label = sides
         one_to_one = len(by_image) == len(images) and len(by_label) == len(labels)
-        if one_to_one and by_image.keys() == by_label.keys() and '' not in by_image:
-            return what, {name: by_label[key] for key, name in by_image.items()}
+        common = by_image.keys() & by_label.keys()
+        whole = len(common) == min(len(by_image), len(by_label))
+        if one_to_one and whole and '' not in by_image:
+            return what, {by_image[key]: by_label[key] for key in sorted(common)}
     return '', {}
 
 

@@ -172,13 +172,16 @@ def _unused(source: Source, files: _Files) -> Iterator[Issue]:
 
 
 def _match(files: _Files) -> tuple[_Files, list[Issue]]:
-    """Give masks the names of their images, where one rule pairs all, and say so for each."""
+    """Give masks the names of their images, by one rule for all, and say so for each."""
     images, labels = files.images, files.labels
     if images.keys() == labels.keys() or files.jpeg_labels:
         return files, []
     if any(len(paths) > 1 for part in (images, labels) for paths in part.values()):
         return files, []
     what, pairs = match_names(images, labels)
+    alone = {label: labels[label] for label in labels.keys() - set(pairs.values())}
+    if alone.keys() & pairs.keys():  # a mask of an image's name would be passed over
+        return files, []
     issues = []
     for image, label in pairs.items():
         if image == label:
@@ -186,14 +189,14 @@ def _match(files: _Files) -> tuple[_Files, list[Issue]]:
         path, mask = images[image][0], labels[label][0]
         message = (
             f'image {path} has no label of its name, and label {mask} no image. They seem to be a '
-            f'pair: the names of all {len(pairs)} images and labels here agree but for {what}. '
+            f'pair: the names of {len(pairs)} images and labels here agree but for {what}. '
             'tools/check_data.py --fix gives the masks the names of the images; or rename them, or '
             'give image_suffix: and label_suffix: beside the folders.'
         )
         place = f'{path.name} ~ {mask.name}'
         issues.append(Issue('names that differ', place, message, True))
-    matched = {image: labels[label] for image, label in pairs.items()} or labels
-    return _Files(images, matched, {}), issues
+    paired = {image: labels[label] for image, label in pairs.items()}
+    return _Files(images, {**alone, **paired}, {}), issues
 
 
 def _nothing_to_pair(source: Source, files: _Files, where: str) -> str | None:

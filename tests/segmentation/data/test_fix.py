@@ -46,6 +46,12 @@ def another_size(folder):
     Image.open(first_label(folder)).resize((32, 64)).save(first_label(folder))
 
 
+def another_size_with_values_between(folder):
+    mask = Image.open(first_label(folder)).resize((32, 64))
+    mask.putpixel((3, 3), 77)  # as interpolation leaves it
+    mask.save(first_label(folder))
+
+
 def empty_label(folder):
     first_label(folder).write_bytes(b'')
 
@@ -59,6 +65,7 @@ def no_label(folder):
     [
         (cut_image, 'unreadable image'),
         (another_size, 'label of another size'),
+        (another_size_with_values_between, 'label of another size'),
         (empty_label, 'unreadable label'),
         (no_label, 'image without label'),
     ],
@@ -83,7 +90,7 @@ def test_names_that_differ_are_paired_and_the_pairing_is_printed(folder, capsys)
     np.testing.assert_array_equal(values(copy, 1), old)
     printed = capsys.readouterr().out
     assert '4 pairs by names: img_0001.PNG ~ mask_0001.png, img_0002.PNG ~' in printed
-    assert 'all 4 images and labels here agree but for what those of a folder begin' in printed
+    assert '4 images and labels here agree but for what those of a folder begin' in printed
 
 
 def test_masks_of_16_bits_2_bits_and_equal_channels_are_written_with_the_same_values(folder):

@@ -26,9 +26,22 @@ def test_one_rule_pairs_all_in_order(images, labels, what):
 
 
 @pytest.mark.parametrize(
+    ('images', 'labels', 'pairs'),
+    [
+        ('P0_s0 P0_s1 P9', 'P0_s0_mask P0_s1_mask', 'P0_s0 P0_s1'),
+        ('img_1 img_2', 'mask_1 mask_2 mask_3', 'img_1 img_2'),
+        ('1 2 3', '1 2', '1 2'),
+    ],
+)
+def test_some_of_the_more_may_stay_alone(images, labels, pairs):
+    _, found = match_names(set(images.split()), set(labels.split()))
+    assert list(found) == pairs.split()
+    assert list(found.values()) == labels.split()[: len(found)]
+
+
+@pytest.mark.parametrize(
     ('images', 'labels'),
     [
-        ('1 2 3', '1 2'),
         ('101 102', '201 202'),
         ('cat car', 'dot dor'),
         ('a A', 'a_mask A_mask'),
