@@ -24,6 +24,7 @@ __all__ = [
     'OnnxEngine',
     'OpenVinoEngine',
     'check_installed',
+    'is_exported',
     'open_engine',
     'require',
 ]
@@ -258,6 +259,11 @@ ENGINES: dict[str, type[Engine]] = {
     '.xml': OpenVinoEngine,
     '.pt2': TorchExportEngine,
 }
+
+
+def is_exported(path: str | Path) -> bool:
+    """Return whether a path is named as an exported file, and not as a checkpoint."""
+    return Path(path).suffix in (*ENGINES, '.mlpackage')
 
 
 def open_engine(

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from casvit_mm.config.editing import config_classes
 from casvit_mm.deploy import Classification, Detections, Segmentation, Spec, load
-from casvit_mm.deploy.engines import ENGINES
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.task import EvaluationOutputs, task_name
 
-__all__ = ['ExportedModel', 'check_classes', 'exported_model', 'is_exported', 'read_spec']
+__all__ = ['ExportedModel', 'check_classes', 'exported_model', 'read_spec']
 
 
 @MODELS.register_module()
@@ -69,11 +68,6 @@ def _put_result(sample: Any, result: Any) -> None:
         scores = np.empty_like(result.scores)
         scores[result.labels] = result.scores
         sample.set_pred_score(torch.from_numpy(scores)).set_pred_label(int(result.labels[0]))
-
-
-def is_exported(path: str | Path) -> bool:
-    """Return whether a path is named as an exported file, and not as a checkpoint."""
-    return Path(path).suffix in (*ENGINES, '.mlpackage')
 
 
 def read_spec(path: str, cfg: Config, outputs: EvaluationOutputs) -> Spec:

@@ -6,18 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from casvit_mm import deploy
-from casvit_mm.deploy.engines import ENGINES
+from casvit_mm.deploy.engines import is_exported
 from casvit_mm.deploy.model import ImageModel
 from casvit_mm.errors import InputError
 
-__all__ = ['SCORE_THR', 'is_exported', 'load']
+__all__ = ['SCORE_THR', 'load']
 
 SCORE_THR = 0.3  # minimum score of a detection, where the user says nothing
-
-
-def is_exported(path: str | Path) -> bool:
-    """Return whether a path is named as an exported file, and not as a checkpoint."""
-    return Path(path).suffix in (*ENGINES, '.mlpackage')
 
 
 def load(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from casvit_mm.deploy.engines import is_exported
 from casvit_mm.plotting.tables import LiteralConsole
-from casvit_mm.prediction.loading import is_exported
 from casvit_mm.prediction.outputs import TaskOutput
 
 __all__ = ['print_summary']
