@@ -5,7 +5,7 @@ about 384 px and cropped to 224: under a second per iteration on two CPU cores i
 Meant for ``--from-scratch --data``.
 """
 
-_base_ = './maskrcnn_casvit_xs_coco.py'
+_base_ = ['./maskrcnn_casvit_xs_coco.py', './_base_/light.py']
 
 model = dict(
     neck=dict(out_channels=64),
@@ -26,29 +26,8 @@ model = dict(
     ),
 )
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='RandomResize', scale=(384, 384), ratio_range=(0.7, 1.4), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(224, 224), recompute_bbox=True),
-    # A crop can leave a box without a pixel of its mask; its logarithmic size target is infinite.
-    dict(type='FilterAnnotations', min_gt_bbox_wh=(2, 2), keep_empty=True),
-    dict(
-        type='RandomFlip',
-        prob=[0.25, 0.25, 0.25],
-        direction=['horizontal', 'vertical', 'diagonal'],
-    ),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(384, 384), keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
-    ),
-]
+train_pipeline = {{_base_.micrograph_masks}}
+test_pipeline = {{_base_.micrograph_masks_test}}
 train_dataloader = dict(batch_size=2, num_workers=1, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

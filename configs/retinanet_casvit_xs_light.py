@@ -5,7 +5,7 @@ to about 640 px and cropped to 384: one to two seconds per iteration on two CPU 
 ``--from-scratch --data``.
 """
 
-_base_ = './retinanet_casvit_xs_coco.py'
+_base_ = ['./retinanet_casvit_xs_coco.py', './_base_/light.py']
 
 # Without pretrained weights, neck and head need norms of their own
 # (https://arxiv.org/abs/1811.08883, section 3), and batches are too small for batch norm.
@@ -23,35 +23,8 @@ model = dict(
     ),
 )
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='RandomResize', scale=(640, 640), ratio_range=(0.75, 1.33), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(384, 384)),
-    dict(type='FilterAnnotations', min_gt_bbox_wh=(2, 2), keep_empty=True),
-    dict(
-        type='RandomFlip',
-        prob=[0.25, 0.25, 0.25],
-        direction=['horizontal', 'vertical', 'diagonal'],
-    ),
-    dict(
-        type='PhotoMetricDistortion',
-        brightness_delta=16,
-        contrast_range=(0.8, 1.2),
-        saturation_range=(0.8, 1.2),
-        hue_delta=5,
-    ),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(640, 640), keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
-    ),
-]
+train_pipeline = {{_base_.micrograph_boxes}}
+test_pipeline = {{_base_.micrograph_boxes_test}}
 train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
@@ -72,16 +45,5 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-# Validation images are few, and single steps move their AP by a point; the average is steadier.
-custom_hooks = [
-    dict(
-        type='EMAHook',
-        # A short memory at first, or the random start would be in it for ten epochs.
-        ema_type='ExpMomentumEMA',
-        momentum=0.004,
-        gamma=200,
-        update_buffers=True,
-        strict_load=True,
-    )
-]
+custom_hooks = [{{_base_.light_average}}]
 auto_scale_lr = dict(base_batch_size=4)

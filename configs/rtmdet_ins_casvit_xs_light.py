@@ -4,31 +4,10 @@ Boxes and masks without a second stage, images scaled to about 384 px and croppe
 ``--from-scratch --data``.
 """
 
-_base_ = './rtmdet_ins_casvit_xs_coco.py'
+_base_ = ['./rtmdet_ins_casvit_xs_coco.py', './_base_/light.py']
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='RandomResize', scale=(384, 384), ratio_range=(0.7, 1.4), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(224, 224), recompute_bbox=True),
-    # A crop can leave a box without a pixel of its mask.
-    dict(type='FilterAnnotations', min_gt_bbox_wh=(2, 2), keep_empty=True),
-    dict(
-        type='RandomFlip',
-        prob=[0.25, 0.25, 0.25],
-        direction=['horizontal', 'vertical', 'diagonal'],
-    ),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(384, 384), keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
-    ),
-]
+train_pipeline = {{_base_.micrograph_masks}}
+test_pipeline = {{_base_.micrograph_masks_test}}
 # The COCO recipe pads images and their masks to a square; here a batch is padded as one.
 model = dict(data_preprocessor=dict(pad_size_divisor=32, pad_mask=True))
 train_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(pipeline=train_pipeline))
@@ -49,15 +28,5 @@ param_scheduler = [
     ),
 ]
 default_hooks = dict(checkpoint=dict(interval=1))
-custom_hooks = [
-    dict(
-        type='EMAHook',
-        # A short memory at first, or the random start would be in it for ten epochs.
-        ema_type='ExpMomentumEMA',
-        momentum=0.004,
-        gamma=200,
-        update_buffers=True,
-        strict_load=True,
-    )
-]
+custom_hooks = [{{_base_.light_average}}]
 auto_scale_lr = dict(base_batch_size=4)
