@@ -66,7 +66,8 @@ def apply_dataset(
     notes = {name: split.notes for name, split in prepared.items()}
     first = prepared[splits[0]]
     names = f'{len(first.classes)} classes: {first_names(first.classes, _LISTED)}'
-    return len(first.images), describe_dataset(described.path, images, names, notes)
+    lines = describe_dataset(described.path, images, names, notes)
+    return len(first.images), [*described.notes, *lines]
 
 
 def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:

@@ -20,11 +20,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from casvit_mm.datasets.formats.yolo import is_yolo_description, translate_description
+from casvit_mm.datasets.formats.registry import Described, describe_data
 from casvit_mm.datasets.yaml_files import read_yaml
 from casvit_mm.errors import InputError
 
@@ -36,6 +36,7 @@ __all__ = [
     'SourceFormat',
     'described_task',
     'read_class_map',
+    'read_fields',
     'read_names',
     'read_shared_fields',
     'require_text',
@@ -95,12 +96,14 @@ class DatasetDescription(Generic[S]):
         splits: Sources by split; ``train`` and ``val`` always, ``test`` where given. Where one set
             is taken apart, the same sources under every split that this makes.
         split: How the sources are taken apart; None where the splits are given.
+        notes: What the log says of it where another tool has written it.
     """
 
     path: Path
     root: Path
     splits: dict[str, tuple[S, ...]]
     split: RandomSplit | FoldSplit | None
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def used_split(self, name: str) -> str:
         """Return ``name``, or ``'val'`` where there is no such split."""
@@ -149,7 +152,8 @@ def read_shared_fields(
             missing or malformed fields.
     """
     path = Path(path)
-    content = _read_yaml(path)
+    described = read_fields(path)
+    content = described.fields
     _refuse_other_task(content, sources.task, path)
     _refuse_unknown(content, {'root', *SPLITS, 'data', 'split', *fields}, f'{path} (--data)')
     root = (path.parent / _read_text(content.get('root', '.'), f'{path} (--data), root')).resolve()
@@ -158,14 +162,14 @@ def read_shared_fields(
         taken_apart = _read_sources(content['data'], 'data', sources, root, path)
         has_test = isinstance(split, RandomSplit) and split.test > 0
         splits = dict.fromkeys(SPLITS if has_test else SPLITS[:2], taken_apart)
-        return DatasetDescription(path, root, splits, split), content
+        return DatasetDescription(path, root, splits, split, notes=described.notes), content
     splits = {}
     for name in SPLITS:
         if name in content:
             splits[name] = _read_sources(content[name], name, sources, root, path)
         elif name != 'test':
             raise InputError(_describe_missing_split(path, name, sources))
-    return DatasetDescription(path, root, splits, None), content
+    return DatasetDescription(path, root, splits, None, notes=described.notes), content
 
 
 def _describe_missing_split(path: Path, name: str, sources: SourceFormat[Any]) -> str:
@@ -177,15 +181,27 @@ def _describe_missing_split(path: Path, name: str, sources: SourceFormat[Any]) -
     return f'{message}. {advice}'
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+def read_fields(path: str | Path) -> Described:
+    """Return the fields of a description, or of what a tool wrote, as if it had been described.
+
+    Args:
+        path: ``dataset.yaml``, or a file or folder in one of the formats of
+            :data:`casvit_mm.datasets.formats.registry.FORMATS`.
+
+    Raises:
+        InputError: If it is missing, or neither of the two.
+    """
+    path = Path(path)
+    if not path.exists():
         raise InputError(f'data description {path} (--data) does not exist')
+    if (found := describe_data(path)) is not None:
+        return found
     content = read_yaml(path, f'{path} (--data)')
     if not isinstance(content, dict):
         raise InputError(
             f'{path} (--data) must hold fields like "train:"; see docs/custom_dataset.md'
         )
-    return translate_description(content, path) if is_yolo_description(content) else content
+    return Described(content, ())
 
 
 def described_task(path: str | Path) -> str | None:
@@ -195,7 +211,7 @@ def described_task(path: str | Path) -> str | None:
         InputError: If the file cannot be read, or has sources of two tasks.
     """
     path = Path(path)
-    return _task_of(_read_yaml(path), path)
+    return _task_of(read_fields(path).fields, path)
 
 
 def _refuse_other_task(content: dict[str, Any], task: str, path: Path) -> None:

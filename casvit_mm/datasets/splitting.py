@@ -36,7 +36,8 @@ class TakenApart:
 
 def record_of(path: str | Path) -> Path:
     """Return the file in which the split of a description is kept."""
-    return Path(path).with_suffix('.split.json')
+    path = Path(path)
+    return path / 'dataset.split.json' if path.is_dir() else path.with_suffix('.split.json')
 
 
 def take_apart(

@@ -70,7 +70,7 @@ def apply_dataset(
     )
     notes = apply_splits(cfg, described, prepared, classes)
     first = prepared[splits[0]]
-    return first.summary.num_images, [*_describe(data, prepared, first), *notes]
+    return first.summary.num_images, [*described.notes, *_describe(data, prepared, first), *notes]
 
 
 def _describe(data: str, prepared: dict[str, PreparedSplit], first: PreparedSplit) -> list[str]:

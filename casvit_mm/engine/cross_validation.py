@@ -13,8 +13,8 @@ import yaml
 from rich.table import Table
 
 from casvit_mm.config.reading import read_config
+from casvit_mm.datasets.description import read_fields
 from casvit_mm.datasets.splitting import record_of
-from casvit_mm.datasets.yaml_files import read_yaml
 from casvit_mm.engine.evaluation import evaluate
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.subprocesses import run_once
@@ -98,7 +98,7 @@ def _describe(data: str, task: Task) -> dict[str, Any]:
             f'{data} names train and val; cross-validation splits one set itself: name it under '
             'data:, with split: {folds: 2}'
         )
-    return {**read_yaml(data, data), 'root': str(described.root)}
+    return {**read_fields(data).fields, 'root': str(described.root)}
 
 
 def _run_fold(config: str, options: TrainOptions) -> None:

@@ -71,7 +71,8 @@ def apply_dataset(
     recoded = sum(split.recoded for split in parts)
     names += f', told by {describe_coding(described, recoded, sum(images.values()))}'
     first = prepared[splits[0]]
-    return len(first.pairs), describe_dataset(described.path, images, names, notes)
+    lines = describe_dataset(described.path, images, names, notes)
+    return len(first.pairs), [*described.notes, *lines]
 
 
 def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:

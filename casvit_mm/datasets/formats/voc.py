@@ -14,10 +14,12 @@ from typing import Any
 from PIL import Image
 
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, UNREAD_SUFFIXES, prefer_readable
+from casvit_mm.datasets.files import stem as stem_of
+from casvit_mm.datasets.formats.base import Annotations, Format, SourceFiles
 from casvit_mm.datasets.formats.foreign import name_file, name_folder
 from casvit_mm.errors import InputError
 
-__all__ = ['read_voc']
+__all__ = ['FORMAT', 'read_voc']
 
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 _SIDES = ('width', 'height')
@@ -183,3 +185,35 @@ def _object(element: ElementTree.Element, image_id: int, source: str) -> tuple[s
         iscrowd=int(difficult),
         source=source,
     )
+
+
+def _holds(path: Path) -> bool:
+    return path.is_dir() and any(child.suffix.lower() == '.xml' for child in path.iterdir())
+
+
+def _describe(path: Path) -> dict[str, Any] | None:
+    return None
+
+
+def _read(files: SourceFiles) -> Annotations:
+    folder = files.annotations
+    stems = None if files.listed is None else [stem_of(name) for name in files.listed]
+    content, unreadable = read_voc(folder, files.images, stems)
+    if files.image_list is not None:
+        unreadable = [(place, f'{p} (listed in {files.image_list})') for place, p in unreadable]
+    return Annotations(
+        content,
+        open_classes=True,
+        unreadable=unreadable,
+        is_label=lambda path: path.suffix.lower() == '.xml' and path.parent == folder,
+    )
+
+
+FORMAT = Format(
+    name='Pascal VOC',
+    reads='a folder of XML files, one per image',
+    holds=_holds,
+    describe=_describe,
+    read=_read,
+    reads_lists=True,
+)

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.files import find_images, read_text
+from casvit_mm.datasets.formats.base import Annotations, Format, SourceFiles
 from casvit_mm.datasets.image_scan import scan_headers
+from casvit_mm.datasets.yaml_files import read_yaml
 from casvit_mm.errors import InputError
 
-__all__ = ['is_yolo_description', 'label_file', 'read_yolo', 'translate_description']
+__all__ = ['FORMAT', 'is_yolo_description', 'label_file', 'read_yolo', 'translate_description']
 
 _SPLITS = ('train', 'val', 'test')
 _OURS = ('names', 'classes', 'max_dets')
@@ -193,3 +195,29 @@ def _area(outline: list[float]) -> float:
     """Return the area of a polygon (x1, y1, x2, y2, ...)."""
     x, y = outline[::2], outline[1::2]
     return abs(math.fsum(x[i - 1] * y[i] - x[i] * y[i - 1] for i in range(len(x)))) / 2
+
+
+def _holds(path: Path) -> bool:
+    return False  # numbers alone: a description says the names
+
+
+def _describe(path: Path) -> dict[str, Any] | None:
+    if path.suffix.lower() not in ('.yaml', '.yml') or not path.is_file():
+        return None
+    content = read_yaml(path, f'{path} (--data)')
+    return translate_description(content, path) if is_yolo_description(content) else None
+
+
+def _read(files: SourceFiles) -> Annotations:
+    content, unreadable = read_yolo(files.annotations, files.images, files.names or ())
+    labels = {label_file(files.annotations, i['file_name']) for i in content['images']}
+    return Annotations(content, unreadable=unreadable, is_label=labels.__contains__)
+
+
+FORMAT = Format(
+    name='YOLO',
+    reads='data.yaml as Ultralytics and Roboflow write it, with text files of boxes or outlines',
+    holds=_holds,
+    describe=_describe,
+    read=_read,
+)

@@ -106,6 +106,7 @@ def inspect_dataset(
         issues[name] = [
             *(Issue('unreadable source', place, p, True) for place, p in split.unreadable),
             *(Issue('files not used', folder, p, False) for folder, p in split.unused),
+            *(Issue('annotations not used', place, p, False) for place, p in split.skipped),
             *found,
         ]
         if message := corner_boxes(data, split):

@@ -14,6 +14,7 @@ ISSUE_KINDS = {
     'unreadable annotations': STOPS,
     'unreadable source': IssueKind(STOPS.effect, 'leaves the file, image or object out'),
     **UNUSED_KINDS,
+    'annotations not used': IssueKind('neither learnt nor scored'),
     'missing list': STOPS,
     'missing field': IssueKind(
         STOPS.effect, 'fills in id and area of an object, drops other entries'

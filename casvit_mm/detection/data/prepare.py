@@ -103,7 +103,7 @@ def prepare_dataset(
         with replacing(annotations) as file:
             file.write(json.dumps(split.content))
         summary = replace(summaries[name], classes=names) if split.open_classes else summaries[name]
-        notes = (*split.notes, *(message for _, message in split.unused))
+        notes = (*split.notes, *(message for _, message in (*split.unused, *split.skipped)))
         notes += notes_of(small) if name == 'train' else ()
         prepared[name] = PreparedSplit(annotations, split.images, summary, split.dropped, notes)
     return {name: prepared[data.used_split(name)] for name in splits}

@@ -56,7 +56,7 @@ def make_report(
         inspection.issues,
         splits,
         fit,
-        train.notes if train else (),
+        (*inspection.data.notes, *(train.notes if train else ())),
         _with_what(inspection),
         partial(_image_name, inspection),
     )

@@ -11,10 +11,9 @@ from typing import Any
 
 from casvit_mm.datasets.description import FoldSplit, RandomSplit
 from casvit_mm.datasets.files import describe_unused, find_images, read_list, stem
-from casvit_mm.datasets.formats.coco_file import read_annotations
+from casvit_mm.datasets.formats.base import SourceFiles
 from casvit_mm.datasets.formats.corners import boxes_from_corners
-from casvit_mm.datasets.formats.voc import read_voc
-from casvit_mm.datasets.formats.yolo import label_file, read_yolo
+from casvit_mm.datasets.formats.registry import read_source
 from casvit_mm.datasets.splitting import take_apart
 from casvit_mm.detection.data.description import DetectionDescription, Source
 from casvit_mm.errors import InputError
@@ -34,6 +33,7 @@ class LoadedSplit:
             that somebody wrote down.
         unreadable: What could not be read, as (place, message); training refuses it.
         unused: Files that no reader takes, as (folder, message).
+        skipped: Objects of kinds that are not learnt, as (place, message).
         dropped: Annotations left out by ``classes``, by category.
         notes: How the set was taken apart; of train alone.
     """
@@ -44,6 +44,7 @@ class LoadedSplit:
     open_classes: bool
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     unused: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -77,38 +78,24 @@ def load_split(data: DetectionDescription, name: str) -> LoadedSplit:
 def _load_source(source: Source, name: str, data: DetectionDescription) -> LoadedSplit:
     kind = 'folder' if source.annotations.is_dir() else 'file'
     where = f'annotation {kind} {source.annotations} ({name} of {data.path})'
-    names = None
+    listed = None
     if source.image_list is not None:
-        names = list(read_list(source.image_list, f'{name} of {data.path}'))
-    if kind == 'folder':
-        if not source.images.is_dir():
-            raise InputError(f'{where}: its image folder {source.images} does not exist')
-        if data.names is None:
-            return _load_voc(source, where, names)
-        content, unreadable = read_yolo(source.annotations, source.images, data.names)
-        part = LoadedSplit(content, source.images, where, False, unreadable)
-        labels = {label_file(source.annotations, i['file_name']) for i in content['images']}
-        part.unused = _count_unused(source, labels.__contains__)
-    else:
-        content = read_annotations(source.annotations, where)
+        listed = tuple(read_list(source.image_list, f'{name} of {data.path}'))
+    if kind == 'folder' and not source.images.is_dir():
+        raise InputError(f'{where}: its image folder {source.images} does not exist')
+    form, found = read_source(
+        SourceFiles(source.annotations, source.images, where, data.names, source.image_list, listed)
+    )
+    if kind == 'file':
         if name == 'test':  # whose images may be without labels
-            content.setdefault('annotations', [])
+            found.content.setdefault('annotations', [])
         if data.boxes == 'corners':
-            boxes_from_corners(content)
-        part = LoadedSplit(content, source.images, where, False, unused=_count_unused(source))
-    if names is not None:
-        _keep_listed(part, names, source)
+            boxes_from_corners(found.content)
+    part = LoadedSplit(found.content, source.images, where, found.open_classes, found.unreadable)
+    part.unused, part.skipped = _count_unused(source, found.is_label), found.skipped
+    if listed is not None and not form.reads_lists:
+        _keep_listed(part, list(listed), source)
     return part
-
-
-def _load_voc(source: Source, where: str, names: list[str] | None) -> LoadedSplit:
-    stems = None if names is None else [stem(name) for name in names]
-    content, unreadable = read_voc(source.annotations, source.images, stems)
-    if source.image_list is not None:
-        unreadable = [(place, f'{p} (listed in {source.image_list})') for place, p in unreadable]
-    folder = source.annotations
-    unused = _count_unused(source, lambda p: p.suffix.lower() == '.xml' and p.parent == folder)
-    return LoadedSplit(content, source.images, where, True, unreadable, unused)
 
 
 def _count_unused(
@@ -270,7 +257,8 @@ def join_splits(parts: list[LoadedSplit], name: str, data: DetectionDescription)
     unreadable = [entry for part in parts for entry in part.unreadable]
     open_classes = all(part.open_classes for part in parts)
     unused = [entry for part in parts for entry in part.unused]
-    return LoadedSplit(joined, data.root, where, open_classes, unreadable, unused)
+    skipped = [entry for part in parts for entry in part.skipped]
+    return LoadedSplit(joined, data.root, where, open_classes, unreadable, unused, skipped)
 
 
 def _apply_classes(

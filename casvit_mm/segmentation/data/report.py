@@ -66,9 +66,8 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     counts = statistics['train']['images_per_class']
     inspection.issues['train'] += rare_classes(counts, 'images')
     fit = segmentation_fit(config, cfg, inspection)
-    report = Report(
-        data, options, ISSUE_KINDS, inspection.issues, statistics, fit, inspection.notes
-    )
+    notes = (*described.notes, *inspection.notes)
+    report = Report(data, options, ISSUE_KINDS, inspection.issues, statistics, fit, notes)
     report.show(_SPLIT_ROWS, _class_table(inspection, statistics))
     out = Path(out)
     report.write(out, draw_pictures(inspection, out))

@@ -53,7 +53,8 @@ def test_a_planted_issue_is_found_once_and_nothing_else(folder, name):
 
 def test_every_kind_is_planted():
     by_config = {'small image', 'no image left'}
-    assert {name.partition(':')[0] for name in PLANTS} == set(ISSUE_KINDS) - by_config
+    by_format = {'annotations not used'}
+    assert {name.partition(':')[0] for name in PLANTS} == set(ISSUE_KINDS) - by_config - by_format
 
 
 @pytest.mark.parametrize('name', PLANTS)
