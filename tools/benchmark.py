@@ -5,6 +5,7 @@ python tools/benchmark.py casvit_s --forms eager fused onnxruntime openvino open
 python tools/benchmark.py casvit_s --batch 256 --forms eager+amp fused+channels_last+compile+bf16
 python tools/benchmark.py configs/retinanet_casvit_s_coco.py --size 640x480 --by-part
 python tools/benchmark.py --peers --forms openvino --out work_dirs/benchmark
+python tools/benchmark.py --file model.xml yolo11n.onnx --predict model.xml --image photo.jpg
 python tools/benchmark.py casvit_s --official ~/CAS-ViT
 python tools/benchmark.py casvit_s --sizes 224 512 768 1024 1536 2048 --out work_dirs/growth
 python tools/benchmark.py casvit_s --roofline --device cuda --batch 256 --dtype bf16
@@ -31,7 +32,22 @@ def parse_args() -> argparse.Namespace:
     )
     add = parser.add_argument
     add('models', nargs='*', metavar='MODEL')
-    add('--file', dest='files', nargs='+', default=[], metavar='FILE', help='.onnx or .xml[+bf16]')
+    add(
+        '--file',
+        dest='files',
+        nargs='+',
+        default=[],
+        metavar='FILE',
+        help='the network in .onnx or .xml[+bf16], of any maker',
+    )
+    add(
+        '--predict',
+        nargs='+',
+        default=[],
+        metavar='FILE',
+        help='an exported file or checkpoint, from pixels to results',
+    )
+    add('--score-thr', type=float, metavar='S', help='of --predict: minimum score (0.3)')
     add('--forms', nargs='+', metavar='FORM', help='how to run each (eager)')
     add('--batch', nargs='+', type=int, metavar='N', help='images per call (1)')
     add('--size', nargs='+', metavar='S', help='224, or WIDTHxHEIGHT (224)')

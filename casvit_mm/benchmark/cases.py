@@ -1,26 +1,21 @@
-"""The rows of the table: each model in each form, batch size and image size; exported files."""
+"""The rows of the table: each model in each form, batch size and image size."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from torch import nn
 
 from casvit_mm.benchmark.cost import count_parameters
-from casvit_mm.benchmark.engines import ENGINE_OF_SUFFIX, open_file
-from casvit_mm.benchmark.forms import Form
-from casvit_mm.benchmark.host import Host
 from casvit_mm.benchmark.inference import inference_call
-from casvit_mm.benchmark.inputs import normalise, pixels
 from casvit_mm.benchmark.model_specs import ModelSpec
 from casvit_mm.benchmark.peers import count_norms, fold_norms
 from casvit_mm.benchmark.workload import Workload
 from casvit_mm.errors import InputError
 from casvit_mm.models.complexity import multiply_adds
 
-__all__ = ['BenchmarkCase', 'build_cases', 'build_file_cases']
+__all__ = ['BenchmarkCase', 'build_cases']
 
 
 @dataclass(frozen=True)
@@ -109,40 +104,3 @@ def _describe_peer(spec: ModelSpec, model: nn.Module, fused: bool) -> str:
     if fused:
         left += f', {count_norms(fold_norms(model))} where fused'
     return f'{spec.name}: {spec.note}as timm re-parameterises it, {left}'
-
-
-def build_file_cases(
-    text: str, family: str, batches: Sequence[int], sizes: Sequence[tuple[int, int]], host: Host
-) -> list[BenchmarkCase]:
-    """Return the cases of one exported file: one for each input size that the file takes.
-
-    Args:
-        text: Path of ``.onnx`` or ``.xml``; OpenVINO's precision may follow, as in
-            ``model.xml+bf16``.
-        family: Group of models that it is compared with.
-        batches: Images per call, where the file leaves them open.
-        sizes: Heights and widths, likewise.
-        host: Where it runs.
-
-    Raises:
-        InputError: If the file cannot be run.
-    """
-    name, _, precision = text.partition('+')
-    path = Path(name)
-    engine = ENGINE_OF_SUFFIX.get(path.suffix)
-    if engine is None:
-        raise InputError(f'--file {text}: known are {" and ".join(ENGINE_OF_SUFFIX)}')
-    form = Form.parse('+'.join(filter(None, (engine, precision))))
-    opened = open_file(path, engine, host.threads, precision or None)
-    # A fixed axis of the file goes before what is asked for, so that some inputs may be equal.
-    inputs = dict.fromkeys(
-        (opened.shape[0] or batch, (opened.shape[2] or height, opened.shape[3] or width))
-        for height, width in sizes
-        for batch in batches
-    )
-    cases = []
-    for batch, size in inputs:
-        bgr = pixels(batch, size, host.image)
-        call = opened.start(bgr if opened.integer else normalise(bgr).numpy())
-        cases.append(BenchmarkCase(path.name, family, Workload(form, batch, size, host), call))
-    return cases

@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
 from casvit_mm.benchmark import report
-from casvit_mm.benchmark.cases import BenchmarkCase, build_cases, build_file_cases
+from casvit_mm.benchmark.cases import BenchmarkCase, build_cases
 from casvit_mm.benchmark.comparison import compare, lead_over_peers
+from casvit_mm.benchmark.file_cases import build_file_cases, build_prediction_cases
 from casvit_mm.benchmark.forms import check_form
 from casvit_mm.benchmark.host import facts
 from casvit_mm.benchmark.inference import inference_call
@@ -43,6 +45,7 @@ def benchmark(settings: Settings) -> dict[str, Any]:
     check_writable({}, {'--out': settings.out})
     host = settings.host
     torch.set_num_threads(host.threads)
+    cv2.setNumThreads(host.threads)
     torch.backends.cudnn.benchmark = True
     for form in settings.chosen_forms:
         check_form(form, host.device)
@@ -97,7 +100,7 @@ def _comparison(specs: Sequence[ModelSpec], settings: Settings) -> dict[str, Any
 def _build_all_cases(
     specs: Sequence[ModelSpec], settings: Settings, notes: list[str]
 ) -> list[BenchmarkCase]:
-    """Return the cases of the models, then those of the exported files."""
+    """Return the cases of the models, of files as networks, and of files from pixels to results."""
     build_call = training_call if settings.train else inference_call
     cases = []
     for spec in specs:
@@ -106,6 +109,10 @@ def _build_all_cases(
     for text in settings.files:
         cases += build_file_cases(
             text, family, settings.batches, settings.image_sizes, settings.host
+        )
+    for text in settings.predict:
+        cases += build_prediction_cases(
+            text, family, settings.image_sizes, settings.host, settings.score_thr
         )
     return cases
 

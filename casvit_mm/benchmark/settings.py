@@ -48,7 +48,10 @@ class Settings:
 
     Attributes:
         models: Names of models; see :func:`casvit_mm.benchmark.model_specs.find_model_spec`.
-        files: Exported files, ``+bf16`` or ``+fp16`` after the name sets OpenVINO's precision.
+        files: Files of ours or of others to time as networks; ``+bf16`` or ``+fp16`` after the name
+            sets OpenVINO's precision.
+        predict: Exported files, likewise, and checkpoints, timed from pixels to results.
+        score_thr: Minimum score of a detection in ``predict``.
         forms: See :class:`casvit_mm.benchmark.forms.Form`.
         batch: Images per call.
         size: Such as ``'224'`` or ``'640x480'``.
@@ -74,6 +77,8 @@ class Settings:
 
     models: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
+    predict: list[str] = field(default_factory=list)
+    score_thr: float | None = None
     forms: list[str] | None = None
     batch: list[int] | None = None
     size: list[str] | None = None
@@ -107,20 +112,20 @@ class Settings:
         counts = [*(self.batch or []), *([] if self.threads is None else [self.threads])]
         if any(count < 1 for count in counts):
             raise InputError('--batch and --threads must be 1 or more')
-        if not (self.model_names or self.files):
+        if not (self.model_names or self.files or self.predict):
             raise InputError(
                 'name a model: casvit_xs to casvit_t, a config, a model of timm; or give --peers, '
-                '--official, --preset or --file'
+                '--official, --preset, --file or --predict'
             )
         if self.checkpoint and len(self.models) != 1:
             raise InputError('--checkpoint belongs to one config: name that alone')
         if self.part == 'backbone' and (self.official or self.peers is not None):
             raise InputError('--part backbone: --official and --peers are whole classifiers')
-        others = self.files or self.official or self.peers is not None
+        others = self.files or self.predict or self.official or self.peers is not None
         if others and (self.sizes or self.roofline):
             raise InputError(
                 '--sizes and --roofline are for our models and configs: name those, without '
-                '--file, --official and --peers'
+                '--file, --predict, --official and --peers'
             )
         if self.sizes:
             check_sizes(self.image_sizes)

@@ -20,6 +20,7 @@ from casvit_mm.io import limited_memory
 __all__ = [
     'ENGINES',
     'Engine',
+    'EngineInput',
     'EngineOptions',
     'OnnxEngine',
     'OpenVinoEngine',
@@ -34,9 +35,13 @@ _TYPES: dict[str, type[np.generic]] = {
     'tensor(float)': np.float32,
     'tensor(float16)': np.float16,
     'tensor(uint8)': np.uint8,
+    'tensor(int32)': np.int32,
+    'tensor(int64)': np.int64,
     'f32': np.float32,
     'f16': np.float16,
     'u8': np.uint8,
+    'i32': np.int32,
+    'i64': np.int64,
 }
 
 
@@ -54,6 +59,25 @@ class EngineOptions:
     threads: int | None = None
     precision: str | None = None
     use_gpu: bool = True
+
+
+@dataclass(frozen=True)
+class EngineInput:
+    """What a file takes; files of ours take one.
+
+    Attributes:
+        name: Its name in the file.
+        shape: Sizes of its axes; None where the file leaves one open.
+        type: NumPy's type of its values.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    type: type[np.generic]
+
+    def __str__(self) -> str:
+        sizes = ', '.join('?' if size is None else str(size) for size in self.shape)
+        return f'{self.name} {self.type.__name__} ({sizes})'
 
 
 class Engine(Protocol):
@@ -106,8 +130,7 @@ class OnnxEngine:
     """A file of ``--format onnx`` in onnxruntime, on a GPU where onnxruntime has one.
 
     Attributes:
-        input_shape: Sizes of the axes of the input; None where the file leaves one open.
-        input_type: NumPy's type of the input.
+        inputs: What the file takes.
     """
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
@@ -124,23 +147,28 @@ class OnnxEngine:
         with _loading(path):
             self._session = ort.InferenceSession(str(path), settings, providers=providers)
             self._names = [output.name for output in self._session.get_outputs()]
-            (first,) = self._session.get_inputs()
             meta = self._session.get_modelmeta().custom_metadata_map
         self._text = meta.get(KEY)
         on_gpu = 'CUDAExecutionProvider' in self._session.get_providers()
         self.device = f'onnxruntime, {"cuda" if on_gpu else "cpu"}'
-        self._input_name = first.name
-        self.input_shape = tuple(size if isinstance(size, int) else None for size in first.shape)
-        self.input_type = _numpy_type(first.type, path)
+        self.inputs = tuple(
+            EngineInput(
+                one.name,
+                tuple(size if isinstance(size, int) else None for size in one.shape),
+                _numpy_type(one.type, path),
+            )
+            for one in self._session.get_inputs()
+        )
 
     @cached_property
     def spec(self) -> Spec:
         """What the file says of itself."""
         return Spec.from_json(self._text, self._path)
 
-    def bind(self, image: np.ndarray) -> Callable[[], list[np.ndarray]]:
-        """Return a call that runs the file on an input, for timing."""
-        return partial(self._session.run, self._names, {self._input_name: image})
+    def bind(self, *arrays: np.ndarray) -> Callable[[], list[np.ndarray]]:
+        """Return a call that runs the file on its inputs, for timing."""
+        names = [one.name for one in self.inputs]
+        return partial(self._session.run, self._names, dict(zip(names, arrays, strict=True)))
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs by name for an input ``(B, 3, H, W)``."""
@@ -152,8 +180,7 @@ class OpenVinoEngine:
     """A pair of files of ``--format openvino``, or an ONNX file, in OpenVINO on the CPU.
 
     Attributes:
-        input_shape: Sizes of the axes of the input; None where the file leaves one open.
-        input_type: NumPy's type of the input.
+        inputs: What the file takes.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``, in which OpenVINO is told to compute.
     """
 
@@ -166,13 +193,16 @@ class OpenVinoEngine:
         with _loading(path):
             model = core.read_model(path)
             self._text = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else None
-            (first,) = model.inputs
         self._computes_in = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
         self.precision = options.precision or self._exported_precision()
-        self.input_shape = tuple(
-            size.get_length() if size.is_static else None for size in first.partial_shape
+        self.inputs = tuple(
+            EngineInput(
+                one.any_name if one.names else f'input {number}',
+                tuple(size.get_length() if size.is_static else None for size in one.partial_shape),
+                _numpy_type(one.element_type.to_string(), path),
+            )
+            for number, one in enumerate(model.inputs)
         )
-        self.input_type = _numpy_type(first.element_type.to_string(), path)
         settings: dict[str, Any] = dict(
             PERFORMANCE_HINT='LATENCY',
             # Without it OpenVINO computes in bfloat16 wherever the processor can.
@@ -208,12 +238,12 @@ class OpenVinoEngine:
                 f'{", ".join(self._computes_in)}'
             )
 
-    def bind(self, image: np.ndarray) -> Callable[[], Any]:
-        """Return a call that runs the file on an input, for timing.
+    def bind(self, *arrays: np.ndarray) -> Callable[[], Any]:
+        """Return a call that runs the file on its inputs, for timing.
 
         The next call overwrites its outputs.
         """
-        return lambda: self._request.infer([image], share_inputs=True, share_outputs=True)
+        return lambda: self._request.infer(list(arrays), share_inputs=True, share_outputs=True)
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs by name for an input ``(B, 3, H, W)``."""

@@ -199,6 +199,9 @@ def _complete(
         raise InputError('Core ML programs have a fixed size: leave --dynamic out')
     constant = _constant_size(spec)
     fixed = constant if size is None else _parse_size(size)
+    if fixed != constant and spec.task == 'detection' and spec.steps[-1]['op'] == 'pad':
+        # Images are fitted into the size and padded either way.
+        spec, constant = replace(spec, steps=spec.steps[:-1]), None
     if size is not None and constant not in (None, fixed):
         raise InputError(
             f'--size {size}: the test pipeline of {loaded.cfg.filename} gives every image '

@@ -66,9 +66,8 @@ def test_a_missing_engine_names_the_extra_to_install(classifier, monkeypatch):
 
 
 def test_an_engine_tells_the_input_that_its_file_takes(classifier):
-    engine = OnnxEngine(classifier, EngineOptions())
-    assert engine.input_shape == (1, 3, 128, 128)
-    assert engine.input_type is np.uint8
+    (image,) = OnnxEngine(classifier, EngineOptions()).inputs
+    assert (image.name, image.shape, image.type) == ('image', (1, 3, 128, 128), np.uint8)
 
 
 @pytest.mark.parametrize('engine', [OnnxEngine, OpenVinoEngine])

@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+from mmengine.config import Config
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -10,9 +11,14 @@ pytest.importorskip('mmpretrain')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')
 from casvit_mm import InputError, deploy
+from casvit_mm.deploy.predictor import size_steps
+from casvit_mm.deploy.spec import Spec
 from casvit_mm.export import compare as comparing
 from casvit_mm.export import export
 from casvit_mm.export.compare import Tolerance
+from casvit_mm.export.export import _complete
+from casvit_mm.export.formats import FORMATS
+from casvit_mm.export.loading import Loaded
 
 load = partial(deploy.load, trusted=True)
 
@@ -73,3 +79,18 @@ def test_what_cannot_work_is_refused(models, tmp_path, case):
     with pytest.raises(InputError, match=message):
         export(*models['classification'], **options)
     assert not (tmp_path / 'model.onnx').exists()
+
+
+def test_a_size_goes_before_the_padding_of_a_detectors_pipeline():
+    fit = dict(op='fit', scale=[640, 640], interpolation='bilinear')
+    pad = dict(op='pad', size=[640, 640], colour=[114] * 3)
+    spec = Spec('detection', ('a',), (fit, pad), (0.0,) * 3, (1.0,) * 3, True)
+    loaded = Loaded(Config(), object(), spec, '')
+    open_size, named = (
+        _complete(loaded, FORMATS['onnx'], size, False, 'inside', False, 'fp32')
+        for size in (None, '640x480')
+    )
+    assert open_size.size == (640, 640)
+    assert size_steps(open_size) == (fit, pad)
+    assert named.size == (480, 640)
+    assert [step['op'] for step in size_steps(named)] == ['letterbox']
