@@ -43,7 +43,7 @@ $(VENV)/installed: setup.py $(CONSTRAINTS)
 	@touch $@
 
 $(VENV)/installed-tests: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[$(STACK),export,visualize,test]'
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[$(STACK),export,visualize,video,test]'
 	@touch $@
 
 quickstart: $(VENV)/installed

@@ -78,6 +78,8 @@ setup(
         'export': ['onnx>=1.16', 'onnxruntime>=1.18', 'openvino>=2024.4', 'nncf', 'coremltools>=8'],
         # tools/visualize.py: class activation maps.
         'visualize': ['grad-cam>=1.5.5'],
+        # Drawn videos that browsers play.
+        'video': ['av>=14.2'],
         # casvit_mm.deploy alone: pip install --no-deps casvit_mm, and these.
         'deploy': ['numpy', 'opencv-python-headless', 'onnxruntime>=1.18'],
         'test': [

@@ -59,8 +59,11 @@ def parse_args() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Predict; status 1 if a file could not be read."""
-    if predict(**parse_args())['unreadable']:
+    """Predict; status 1 if a file could not be read, 130 after Ctrl-C."""
+    result = predict(**parse_args())
+    if result['interrupted']:
+        sys.exit(130)
+    if result['unreadable']:
         sys.exit(1)
 
 

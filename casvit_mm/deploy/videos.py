@@ -12,16 +12,12 @@ from casvit_mm.deploy.images import quiet_opencv
 from casvit_mm.errors import InputError
 from casvit_mm.io import pixel_limit
 
-__all__ = ['VideoReader', 'VideoWriter', 'is_video']
+__all__ = ['VideoReader', 'is_video']
 
 _SUFFIXES = {
     *('.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.ogv', '.ts'),
     *('.webm', '.wmv'),
 }
-
-# What is appended to the file's name, and the codec. MPEG-4 is in every OpenCV with FFmpeg, Motion
-# JPEG in every OpenCV.
-_CODECS = (('', 'mp4v'), ('.avi', 'MJPG'))
 
 
 def is_video(path: str | Path) -> bool:
@@ -96,60 +92,3 @@ def _not_opened(path: str | Path | int) -> InputError:
         'damaged, no video, or in a codec that this OpenCV lacks. Converting it may help: '
         'ffmpeg -i IN -c:v libx264 out.mp4'
     )
-
-
-class VideoWriter:
-    """An annotated video, in the best codec that this OpenCV can write.
-
-    Args:
-        path: File to write, ending in ``.mp4``; without FFmpeg ``.avi`` is appended.
-        fps: Frames per second.
-
-    Attributes:
-        path: The file that is written, once there is a frame.
-        num_frames: Frames written.
-    """
-
-    def __init__(self, path: Path, fps: float) -> None:
-        self.path = path
-        self.num_frames = 0
-        self._fps = fps
-        self._writer: cv2.VideoWriter | None = None
-
-    def write(self, frame: np.ndarray) -> None:
-        """Append BGR pixels ``(H, W, 3)``, all frames of one size.
-
-        Raises:
-            OSError: If no codec can be opened for writing.
-        """
-        if self._writer is None:
-            self._writer = self._open(frame.shape[1], frame.shape[0])
-        self._writer.write(frame)
-        self.num_frames += 1
-
-    def _open(self, width: int, height: int) -> cv2.VideoWriter:
-        for suffix, codec in _CODECS:
-            path = self.path.with_name(self.path.name + suffix)
-            fourcc = cv2.VideoWriter.fourcc(*codec)
-            writer = cv2.VideoWriter(str(path), fourcc, self._fps, (width, height))
-            if writer.isOpened():
-                self.path = path
-                return writer
-        raise OSError(
-            f'{self.path} cannot be opened: the disk is full, or this OpenCV writes neither '
-            f'{" nor ".join(codec for _, codec in _CODECS)}'
-        )
-
-    def close(self) -> None:
-        """Finish the file.
-
-        Raises:
-            OSError: If fewer frames are in it than were written, as when the disk is full.
-        """
-        if self._writer is None:
-            return
-        self._writer.release()
-        capture = cv2.VideoCapture(str(self.path))
-        stored = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if stored < self.num_frames:
-            raise OSError(f'{self.path} holds {stored} of {self.num_frames} frames; disk full?')

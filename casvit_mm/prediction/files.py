@@ -25,7 +25,8 @@ from rich.text import Text
 from casvit_mm.datasets.images import leaves_high_bits_unused
 from casvit_mm.deploy.base import write_png
 from casvit_mm.deploy.model import ImageModel, Prepared, in_batches
-from casvit_mm.deploy.videos import VideoReader, VideoWriter
+from casvit_mm.deploy.video_writing import VideoWriter, drawn_suffix
+from casvit_mm.deploy.videos import VideoReader
 from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import write_json
 from casvit_mm.plotting.tables import LiteralConsole
@@ -54,7 +55,8 @@ def predict(
 ) -> dict[str, Any]:
     """Predict on images, videos and streams; write and print what was found.
 
-    A file that cannot be read is listed, and the others are still done.
+    A file that cannot be read is listed, and the others are still done. Ctrl-C ends a stream, and
+    otherwise the command; what was done until then is written, JSON and videos alike.
 
     Args:
         model: A checkpoint or an exported file, as :func:`casvit_mm.load` takes it.
@@ -93,10 +95,7 @@ def predict(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with run.progress:
-            run.predict_images([source for source in found if source.kind == 'image'])
-            for source in found:
-                if source.kind != 'image':
-                    run.predict_video(source, every, max_frames)
+            run.predict_all(found, every, max_frames)
         result = run.result(model, config, skipped)
         lines = run.output.finish()
         write_json(folder / 'predictions.json', result)
@@ -138,6 +137,7 @@ class _Run:
         self.images: list[dict[str, Any]] = []
         self.videos: list[dict[str, Any]] = []
         self.unreadable: list[dict[str, str]] = []
+        self.interrupted = False
         console = LiteralConsole()
         self.progress = Progress(
             TextColumn('{task.description}', markup=False),
@@ -172,7 +172,18 @@ class _Run:
             videos=self.videos,
             unreadable=self.unreadable,
             skipped_files=skipped_files,
+            interrupted=self.interrupted,
         )
+
+    def predict_all(self, sources: list[Source], every: int, max_frames: int | None) -> None:
+        """Predict on all sources, or on those before Ctrl-C."""
+        try:
+            self.predict_images([source for source in sources if source.kind == 'image'])
+            for source in sources:
+                if source.kind != 'image':
+                    self.predict_video(source, every, max_frames)
+        except KeyboardInterrupt:
+            self.interrupted = True
 
     def predict_images(self, sources: list[Source]) -> None:
         """Predict on images and draw them."""
@@ -209,7 +220,9 @@ class _Run:
     def predict_video(self, source: Source, every: int, max_frames: int | None) -> None:
         """Predict on the frames of a video or a stream and draw them into a copy.
 
-        Ctrl-C ends a stream, and what was seen of it is kept.
+        Raises:
+            KeyboardInterrupt: After Ctrl-C in a video, once what was seen of it is kept; a stream
+                ends by it.
         """
         try:
             reader = VideoReader(source.origin)
@@ -218,41 +231,50 @@ class _Run:
             return
         promised = min(-(-reader.num_frames // every), max_frames or sys.maxsize)
         task = self.progress.add_task(plain_name(source, 40), total=promised or max_frames)
-        path = self._free_path('videos', source.name, '.mp4')
+        path = self._free_path('videos', source.name, drawn_suffix())
         writer = VideoWriter(path, reader.fps / every) if self._draw else None
         name = path.relative_to(self._folder / 'videos').with_suffix('')
         frames: list[dict[str, Any]] = []
-        size: dict[str, int] = {}
+        entry: dict[str, Any] = dict(file=str(source))
+        stopped = False
         try:
             taken = itertools.islice(self._frames(reader, every), max_frames)
             for image, result in self._predicted(taken):
-                size = dict(width=image.pixels.shape[1], height=image.pixels.shape[0])
-                if writer:
-                    writer.write(result.draw(image.pixels))
+                entry.update(width=image.pixels.shape[1], height=image.pixels.shape[0])
                 place = f'{name}/{result.frame:06d}'
                 said = self.output.entry(result, image.pixels, str(source), place)
+                if writer:
+                    writer.write(result.draw(image.pixels), result.time)
                 frames.append(dict(frame=result.frame, time=round(result.time, 4), **said))
                 self.progress.advance(task)
         except _UnreadableError as error:
             self._give_up(source, error)
             promised = 0  # it is told already
         except KeyboardInterrupt:
-            if source.kind != 'stream':
-                raise
-        if not frames:
-            return
-        entry: dict[str, Any] = dict(file=str(source), **size)
-        if writer:
-            writer.close()
-            entry['video'] = str(writer.path.relative_to(self._folder))
-        self.videos.append({**entry, 'fps': reader.fps, 'frames': frames})
+            stopped, promised = source.kind != 'stream', 0
+        if frames:
+            self._add_video(entry, frames, reader.fps, writer)
         # The headers of some containers only estimate the number of frames.
-        if len(frames) < 0.95 * promised - 1:
+        if frames and len(frames) < 0.95 * promised - 1:
             self._give_up(
                 source,
                 f'{source} ends after {len(frames)} of {promised} frames: cut short or damaged. '
                 'What could be read is in the results.',
             )
+        if stopped:
+            raise KeyboardInterrupt
+
+    def _add_video(
+        self,
+        entry: dict[str, Any],
+        frames: list[dict[str, Any]],
+        fps: float,
+        writer: VideoWriter | None,
+    ) -> None:
+        if writer:
+            writer.close()
+            entry['video'] = str(writer.path.relative_to(self._folder))
+        self.videos.append({**entry, 'fps': fps, 'frames': frames})
 
     def _frames(self, reader: VideoReader, every: int) -> Iterator[Prepared]:
         """Yield the frames, ready for the model."""

@@ -57,6 +57,13 @@ def _notes(result: dict[str, Any], output: TaskOutput, units: Sequence[Any]) -> 
         lines.append(
             f'note: {_count(result["skipped_files"], "other file")} in the folders skipped'
         )
+    if result['interrupted']:
+        lines.append('note: stopped by Ctrl-C; the results hold what was done until then')
+    if any(entry.get('video', '').endswith(('.mp4', '.avi')) for entry in result['videos']):
+        lines.append(
+            'note: browsers do not play the drawn videos, which OpenCV wrote as MPEG-4. '
+            'For VP9: pip install av'
+        )
     full = sum(len(unit.get('objects', ())) == model.max_dets for unit in units)
     if full and model.max_dets:
         lines.append(

@@ -3,6 +3,7 @@
 import json
 import resource
 import runpy
+import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pycocotools import mask as rle
 
 from casvit_mm import InputError
 from casvit_mm.datasets.images import read_image
+from casvit_mm.deploy.video_writing import drawn_suffix
 from casvit_mm.deploy.videos import VideoReader
 from casvit_mm.engine import evaluate
 from casvit_mm.prediction.checkpoints import CheckpointModel
@@ -139,19 +141,53 @@ def test_no_pictures_writes_json_only(model, pixels, tmp_path):
 def test_every_frame_of_a_video_is_done_and_timed(model, tmp_path):
     video = write_video(tmp_path / 'clip.avi', 7)
     (entry,) = run(model, [video], tmp_path / 'out', batch_size=3)['videos']
-    assert entry['video'] == 'videos/clip.avi.mp4'
+    assert entry['video'] == f'videos/clip.avi{drawn_suffix()}'
     assert [f['frame'] for f in entry['frames']] == list(range(7))
     assert [f['time'] for f in entry['frames']] == pytest.approx([i / 10 for i in range(7)])
     assert (entry['fps'], entry['width'], entry['height']) == (10, 64, 48)
-    assert VideoReader(tmp_path / 'out' / entry['video']).num_frames == 7
+    assert times_in(tmp_path / 'out' / entry['video']) == pytest.approx([i / 10 for i in range(7)])
 
 
 def test_frames_can_be_left_out(model, tmp_path):
     video = write_video(tmp_path / 'clip.avi', 9)
     (entry,) = run(model, [video], tmp_path / 'out', every=2, max_frames=3)['videos']
     assert [f['frame'] for f in entry['frames']] == [0, 2, 4]
-    annotated = VideoReader(tmp_path / 'out' / entry['video'])
-    assert (annotated.num_frames, annotated.fps) == (3, 5)
+    assert times_in(tmp_path / 'out' / entry['video']) == pytest.approx([0, 0.2, 0.4])
+
+
+def times_in(video):
+    """Return the times of the frames of a video in seconds."""
+    return [time for _, time, _ in VideoReader(video).frames()]
+
+
+@pytest.mark.parametrize('draw', [True, False])
+def test_ctrl_c_keeps_what_was_seen_of_a_video(
+    model, predictor, tmp_path, monkeypatch, capsys, draw
+):
+    """The JSON is whole, the drawn video plays, and the summary counts."""
+    video = write_video(tmp_path / 'clip.avi', 9)
+    monkeypatch.setattr('casvit_mm.prediction.files.load', lambda *_, **__: predictor)
+    predict_batch, calls = predictor.predict, []
+
+    def interrupted(batch):
+        calls.append(batch)
+        if len(calls) == 5:
+            signal.raise_signal(signal.SIGINT)
+        return predict_batch(batch)
+
+    monkeypatch.setattr(predictor, 'predict', interrupted)
+    others = [write_video(tmp_path / 'later.avi', 3)]
+    result = run(model, [video, *others], tmp_path / 'out', pictures=draw)
+    assert result == json.loads((tmp_path / 'out/predictions.json').read_text())
+    (entry,) = result['videos']
+    assert result['interrupted']
+    assert result['unreadable'] == []
+    assert [f['frame'] for f in entry['frames']] == [0, 1, 2, 3]
+    if draw:
+        assert len(times_in(tmp_path / 'out' / entry['video'])) == 4
+    printed = capsys.readouterr().out
+    for text in ('4 frames of 1 video', 'stopped by Ctrl-C'):
+        assert text in printed
 
 
 def damage(kind, pixels, folder):

@@ -15,6 +15,7 @@ from prediction_runs import run, write_video
 
 import casvit_mm
 from casvit_mm import InputError
+from casvit_mm.deploy.video_writing import drawn_suffix
 from casvit_mm.prediction.contact_sheets import ContactSheets
 
 
@@ -41,7 +42,7 @@ def test_a_segmentor_writes_label_pngs_and_overlays(tmp_path, photos, capsys):
         *(f'labels/{name}' for name in ('in/a/1.png', 'in/b/1.jpg.png', 'in/b/1.png')),
         *(f'pictures/{name}' for name in ('in/a/1.png', 'in/b/1.jpg.png', 'in/b/1.png')),
         'predictions.json',
-        'videos/clip.avi.mp4',
+        f'videos/clip.avi{drawn_suffix()}',
     ]
     assert result == json.loads((out / 'predictions.json').read_text())
     assert result['task'] == 'segmentation'
