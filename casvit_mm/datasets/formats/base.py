@@ -21,6 +21,7 @@ class SourceFiles:
         names: Classes by their numbers, where the files hold numbers alone; None elsewhere.
         image_list: Text file that ``listed`` comes from; None takes all images.
         listed: Its lines, without blanks around them.
+        subset: Name of the part of the file to take; None takes all.
     """
 
     annotations: Path
@@ -29,6 +30,7 @@ class SourceFiles:
     names: tuple[str, ...] | None = None
     image_list: Path | None = None
     listed: tuple[str, ...] | None = None
+    subset: str | None = None
 
 
 @dataclass

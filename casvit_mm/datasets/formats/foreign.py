@@ -12,8 +12,8 @@ __all__ = ['name_content', 'name_file', 'name_folder']
 _COCO = 'Convert it to COCO format'
 _DATUMARO = 'for example by Datumaro: datum convert -if {} -i FOLDER -f coco'
 _FORMATS = {
-    'cvat': 'CVAT\'s own XML ("CVAT for images"). Export the task from CVAT as COCO 1.0',
-    'labelme': f"LabelMe's JSON of one image. {_COCO}, for example by labelme's labelme2coco.py",
+    'cvat': "CVAT's own XML. Name this file, not its folder",
+    'labelme': "LabelMe's JSON of one image. Name the folder that holds such files",
     'via': 'a project of the VGG Image Annotator. Export its annotations in COCO format',
     'createml': f"CreateML's JSON. {_COCO}, with boxes [x, y, width, height] from the upper left",
     'results': 'a list of predictions in COCO format. Name the ground truth',

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from casvit_mm.datasets.formats import coco_file, voc, yolo
+from casvit_mm.datasets.formats import coco_file, cvat, label_studio, labelme, voc, yolo
 from casvit_mm.datasets.formats.base import Annotations, Format, SourceFiles
 from casvit_mm.datasets.formats.foreign import name_file, name_folder
 from casvit_mm.errors import InputError
@@ -23,6 +23,9 @@ FORMATS: tuple[Format, ...] = (
     coco_file.FORMAT,
     voc.FORMAT,
     yolo.FORMAT,
+    labelme.FORMAT,
+    cvat.FORMAT,
+    label_studio.FORMAT,
 )
 
 # A set that is not split: a fifth of it, drawn once, is for validation.

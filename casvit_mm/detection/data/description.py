@@ -11,10 +11,11 @@
                                  #   {pet: [cat, dog]}
     boxes: corners               # where a COCO file has [x1, y1, x2, y2] for boxes
 
-``annotations`` is a COCO file, a folder of Pascal VOC XML files or, with ``names: [cat, dog]``, a
-folder of YOLO labels; a ``data.yaml`` of Ultralytics is read as such a description. ``list`` beside
-it names a text file with the images to take; a list of such entries joins several sources. ``data``
-and ``split`` take one set apart, see :mod:`casvit_mm.datasets.description`.
+``annotations`` is a file or folder in any of the formats of
+:data:`casvit_mm.datasets.formats.registry.FORMATS`; YOLO labels need ``names: [cat, dog]``, and a
+``data.yaml`` of Ultralytics is read as such a description. ``list`` beside it names a text file
+with the images to take, ``subset`` a subset of CVAT's; a list of such entries joins several
+sources. ``data`` and ``split`` take one set apart, see :mod:`casvit_mm.datasets.description`.
 """
 
 from __future__ import annotations
@@ -40,14 +41,16 @@ class Source:
     """Annotations and the images they belong to.
 
     Attributes:
-        annotations: COCO file, or folder of Pascal VOC XML files or YOLO labels.
+        annotations: File or folder in one of the formats that are read.
         images: Folder that the names of images count from.
         image_list: Text file with the names of the images to take, one per line; None takes all.
+        subset: Name of the part of the file to take, as CVAT has it; None takes all.
     """
 
     annotations: Path
     images: Path
     image_list: Path | None = None
+    subset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def read_dataset(path: str | Path) -> DetectionDescription:
         InputError: If it is missing, not YAML, describes another task, or has unknown, missing or
             malformed fields.
     """
-    sources = SourceFormat('detection', ('annotations', 'images'), ('list',), _read_source)
+    sources = SourceFormat('detection', ('annotations', 'images'), ('list', 'subset'), _read_source)
     fields = {'max_dets', 'classes', 'boxes', 'names'}
     shared, content = read_shared_fields(path, sources, fields)
     max_dets = content.get('max_dets', 100)
@@ -104,6 +107,7 @@ def _read_source(entry: dict[str, str], root: Path, where: str) -> Source:
         (root / entry['annotations']).resolve(),
         (root / entry['images']).resolve(),
         (root / entry['list']).resolve() if 'list' in entry else None,
+        entry.get('subset'),
     )
 
 

@@ -84,7 +84,15 @@ def _load_source(source: Source, name: str, data: DetectionDescription) -> Loade
     if kind == 'folder' and not source.images.is_dir():
         raise InputError(f'{where}: its image folder {source.images} does not exist')
     form, found = read_source(
-        SourceFiles(source.annotations, source.images, where, data.names, source.image_list, listed)
+        SourceFiles(
+            source.annotations,
+            source.images,
+            where,
+            data.names,
+            source.image_list,
+            listed,
+            source.subset,
+        )
     )
     if kind == 'file':
         if name == 'test':  # whose images may be without labels

@@ -161,7 +161,7 @@ def test_voc_classes_of_a_checkpoint_keep_their_order(voc):
         (lambda f: (f / 'xml/0002.xml').write_text('<annotation><obj'), '0002.xml is not XML'),
         (
             lambda f: (f / 'xml/0002.xml').write_text('<annotations><image/></annotations>'),
-            r'0002.xml is CVAT\'s own XML .*Export the task from CVAT as COCO',
+            r'0002.xml is CVAT\'s own XML.*Name this file, not its folder',
         ),
         (
             lambda f: (f / 'xml/0002.xml').write_text('<html/>'),

@@ -1,0 +1,249 @@
+"""What the readers of labelling tools gather: COCO content, what could not be read, what to say."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from casvit_mm.datasets.files import find_images, read_text
+from casvit_mm.datasets.formats.base import Annotations
+
+__all__ = [
+    'Gathering',
+    'ImageFinder',
+    'NoSurfaceError',
+    'images_beside',
+    'last_part',
+    'number',
+    'read_json',
+    'split_of',
+]
+
+# What tools and people call the parts of a set.
+_SPLITS = {
+    **dict.fromkeys(('train', 'training'), 'train'),
+    **dict.fromkeys(('val', 'valid', 'validation'), 'val'),
+    **dict.fromkeys(('test', 'testing'), 'test'),
+}
+
+_ORIENTATION = 0x0112  # EXIF tag; 5 to 8 exchange width and height
+
+
+class NoSurfaceError(ValueError):
+    """A shape that surrounds nothing, such as a line; its text is the kind."""
+
+
+@dataclass
+class Gathering:
+    """What a reader has found so far.
+
+    Attributes:
+        images: Entries of COCO's list.
+        unreadable: What could not be read, as (place, message); training refuses it.
+        notes: What the user should know though it stops nothing.
+        names: Classes that the files list, with objects or without; others that occur follow.
+    """
+
+    images: list[dict[str, Any]] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    _objects: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    _lines: list[tuple[str, str]] = field(default_factory=list)
+
+    def add_image(self, name: str, width: int, height: int) -> int:
+        """Add an image and return its id."""
+        number = len(self.images) + 1
+        self.images.append(dict(id=number, file_name=name, width=width, height=height))
+        return number
+
+    def add_object(self, name: str, image_id: int, source: str, fields: dict[str, Any]) -> None:
+        """Add an object of class ``name``, with what ``outlines`` returns for it."""
+        identity = dict(image_id=image_id, iscrowd=0, source=source)
+        self._objects.append((name, {**identity, **fields}))
+
+    def refuse(self, place: str, reason: object) -> None:
+        """Say of a file or a shape why it cannot be read; a line is counted, and not learnt."""
+        if isinstance(reason, NoSurfaceError):
+            self._lines.append((str(reason), place))
+        else:
+            self.unreadable.append((place, f'{place} {reason}'))
+
+    def content(self) -> dict[str, Any]:
+        """Return COCO content; classes that nobody lists are in alphabetical order."""
+        others = sorted({name for name, _ in self._objects} - set(self.names))
+        ids = {name: i for i, name in enumerate([*self.names, *others], 1)}
+        annotations = [
+            dict(id=i, category_id=ids[name], **entry)
+            for i, (name, entry) in enumerate(self._objects, 1)
+        ]
+        categories = [dict(id=i, name=name) for name, i in ids.items()]
+        return dict(images=self.images, annotations=annotations, categories=categories)
+
+    def annotations(
+        self, place: Path, is_label: Callable[[Path], bool] | None = None
+    ) -> Annotations:
+        """Return what a format returns.
+
+        Args:
+            place: File or folder of the annotations, which the notes are about.
+            is_label: As :class:`casvit_mm.datasets.formats.base.Annotations` has it.
+        """
+        notes = list(self.notes)
+        if self._lines:
+            kinds = Counter(kind for kind, _ in self._lines)
+            listed = ', '.join(f'{count} {kind}' for kind, count in kinds.most_common())
+            notes.append(
+                f'{kinds.total()} shape(s) surround nothing and are not learnt: {listed}; first '
+                f'{self._lines[0][1]}'
+            )
+        return Annotations(
+            self.content(),
+            open_classes=not self.names,
+            unreadable=self.unreadable,
+            skipped=[(str(place), note) for note in notes],
+            is_label=is_label,
+        )
+
+
+@dataclass
+class ImageFinder:
+    """Finds images by paths that another machine may have written.
+
+    Attributes:
+        folder: Where the images lie, in it and below.
+        elsewhere: Path as written and as found, of those that were found by their name alone.
+    """
+
+    folder: Path
+    elsewhere: list[tuple[str, str]] = field(default_factory=list)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for paths in find_images(self.folder).values():
+            for path in paths:
+                found.setdefault(path.name, []).append(path.relative_to(self.folder).as_posix())
+        return found
+
+    def find(self, written: str, beside: Path | None = None) -> str:
+        """Return the path of an image from :attr:`folder`.
+
+        Args:
+            written: Path in the annotations, which may have the separators of Windows.
+            beside: Folder that it counts from, where that is not :attr:`folder`.
+
+        Raises:
+            ValueError: If there is no such image, or several have its name.
+        """
+        plain = re.sub(r'[\\/]+', '/', written)
+        name = last_part(written)
+        if not name:
+            raise ValueError('names no image')
+        relative = not re.match(r'/|[A-Za-z]:', plain)
+        for base in (beside, self.folder):
+            if relative and base is not None and (base / plain).is_file():
+                inside = _inside(base / plain, self.folder)
+                if inside is not None:
+                    return inside
+        found = self._by_name.get(name, [])
+        if len(found) == 1:
+            if found[0] != plain:
+                self.elsewhere.append((written, found[0]))
+            return found[0]
+        if found:
+            raise ValueError(
+                f'names the image {written!r}, and {found[0]} and {found[1]} have that name; '
+                'write the path of one'
+            )
+        raise ValueError(f'names the image {written!r}, which is not in {self.folder}')
+
+    def notes(self) -> list[str]:
+        """Say how many images were found by their name alone."""
+        if not self.elsewhere:
+            return []
+        written, found = self.elsewhere[0]
+        return [
+            f'{len(self.elsewhere)} image(s) were found by their name alone, not where the '
+            f'annotations say: {written} is {found}'
+        ]
+
+    def size(self, name: str) -> tuple[int, int]:
+        """Return upright width and height of an image; 0 of one that is no image.
+
+        What is wrong with the file is an issue of its own.
+        """
+        try:
+            with Image.open(self.folder / name) as image:
+                turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+                return (image.height, image.width) if turned else image.size
+        except Exception:
+            return 0, 0
+
+
+def _inside(path: Path, folder: Path) -> str | None:
+    """Return a path from a folder, ``..`` in it resolved; None if it lies outside."""
+    try:
+        return path.resolve().relative_to(folder.resolve()).as_posix()
+    except ValueError:
+        return None
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that the name of a folder or a subset stands for, None if it is none."""
+    return _SPLITS.get(name.lower())
+
+
+def images_beside(annotations: Path) -> Path:
+    """Return the folder of images of a file: ``images`` beside it, else the one that it lies in."""
+    folder = annotations.parent / 'images'
+    return folder if folder.is_dir() else annotations.parent
+
+
+def last_part(path: str) -> str:
+    """Return the name of the file of a path as Linux or Windows writes it."""
+    return re.split(r'[\\/]', path.strip())[-1]
+
+
+def number(value: Any, what: str) -> float:
+    """Return a coordinate as float.
+
+    Raises:
+        ValueError: If it is no finite number; a decimal comma is named.
+    """
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        found = float(value)
+    except (TypeError, ValueError):
+        comma = isinstance(value, str) and re.fullmatch(r'\s*-?\d+,\d+\s*', value)
+        advice = '; write a decimal point for the comma' if comma else ''
+        raise ValueError(f'has {what} {value!r}, not a number{advice}') from None
+    if not abs(found) < 1e9:  # NaN neither
+        raise ValueError(f'has {what} {value!r}, which is no coordinate')
+    return found
+
+
+def read_json(path: Path, expected: Callable[[Any], bool], what: str) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        ValueError: If it is not JSON, or not what is expected.
+    """
+    try:
+        content = json.loads(read_text(path))
+    except FileNotFoundError:
+        raise ValueError('does not exist') from None
+    except (OSError, ValueError, RecursionError) as error:  # of Unicode too
+        raise ValueError(f'is not JSON: {error}. Export it again.') from error
+    if not expected(content):
+        raise ValueError(f'is no {what}')
+    return content
