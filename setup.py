@@ -50,6 +50,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['casvit_mm', 'casvit_mm.*']),
+    entry_points={'console_scripts': ['casvit-mm = casvit_mm.commands:main']},
     cmdclass={'build_py': BuildWithConfigs},
     python_requires='>=3.10',
     install_requires=['torch>=2.4', 'timm>=1.0.26', 'numpy', 'pyyaml', 'rich', 'safetensors'],

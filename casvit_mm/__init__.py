@@ -1,4 +1,4 @@
-"""CAS-ViT for MMEngine: importing this registers the backbone and the names of our configs.
+"""CAS-ViT for MMEngine: importing this lets it know the backbone and the names of our configs.
 
 It also lends mmcv its operators. Needs torch, mmengine and timm only; mmcv, mmdet, mmseg and
 mmpretrain may be absent. Where one of the three is absent too, nothing is registered and
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from casvit_mm.errors import InputError
 from casvit_mm.io import limit_pixels
 from casvit_mm.moved import keep_old_paths
+from casvit_mm.registration import register_in_time
 
 if TYPE_CHECKING:
     from casvit_mm.models import ARCHS, TOKEN_MIXERS, CASViT, FViT
@@ -58,10 +59,8 @@ def __dir__() -> list[str]:
 limit_pixels()  # before anything imports OpenCV
 keep_old_paths()
 if all(find_spec(package) is not None for package in ('torch', 'mmengine', 'timm')):
-    from casvit_mm.config.paths import let_mmengine_find_configs
     from casvit_mm.ops import lend_operators_to_mmcv
 
     # Before the models, whose imports may reach mmcv.
     lend_operators_to_mmcv()
-    let_mmengine_find_configs()
-    import_module('casvit_mm.models')
+    register_in_time()

@@ -1,25 +1,24 @@
-"""How a command line ends: one message for an error of the user, and a clean end of processes."""
+"""How a command line ends: one message for an error of the user; and how the next one is typed."""
 
 from __future__ import annotations
 
 import atexit
 import io
 import os
+import shlex
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
-import torch.distributed as dist
-
-from casvit_mm.distributed import lost_connection
 from casvit_mm.distributed.processes import follow_parent
 from casvit_mm.errors import InputError, escaped
 
-__all__ = ['cli']
+__all__ = ['cli', 'job_command']
 
 # Seconds that a process waits for the launcher to end it, before it speaks itself.
 _PATIENCE = 20
@@ -50,20 +49,47 @@ def cli(main: Callable[[], object]) -> None:
             if str(error):  # rank 0 did not have it
                 print(f'\nerror: {_short(str(error))}', file=sys.stderr, flush=True)
     except Exception as error:
+        if not _in_group():
+            raise
+        from casvit_mm.distributed.group import lost_connection
+
         if lost_connection(error):
             _wait_for_launcher()
-        elif not dist.is_initialized():
-            raise
         traceback.print_exc()
         status = 1
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
         if speaks:
             print('\ninterrupted', file=sys.stderr, flush=True)
-    if dist.is_initialized():
+    if _in_group():
         _leave(int(status or 0))
     if status:
         sys.exit(status)
+
+
+def job_command(job: str, *arguments: object) -> str:
+    """Return the line that runs a job, begun as this process was and ready to be copied.
+
+    Args:
+        job: Name of its module in ``casvit_mm.commands``.
+        arguments: What follows; quoted where a shell needs it.
+    """
+    program = Path(sys.argv[0])
+    tool = program.with_name(f'{job}.py')
+    name = job.replace('_', '-')
+    if program.parent.name == 'tools' and tool.is_file():
+        words = ['python', str(tool)]
+    elif program.name == '__main__.py':
+        words = ['python', '-m', 'casvit_mm', name]
+    else:
+        words = ['casvit-mm', name]
+    return shlex.join([*words, *map(str, arguments)])
+
+
+def _in_group() -> bool:
+    """Return whether this process belongs to a process group."""
+    dist = sys.modules.get('torch.distributed')  # not there before torch is
+    return dist is not None and dist.is_initialized()
 
 
 @contextmanager
@@ -98,6 +124,8 @@ def _leave(status: int) -> NoReturn:
     A process that ends with gloo's threads at work is aborted by chance (status -6). The group is
     held: by chance torch 2.4 waits for ever in its destructor, for a thread that waits for the GIL.
     """
+    import torch.distributed as dist
+
     group = dist.group.WORLD  # noqa: F841
     dist.destroy_process_group()
     atexit._run_exitfuncs()

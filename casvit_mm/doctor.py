@@ -1,6 +1,6 @@
 """Look at the environment: versions, operators, devices, and the fix for every error.
 
-python -m casvit_mm.doctor
+casvit-mm doctor
 
 Exit status 1 if an error keeps our models from training.
 """
@@ -141,7 +141,6 @@ def _look_at_devices(rows: list[tuple[str, str]]) -> None:
 
 def main() -> None:
     """Print what was found; exit with status 1 if there are errors."""
-    argparse.ArgumentParser(description=main.__doc__).parse_args()
     rows, errors = check_environment()
     console = Console()
     table = Table(show_header=False, box=None)
@@ -157,4 +156,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
+    argparse.ArgumentParser(description=main.__doc__).parse_args()
     main()

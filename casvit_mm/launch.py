@@ -25,7 +25,7 @@ from torch.distributed.elastic.multiprocessing import PContext, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from casvit_mm.cli import cli
-from casvit_mm.distributed import too_few_gpus
+from casvit_mm.distributed.group import too_few_gpus
 from casvit_mm.distributed.peers import Ended, Peers
 from casvit_mm.distributed.processes import PARENT
 from casvit_mm.errors import InputError

@@ -8,14 +8,9 @@ Counts parameters and multiply-adds of every config, without data, weights or a 
 
 import argparse
 
-from mmengine.config import Config
-
 from casvit_mm.cli import cli
 from casvit_mm.config.paths import ROOT
 from casvit_mm.io import replacing
-from casvit_mm.models.complexity import count_complexity
-from casvit_mm.zoo.model_index import metafile, page
-from casvit_mm.zoo.recipes import RECIPES
 
 
 def main() -> None:
@@ -23,6 +18,13 @@ def main() -> None:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
+
+    from mmengine.config import Config
+
+    from casvit_mm.models.complexity import count_complexity
+    from casvit_mm.zoo.model_index import metafile, page
+    from casvit_mm.zoo.recipes import RECIPES
+
     counts = {}
     for recipe in RECIPES:
         cfg = Config.fromfile(ROOT / 'configs' / f'{recipe.config}.py')

@@ -18,29 +18,25 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import NamedTuple
 
 from casvit_mm.cli import cli
-from casvit_mm.datasets.shapes import generate_shape_labels, generate_shapes
-from casvit_mm.detection.evaluation import tables as detection_tables
 from casvit_mm.distributed.processes import PARENT
 from casvit_mm.io import check_writable, write_json
-from casvit_mm.plotting.training_curves import draw_loss_curve
-from casvit_mm.segmentation.evaluation import tables as segmentation_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRESS = re.compile(r'INFO - ((?:Epoch\(train\)|Iter\(train\)|custom dataset|--from-scratch).*)')
 
 
 class Task(NamedTuple):
-    """What differs between the tasks."""
+    """What differs between the tasks; functions by name, which --help need not import."""
 
     config: str
     work_dir: str
-    generate: Callable[[Path], Path]
-    show: Callable[[dict[str, float], str], None]
+    generate: str
+    show: str
     pictures: str
 
 
@@ -48,15 +44,15 @@ TASKS = {
     'detection': Task(
         'configs/maskrcnn_casvit_xs_shapes.py',
         'work_dirs/quickstart',
-        generate_shapes,
-        detection_tables.print_metrics,
+        'casvit_mm.datasets.shapes:generate_shapes',
+        'casvit_mm.detection.evaluation.tables:print_metrics',
         'truth left and predictions right',
     ),
     'segmentation': Task(
         'configs/semfpn_casvit_xs_shapes.py',
         'work_dirs/quickstart_segmentation',
-        generate_shape_labels,
-        segmentation_tables.print_metrics,
+        'casvit_mm.datasets.shapes:generate_shape_labels',
+        'casvit_mm.segmentation.evaluation.tables:print_metrics',
         'image, truth and prediction',
     ),
 }
@@ -105,14 +101,14 @@ def main() -> None:
     shown = work_dir.relative_to(ROOT) if work_dir.is_relative_to(ROOT) else work_dir
     if not file.is_file():
         start = time.perf_counter()
-        task.generate(work_dir / 'data')
+        resolve_name(task.generate)(work_dir / 'data')
         train_and_test(task.config, work_dir, shlex.quote(str(shown)))
         metrics = json.loads((work_dir / 'test.json').read_text())
         write_json(file, {**metrics, 'seconds': time.perf_counter() - start})
 
     metrics = json.loads(file.read_text())
     seconds = metrics.pop('seconds')
-    task.show(
+    resolve_name(task.show)(
         {k: math.nan if v is None else v for k, v in metrics.items() if not isinstance(v, str)},
         '\nquickstart, on images it did not train on',
     )
@@ -137,6 +133,8 @@ def train_and_test(config: str, work_dir: Path, shown: str) -> None:
         f'--work-dir {shown}/test --out {shown}/test.json --show-dir {shown}/pictures',
         work_dir / 'test.log',
     )
+    from casvit_mm.plotting.training_curves import draw_loss_curve
+
     draw_loss_curve(work_dir, work_dir / 'loss_curve.png')
 
 

@@ -1,84 +1,10 @@
 #!/usr/bin/env python
 """Train a config of any task.
 
-python tools/train.py configs/maskrcnn_casvit_xs_coco.py
-python tools/train.py configs/maskrcnn_casvit_xs_coco.py --from-scratch --data dataset.yaml
-python tools/train.py configs/maskrcnn_casvit_xs_coco.py --finetune CKPT --data dataset.yaml
-python tools/train.py configs/maskrcnn_casvit_xs_coco.py --profile-data
-tools/dist_train.sh configs/maskrcnn_casvit_s_coco.py 8 --amp
+The job of casvit_mm/commands/train.py; --help tells its options.
 """
 
-import argparse
-
-from casvit_mm.cli import cli
-from casvit_mm.config.options import ConfigOptions
-from casvit_mm.engine import Randomness, Speed, Start, TrainOptions, train
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config')
-    parser.add_argument('--work-dir', metavar='DIR', help='logs and checkpoints')
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='CKPT',
-        help='go on from a checkpoint; the last one if not named',
-    )
-    parser.add_argument('--amp', action='store_true', help='mixed precision, on a GPU')
-    parser.add_argument('--bf16', action='store_true', help='mixed precision, GPU or CPU')
-    parser.add_argument(
-        '--channels-last', action='store_true', help='memory order that is fast for convolutions'
-    )
-    parser.add_argument('--compile', action='store_true', help='torch.compile the backbone')
-    parser.add_argument(
-        '--auto-scale-lr', action='store_true', help='scale LR by the total batch size'
-    )
-    parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
-    parser.add_argument(
-        '--pretrained', metavar='CKPT', help='weights of the backbone, e.g. of our own pretraining'
-    )
-    parser.add_argument(
-        '--finetune', metavar='CKPT', help='start from a trained model, whatever its classes'
-    )
-    parser.add_argument('--data', metavar='YAML', help='custom dataset, see docs/custom_dataset.md')
-    parser.add_argument('--seed', type=int)
-    parser.add_argument('--deterministic', action='store_true')
-    parser.add_argument('--tensorboard', action='store_true', help='write an event file as well')
-    parser.add_argument(
-        '--profile-data',
-        nargs='?',
-        type=int,
-        const=30,
-        metavar='N',
-        help='do not train: time N batches (30) of the data loader and of the model',
-    )
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Group the options of the command line, and train."""
-    args = parse_args()
-    options = TrainOptions(
-        data=args.data,
-        work_dir=args.work_dir,
-        start=Start(args.resume, args.from_scratch, args.pretrained, args.finetune),
-        speed=Speed(args.amp, args.bf16, args.channels_last, args.compile),
-        randomness=Randomness(args.seed, args.deterministic),
-        auto_scale_lr=args.auto_scale_lr,
-        tensorboard=args.tensorboard,
-        profile_data=args.profile_data,
-        cfg_options=args.cfg_options,
-        launcher=args.launcher,
-    )
-    train(args.config, options)
-
+from casvit_mm.commands import main
 
 if __name__ == '__main__':
-    cli(main)
+    main('train')

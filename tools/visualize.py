@@ -1,63 +1,10 @@
 #!/usr/bin/env python
 """Show what a model looks at: class activation maps, gates, receptive fields, feature maps.
 
-python tools/visualize.py configs/casvit_s_imagenet.py checkpoints/cas-vit-s.pth photos/
-python tools/visualize.py CONFIG CKPT a.jpg --show cams --beside resnet50:r50.pth other.py:b.pth
-python tools/visualize.py CONFIG CKPT photos/ --show cams --class person car --method gradcam++
-
-For classifiers, detectors and segmentors. docs/visualize.md tells how to read the pictures.
+The job of casvit_mm/commands/visualize.py; --help tells its options.
 """
 
-import argparse
-
-from casvit_mm.cli import cli
-from casvit_mm.config.options import ConfigOptions
-from casvit_mm.visualization.cams import METHODS
-from casvit_mm.visualization.run import KINDS, visualize
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='also the copy in a work dir')
-    parser.add_argument('checkpoint')
-    parser.add_argument('inputs', nargs='+', metavar='IMAGE|FOLDER')
-    parser.add_argument('--out-dir', metavar='DIR', help='results (work_dirs/visualize/<config>)')
-    parser.add_argument(
-        '--show', nargs='+', choices=KINDS, help='what to draw (all that the model has)'
-    )
-    parser.add_argument(
-        '--beside',
-        nargs='+',
-        default=[],
-        metavar='NAME[:CKPT]',
-        help='models to draw beside it: configs, or names of timm; random weights without CKPT',
-    )
-    parser.add_argument(
-        '--class',
-        dest='class_names',
-        nargs='+',
-        default=[],
-        metavar='NAME',
-        help='explain these classes (the predicted one)',
-    )
-    parser.add_argument(
-        '--method',
-        choices=METHODS,
-        help='of class activation maps (gradcam for classifiers, else layercam)',
-    )
-    parser.add_argument(
-        '--stage',
-        type=int,
-        metavar='N',
-        help='whose map explains, from 1 (the last one for classifiers, else the mean of all)',
-    )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; a GPU where there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
-    return parser.parse_args()
-
+from casvit_mm.commands import main
 
 if __name__ == '__main__':
-    cli(lambda: visualize(**vars(parse_args())))
+    main('visualize')

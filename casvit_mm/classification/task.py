@@ -25,7 +25,7 @@ from casvit_mm.config.checks import require_metric
 from casvit_mm.config.forms import entries
 from casvit_mm.datasets.in_configs import image_root
 from casvit_mm.datasets.picture_hooks import PicturesHook
-from casvit_mm.distributed import on_first_rank
+from casvit_mm.distributed.group import on_first_rank
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import run_all, write_json
 from casvit_mm.plotting.tables import print_lines

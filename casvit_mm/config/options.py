@@ -6,32 +6,15 @@ import argparse
 import difflib
 import inspect
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
-from mmengine.utils import import_modules_from_strings
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from casvit_mm.errors import InputError
 
-__all__ = ['ConfigOptions', 'merge_options']
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
-# What the Runner takes, and what it and we look up beside it. Any other name at the top of a config
-# is a variable of its file: to change it after the file was read changes nothing.
-_READ = {
-    *inspect.signature(Runner.__init__).parameters,
-    'activation_checkpointing',
-    'channels_last',
-    'compile',
-    'custom_imports',
-    'efficient_conv_bn_eval',
-    'find_unused_parameters',
-    'model_wrapper_cfg',
-    'runner_type',
-    'sync_bn',
-    'tta_model',
-    'tta_pipeline',
-} - {'self', 'cfg'}
+__all__ = ['ConfigOptions', 'merge_options']
 
 _BOOLEAN_WORDS = {'yes', 'no', 'on', 'off', 'y', 'n'}
 
@@ -81,7 +64,17 @@ def _parse(text: str) -> Any:
         return [_parse(part) for part in _split(text[1:-1]) if part]
     if len(parts) > 1:
         return [_parse(part) for part in parts if part]
-    return DictAction._parse_int_float_bool(text)
+    return _parse_one(text)
+
+
+def _parse_one(text: str) -> Any:
+    """Return a number, True, False or None as such, and any other text as it is."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {'true': True, 'false': False}.get(text.lower(), None if text == 'None' else text)
 
 
 def _split(text: str) -> Iterator[str]:
@@ -116,10 +109,37 @@ def merge_options(cfg: Config, options: dict[str, Any] | None) -> None:
         _check(cfg, key, value)
     cfg.merge_from_dict(options or {})
     if any(key.startswith('custom_imports') for key in options or {}):
+        from mmengine.utils import import_modules_from_strings
+
         try:
             import_modules_from_strings(**cfg.custom_imports)
         except ImportError as error:
             raise InputError(f'--cfg-options custom_imports: {error}') from error
+
+
+@cache
+def _read_entries() -> frozenset[str]:
+    """Return what the Runner takes, and what it and we look up beside it.
+
+    Any other name at the top of a config is a variable of its file: to change it after the file was
+    read changes nothing.
+    """
+    from mmengine.runner import Runner
+
+    beside = {
+        'activation_checkpointing',
+        'channels_last',
+        'compile',
+        'custom_imports',
+        'efficient_conv_bn_eval',
+        'find_unused_parameters',
+        'model_wrapper_cfg',
+        'runner_type',
+        'sync_bn',
+        'tta_model',
+        'tta_pipeline',
+    }
+    return frozenset({*inspect.signature(Runner.__init__).parameters, *beside} - {'self', 'cfg'})
 
 
 def _check(cfg: Config, key: str, value: Any) -> None:
@@ -127,7 +147,7 @@ def _check(cfg: Config, key: str, value: Any) -> None:
     first, *others = key.split('.')
     if first == 'launcher':
         raise InputError(f'--cfg-options {key}: it has an option of its own, --launcher')
-    if first not in _READ:
+    if first not in _read_entries():
         raise InputError(_unread(cfg, key, first))
     node, path = cfg.get(first, {}), first
     for part in others:
@@ -153,7 +173,7 @@ def _unread(cfg: Config, key: str, first: str) -> str:
             'once the file is read. Set the entry that it stands in, such as '
             'train_dataloader.dataset.pipeline'
         )
-    near = difflib.get_close_matches(first, sorted(_READ), n=1)
+    near = difflib.get_close_matches(first, sorted(_read_entries()), n=1)
     return (
         f'--cfg-options {key}: a config has no {first!r}'
         f'{f"; did you mean {near[0]!r}?" if near else ""}'

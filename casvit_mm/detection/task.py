@@ -27,7 +27,7 @@ from casvit_mm.detection.evaluation.names import COUNTS, MAIN_METRICS, metric_na
 from casvit_mm.detection.evaluation.pictures import write_analysis
 from casvit_mm.detection.evaluation.predictions import write_predictions
 from casvit_mm.detection.evaluation.tables import print_errors, print_metrics
-from casvit_mm.distributed import on_first_rank
+from casvit_mm.distributed.group import on_first_rank
 from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import run_all, write_json
 from casvit_mm.plotting.tables import print_lines

@@ -20,7 +20,7 @@ from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from casvit_mm.distributed import unwrapped_model
+from casvit_mm.distributed.group import unwrapped_model
 from casvit_mm.engine.divergence import check_weights
 from casvit_mm.engine.interrupt import exit_status, highest, signal_received
 from casvit_mm.errors import InputError

@@ -23,7 +23,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
-from casvit_mm.distributed import unwrapped_model
+from casvit_mm.distributed.group import unwrapped_model
 from casvit_mm.errors import DivergedError, InputError, first_names
 from casvit_mm.weights.finite import not_finite
 

@@ -14,7 +14,7 @@ from casvit_mm.config.forms import type_name
 from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.config.value_checks import check_groups
 from casvit_mm.deploy.engines import is_exported
-from casvit_mm.distributed import init_distributed, on_first_rank
+from casvit_mm.distributed.group import init_distributed, on_first_rank
 from casvit_mm.engine.data_loading import dead_workers_told
 from casvit_mm.engine.exported import check_classes, exported_model, read_spec
 from casvit_mm.engine.metric_checks import check_metrics

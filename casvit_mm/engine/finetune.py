@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from casvit_mm.config.building import build_untrained
 from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import entries, type_name, type_of
-from casvit_mm.distributed import unwrapped_model
+from casvit_mm.distributed.group import unwrapped_model
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 from casvit_mm.weights.matching import check_fit, read_checkpoint

@@ -14,7 +14,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from casvit_mm.distributed import unwrapped_model
+from casvit_mm.distributed.group import unwrapped_model
 from casvit_mm.weights.matching import check_fit
 
 __all__ = ['AverageBuffersHook', 'HostStatsHook', 'PlainCheckpointHook']

@@ -16,7 +16,7 @@ from multiprocessing.sharedctypes import RawValue
 import torch
 from mmengine.dist import all_reduce, get_world_size
 
-from casvit_mm.distributed import lost_connection
+from casvit_mm.distributed.group import lost_connection
 
 __all__ = [
     'deferring_signals',

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from casvit_mm.distributed import on_first_rank
+from casvit_mm.distributed.group import on_first_rank
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 from casvit_mm.io import check_writable

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from casvit_mm.config.forms import entries, type_name
-from casvit_mm.distributed import unwrapped_model
+from casvit_mm.distributed.group import unwrapped_model
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 

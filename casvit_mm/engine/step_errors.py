@@ -14,7 +14,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, TestLoop, ValLoop
 
-from casvit_mm.distributed import lost_connection
+from casvit_mm.distributed.group import lost_connection
 from casvit_mm.errors import InputError
 
 __all__ = ['explaining_steps']

@@ -19,7 +19,7 @@ from casvit_mm.config.forms import takes_argument, type_of
 from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.config.value_checks import check_groups
 from casvit_mm.datasets.description import SPLITS
-from casvit_mm.distributed import init_distributed, on_first_rank
+from casvit_mm.distributed.group import init_distributed, on_first_rank
 from casvit_mm.engine.data_loading import dead_workers_told
 from casvit_mm.engine.finetune import finetune_from, training_classes
 from casvit_mm.engine.metric_checks import check_metrics

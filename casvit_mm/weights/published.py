@@ -12,6 +12,7 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from casvit_mm.cli import job_command
 from casvit_mm.errors import InputError
 
 __all__ = [
@@ -30,7 +31,6 @@ __all__ = [
 ]
 
 MODEL_ZOO = 'https://github.com/Tianfang-Zhang/CAS-ViT/blob/main/MODEL_ZOO.md'
-_COMMAND = 'python -m casvit_mm download_weights'
 
 # Names of metrics, as other metafiles write them.
 TOP1, BOX_AP, MASK_AP, MIOU = 'Top 1 Accuracy', 'box AP', 'mask AP', 'mIoU'
@@ -211,7 +211,7 @@ def find_file(name: str) -> WeightFile:
     raise InputError(
         f'no published file is called {name!r}. '
         + (f'Did you mean {" or ".join(near)}? ' if near else '')
-        + f'All names: {_COMMAND}'
+        + f'All names: {job_command("download_weights")}'
     )
 
 
@@ -219,5 +219,5 @@ def how_to_get(path: str) -> str:
     """Return what to do about a file of weights that is not at ``path``."""
     for file in (FILES | EARLIER_FILES).values():
         if path.endswith(f'checkpoints/{file.filename}'):
-            return f'Get it: {_COMMAND} {file.name}'
-    return f'Published files: {_COMMAND} lists and fetches them.'
+            return f'Get it: {job_command("download_weights", file.name)}'
+    return f'Published files: {job_command("download_weights")} lists and fetches them.'

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from helpers import ROOT
 
 import casvit_mm
@@ -20,9 +21,24 @@ def test_without_torch_the_package_imports_and_only_its_models_fail():
     assert done.stderr.splitlines()[-1].startswith('ModuleNotFoundError: import of torch')
 
 
-def test_importing_the_package_registers_the_backbone():
+@pytest.mark.parametrize(
+    'first', ['from mmengine.registry import MODELS', 'import casvit_mm.weights.matching']
+)
+def test_importing_the_package_registers_the_backbone(first):
     code = (
-        'import casvit_mm; from mmengine.registry import MODELS; '
-        "assert MODELS.get('CASViT') is casvit_mm.CASViT"
+        f'import casvit_mm; {first}; from mmengine.registry import MODELS; import mmengine, timm; '
+        "assert MODELS.get('CASViT') is casvit_mm.CASViT; "
+        "assert timm.is_model('casvit_s'); "
+        'assert mmengine.Config._get_cfg_path.__module__ == "casvit_mm.config.paths"'
     )
     subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True, timeout=250)
+
+
+def test_the_package_and_deploy_load_no_torch():
+    code = (
+        'import sys, casvit_mm, casvit_mm.deploy; '
+        "print({'torch', 'mmengine', 'timm'} & set(sys.modules))"
+    )
+    command = [sys.executable, '-c', code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
+    assert done.stdout.strip() == 'set()', done.stderr

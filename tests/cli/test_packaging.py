@@ -121,13 +121,13 @@ def test_mmengine_finds_the_weights_of_a_config(seen):
 def test_the_installed_package_lists_its_tools(elsewhere):
     listed = elsewhere('-m', 'casvit_mm').stdout
     assert '  train ' in listed
-    assert '  download_weights ' in listed
+    assert '  download-weights ' in listed
 
 
 def test_an_unknown_tool_is_refused(elsewhere):
     result = elsewhere('-m', 'casvit_mm', 'trian')
     assert result.returncode == 2
-    assert "no tool 'trian'; did you mean 'train'?" in result.stderr
+    assert "no job 'trian'; did you mean 'train'?" in result.stderr
 
 
 def test_a_tool_runs_from_the_installed_package(elsewhere):

@@ -3,7 +3,7 @@
 import pytest
 import torch.distributed as dist
 
-from casvit_mm.distributed import lost_connection
+from casvit_mm.distributed.group import lost_connection
 
 GLOO = '[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.2]:1'
 

@@ -6,7 +6,6 @@ import hashlib
 import http.server
 import io
 import re
-import runpy
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,10 +15,10 @@ import gdown
 import pytest
 import torch
 from gdown.exceptions import FileURLRetrievalError
-from helpers import ROOT
 
 import casvit_mm.zoo.download
 from casvit_mm import InputError
+from casvit_mm.commands import main
 from casvit_mm.weights.published import EARLIER_FILES, FILES, WeightFile
 from casvit_mm.zoo.download import download, print_files
 
@@ -224,9 +223,8 @@ def test_without_gdown_it_names_the_cure(file, tmp_path, monkeypatch):
 def test_an_interrupt_ends_the_tool_with_status_130(tmp_path, monkeypatch, capsys):
     failing_gdown(monkeypatch, KeyboardInterrupt())
     monkeypatch.setattr(sys, 'argv', ['download_weights.py', 'cas-vit-s', '--dir', str(tmp_path)])
-    main = runpy.run_path(str(ROOT / 'tools/download_weights.py'))['main']
     with pytest.raises(SystemExit, match='130'):
-        main()
+        main('download_weights')
     assert 'goes on' in capsys.readouterr().err
 
 

@@ -1,0 +1,41 @@
+"""Train and evaluate a config once per fold, for sets too small to set images aside.
+
+casvit-mm cross-validate configs/maskrcnn_casvit_xs_light.py --data dataset.yaml --folds 6
+casvit-mm cross-validate configs/casvit_xs_light.py --data dataset.yaml --folds 5
+casvit-mm cross-validate CONFIG --data dataset.yaml --folds 6 --finetune trained.pth
+
+For detection, segmentation and classification. dataset.yaml names one set under data:
+(docs/custom_dataset.md). An interrupted run goes on where it was.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from casvit_mm.config.options import ConfigOptions
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the job."""
+    parser.add_argument('config')
+    parser.add_argument('--data', metavar='YAML', required=True)
+    parser.add_argument('--folds', type=int, default=5)
+    parser.add_argument('--work-dir', metavar='DIR', help='one sub-folder per fold')
+    parser.add_argument('--finetune', metavar='CKPT', help='a trained model to start from')
+    parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--deterministic', action='store_true')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
+
+
+def run(args: Namespace) -> None:
+    """Group the options, and cross-validate."""
+    from casvit_mm.engine import Randomness, Start, TrainOptions
+    from casvit_mm.engine.cross_validation import cross_validate
+
+    options = TrainOptions(
+        start=Start(finetune=args.finetune, from_scratch=args.from_scratch),
+        randomness=Randomness(args.seed, args.deterministic),
+        cfg_options=args.cfg_options,
+    )
+    cross_validate(args.config, args.data, args.folds, work_dir=args.work_dir, options=options)

@@ -1,0 +1,21 @@
+"""Look at the environment: versions, operators, devices, and the fix for every error.
+
+casvit-mm doctor
+
+Exit status 1 if an error keeps our models from training.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the job: none."""
+
+
+def run(args: Namespace) -> None:
+    """Look, and print what was found."""
+    from casvit_mm.doctor import main
+
+    main()

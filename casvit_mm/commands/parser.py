@@ -1,0 +1,54 @@
+"""The parser of a job: help in the words that the user typed, a wrong word with the right one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Iterable
+from typing import NoReturn
+
+from casvit_mm.cli import job_command
+
+__all__ = ['JobParser', 'describe', 'nearest']
+
+
+class JobParser(ArgumentParser):
+    """argparse's, for one job.
+
+    Args:
+        job: Name of its module.
+        text: Its help; ``casvit-mm JOB`` in it becomes the command that the user has typed.
+    """
+
+    def __init__(self, job: str, text: str) -> None:
+        command = job_command(job)
+        super().__init__(
+            prog=command,
+            description=text.replace(f'casvit-mm {job.replace("_", "-")}', command),
+            formatter_class=RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, with the right word that is nearest, and exit with status 2."""
+        choices = [str(word) for action in self._actions for word in action.choices or ()]
+        for wrong, right in (
+            (r"invalid choice: '(.+?)'", choices),
+            (r'unrecognized arguments: (--[^\s=]+)', self._option_string_actions),
+        ):
+            if found := re.search(wrong, message):
+                message += nearest(found[1], right)
+        self.print_usage(sys.stderr)
+        self.exit(2, f'\nerror: {message}\n')
+
+
+def describe(text: str) -> str:
+    """Return the first line of a help text, what a list says of the job."""
+    return text.partition('\n')[0]
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Return a question for the word that was meant, nothing if none is near."""
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f'; did you mean {near[0]!r}?' if near else ''

@@ -1,0 +1,64 @@
+"""Predict on images, folders, videos and streams, with a model of any task.
+
+casvit-mm predict work_dirs/quickstart/epoch_3.pth photos/
+casvit-mm predict model.onnx a.jpg 'photos/**/*.png' list.txt clip.mp4 --out-dir results
+casvit-mm predict CONFIG CKPT https://example.org/a.jpg rtsp://camera/1 0 --score-thr 0.5
+
+Writes predictions.json, pictures, annotated videos, and by task label PNGs or a CSV and contact
+sheets. A config before the checkpoint replaces the one in it. Status 1: a file could not be read.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from casvit_mm.config.options import ConfigOptions
+from casvit_mm.errors import InputError
+
+_CONFIGS = ('.py', '.json', '.yaml', '.yml')
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the job."""
+    parser.add_argument('model', metavar='[CONFIG] MODEL', help='checkpoint, .onnx, .xml')
+    parser.add_argument(
+        'sources',
+        nargs='+',
+        metavar='SOURCE',
+        help='image, folder, pattern, .txt list, video, address, number of a webcam',
+    )
+    parser.add_argument('--out-dir', metavar='DIR', help='results (work_dirs/predictions/<model>)')
+    parser.add_argument(
+        '--score-thr', type=float, metavar='S', help='minimum score of an object (0.3)'
+    )
+    parser.add_argument(
+        '--max-dets', type=int, metavar='N', help='objects per image, where the config keeps fewer'
+    )
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; a GPU where there is one')
+    parser.add_argument('--batch-size', type=int, default=1, metavar='N', help='images at once (1)')
+    parser.add_argument(
+        '--no-pictures', dest='pictures', action='store_false', help='write data only'
+    )
+    parser.add_argument(
+        '--every', type=int, default=1, metavar='N', help='every n-th frame of a video'
+    )
+    parser.add_argument('--max-frames', type=int, metavar='N', help='of a video, no more than N')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
+
+
+def run(args: Namespace) -> None:
+    """Predict; status 1 if a file could not be read, 130 after Ctrl-C."""
+    from casvit_mm.prediction.files import predict
+
+    options = vars(args)
+    if '::' in args.model or args.model.endswith(_CONFIGS):
+        if len(args.sources) < 2:
+            raise InputError('after CONFIG and the checkpoint, name what to predict on')
+        options['config'] = args.model
+        options['model'], *options['sources'] = args.sources
+    result = predict(**options)
+    if result['interrupted']:
+        sys.exit(130)
+    if result['unreadable']:
+        sys.exit(1)

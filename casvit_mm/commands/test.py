@@ -1,0 +1,48 @@
+"""Evaluate a checkpoint, or an exported file, of any task.
+
+casvit-mm test configs/maskrcnn_casvit_s_coco.py checkpoints/maskrcnn_casvit_s_coco.pth
+casvit-mm test CONFIG CKPT --data dataset.yaml --out metrics.json --show-dir pictures
+casvit-mm test CONFIG CKPT --out-pred predictions.json --analysis errors
+casvit-mm test CONFIG model.onnx --data dataset.yaml
+casvit-mm test configs/semfpn_casvit_s_ade20k.py CKPT --out-pred masks --slide 512
+tools/dist_test.sh CONFIG CKPT 8
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from casvit_mm.config.options import ConfigOptions
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the job."""
+    parser.add_argument('config')
+    parser.add_argument('checkpoint', help='or .onnx, .xml of tools/export.py')
+    parser.add_argument(
+        '--work-dir', metavar='DIR', help="logs; default: test/ in the config's work dir"
+    )
+    parser.add_argument('--data', metavar='YAML', help='custom dataset, see docs/custom_dataset.md')
+    parser.add_argument('--out', metavar='JSON', help='write the metrics')
+    parser.add_argument(
+        '--out-pred',
+        metavar='PATH',
+        help='detection: COCO results to this file, masks to <stem>.segm.json; segmentation: mask '
+        'PNGs to this folder; classification: the most probable classes to this file',
+    )
+    parser.add_argument(
+        '--analysis', metavar='DIR', help='a closer look: curves, confusion matrix, worst images'
+    )
+    parser.add_argument('--show-dir', metavar='DIR', help='draw truth and predictions')
+    parser.add_argument(
+        '--slide', type=int, metavar='PX', help='segment large images by windows of this side'
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+
+
+def run(args: Namespace) -> None:
+    """Evaluate."""
+    from casvit_mm.engine import evaluate
+
+    evaluate(**vars(args))

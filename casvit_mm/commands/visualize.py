@@ -1,0 +1,63 @@
+"""Show what a model looks at: class activation maps, gates, receptive fields, feature maps.
+
+casvit-mm visualize configs/casvit_s_imagenet.py checkpoints/cas-vit-s.pth photos/
+casvit-mm visualize CONFIG CKPT a.jpg --show cams --beside resnet50:r50.pth other.py:b.pth
+casvit-mm visualize CONFIG CKPT photos/ --show cams --class person car --method gradcam++
+
+For classifiers, detectors and segmentors. docs/visualize.md tells how to read the pictures.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from casvit_mm.config.options import ConfigOptions
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the job."""
+    parser.add_argument('config', help='also the copy in a work dir')
+    parser.add_argument('checkpoint')
+    parser.add_argument('inputs', nargs='+', metavar='IMAGE|FOLDER')
+    parser.add_argument('--out-dir', metavar='DIR', help='results (work_dirs/visualize/<config>)')
+    parser.add_argument(
+        '--show',
+        nargs='+',
+        choices=['cams', 'gates', 'fields', 'features'],
+        help='what to draw (all that the model has)',
+    )
+    parser.add_argument(
+        '--beside',
+        nargs='+',
+        default=[],
+        metavar='NAME[:CKPT]',
+        help='models to draw beside it: configs, or names of timm; random weights without CKPT',
+    )
+    parser.add_argument(
+        '--class',
+        dest='class_names',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='explain these classes (the predicted one)',
+    )
+    parser.add_argument(
+        '--method',
+        choices=['gradcam', 'gradcam++', 'hirescam', 'layercam', 'xgradcam', 'eigencam'],
+        help='of class activation maps (gradcam for classifiers, else layercam)',
+    )
+    parser.add_argument(
+        '--stage',
+        type=int,
+        metavar='N',
+        help='whose map explains, from 1 (the last one for classifiers, else the mean of all)',
+    )
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; a GPU where there is one')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
+
+
+def run(args: Namespace) -> None:
+    """Draw."""
+    from casvit_mm.visualization.run import visualize
+
+    visualize(**vars(args))

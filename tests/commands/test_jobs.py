@@ -1,0 +1,166 @@
+"""The jobs of the command line: help at once, and wrong words that name the right ones."""
+
+import argparse
+import sys
+from importlib import import_module
+
+import pytest
+from helpers import ROOT, run_command
+
+from casvit_mm.benchmark.forms import PRECISIONS
+from casvit_mm.benchmark.peers import OURS
+from casvit_mm.benchmark.settings import PRESETS
+from casvit_mm.cli import job_command
+from casvit_mm.commands import JOBS, main
+from casvit_mm.export import FORMATS
+from casvit_mm.visualization.cams import METHODS
+from casvit_mm.visualization.run import KINDS
+from casvit_mm.weights.reading import WEIGHT_SETS
+from casvit_mm.zoo.publish import FORMATS as FILE_FORMATS
+
+TOOLS = sorted((ROOT / 'tools').glob('*.py'))
+# Every help, one after the other in one process, and what that has imported.
+HELP = """
+import runpy, sys
+from casvit_mm.commands import JOBS, main
+for job in JOBS:
+    for call in [lambda: main(job)] + [lambda: runpy.run_path(tool, run_name='__main__')
+                                       for tool in [f'tools/{job}.py'] if job != 'doctor']:
+        sys.argv = [f'tools/{job}.py', '--help']
+        try:
+            call()
+        except SystemExit as end:
+            assert end.code == 0
+for tool in ('quickstart', 'model_zoo'):
+    try:
+        runpy.run_path(f'tools/{tool}.py', run_name='__main__')
+    except SystemExit as end:
+        assert not end.code
+heavy = set('torch numpy cv2 mmengine mmcv mmdet mmseg mmpretrain timm rich'.split())
+print('imported:', sorted(heavy & set(sys.modules)))
+"""
+
+
+@pytest.fixture
+def typed(monkeypatch, capsys):
+    """Type a command line; returns its status, what it prints, and its errors."""
+
+    def type_in(*words: str, program: str = '/usr/bin/casvit-mm') -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, 'argv', [program, *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code, *capsys.readouterr()
+
+    return type_in
+
+
+def arguments_of(job: str) -> dict[str, argparse.Action]:
+    parser = argparse.ArgumentParser()
+    import_module(f'casvit_mm.commands.{job}').add_arguments(parser)
+    return {action.dest: action for action in parser._actions}
+
+
+def test_the_help_of_every_job_and_tool_imports_nothing_heavy():
+    result = run_command(sys.executable, '-c', HELP)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == 'imported: []'
+
+
+def test_every_file_of_the_folder_is_a_job():
+    files = {path.stem for path in (ROOT / 'casvit_mm/commands').glob('*.py')}
+    assert files - {'__init__', 'parser'} == set(JOBS)
+
+
+def test_every_tool_but_those_of_the_checkout_is_a_job():
+    assert {tool.stem for tool in TOOLS} - {'quickstart', 'model_zoo'} <= set(JOBS)
+
+
+def test_the_list_names_every_job_with_what_it_does(typed):
+    status, printed, _ = typed('--help')
+    assert status == 0
+    assert '  check-data        Check a custom dataset before training' in printed
+    assert all(job.replace('_', '-') in printed for job in JOBS)
+
+
+@pytest.mark.parametrize('word', ['check-data', 'check_data'])
+def test_a_job_has_dashes_or_underscores(typed, word):
+    status, printed, _ = typed(word, '--help')
+    assert status == 0
+    assert printed.startswith('usage: casvit-mm check-data')
+
+
+def test_the_help_shows_commands_as_the_user_types_them(typed):
+    assert (
+        '\npython tools/train.py configs/' in typed('train', '--help', program='tools/train.py')[1]
+    )
+    assert '\ncasvit-mm train configs/' in typed('train', '--help')[1]
+
+
+@pytest.mark.parametrize(
+    ('words', 'nearest'),
+    [
+        (['trian'], "no job 'trian'; did you mean 'train'?"),
+        (['chek-data'], "did you mean 'check-data'?"),
+        (['train', 'c.py', '--seeed', '1'], "did you mean '--seed'?"),
+        (['export', 'c.py', '--out', 'm', '--format', 'onxx'], "did you mean 'onnx'?"),
+    ],
+)
+def test_a_wrong_word_names_the_right_one(typed, words, nearest):
+    status, printed, errors = typed(*words)
+    assert (status, printed) == (2, '')
+    assert errors.splitlines()[-1].startswith('error: ')
+    assert errors.rstrip().endswith(nearest)
+
+
+def test_without_a_word_the_jobs_are_listed(typed):
+    status, printed, _ = typed()
+    assert status == 0
+    assert 'cross-validate' in printed
+
+
+def test_the_version_is_told(typed):
+    assert typed('--version')[:2] == (0, f'{import_module("casvit_mm").__version__}\n')
+
+
+@pytest.mark.parametrize(
+    ('program', 'line'),
+    [
+        ('tools/train.py', "python tools/test.py 'a b.py' c.pth"),
+        ('/opt/casvit_mm/__main__.py', "python -m casvit_mm test 'a b.py' c.pth"),
+        ('/usr/bin/casvit-mm', "casvit-mm test 'a b.py' c.pth"),
+        ('notebook.py', "casvit-mm test 'a b.py' c.pth"),
+    ],
+)
+def test_the_next_command_begins_as_this_one_did(monkeypatch, program, line):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, 'argv', [program])
+    assert job_command('test', 'a b.py', 'c.pth') == line
+
+
+def test_a_job_without_a_tool_is_named_as_a_job(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, 'argv', ['tools/train.py'])
+    assert job_command('doctor') == 'casvit-mm doctor'
+
+
+@pytest.mark.parametrize(
+    ('job', 'argument', 'table'),
+    [
+        ('benchmark', 'dtype', PRECISIONS),
+        ('benchmark', 'peers', OURS),
+        ('benchmark', 'preset', PRESETS),
+        ('convert_weights', 'weights', WEIGHT_SETS),
+        ('export', 'format', [*FORMATS, 'fastest']),
+        ('publish_weights', 'file_format', FILE_FORMATS),
+        ('publish_weights', 'weights', WEIGHT_SETS),
+        ('visualize', 'method', METHODS),
+        ('visualize', 'show', KINDS),
+    ],
+)
+def test_the_words_of_an_option_are_those_of_the_library(job, argument, table):
+    assert list(arguments_of(job)[argument].choices) == list(table)
+
+
+def test_the_help_of_export_names_every_ending():
+    ending = arguments_of('export')['out'].help
+    assert all(kind.suffix in ending for kind in FORMATS.values())
