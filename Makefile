@@ -15,6 +15,8 @@ ifeq ($(STACK),onedl)
 VENV := .venv
 CONSTRAINTS := constraints.txt
 NEWEST := 13
+# trackers needs NumPy 2.
+TRACK := ,track
 else ifeq ($(STACK),openmmlab)
 VENV := .venv-openmmlab
 CONSTRAINTS := constraints-openmmlab.txt
@@ -43,7 +45,7 @@ $(VENV)/installed: setup.py $(CONSTRAINTS)
 	@touch $@
 
 $(VENV)/installed-tests: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[$(STACK),export,visualize,video,test]'
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[$(STACK),export,visualize,video$(TRACK),test]'
 	@touch $@
 
 quickstart: $(VENV)/installed

@@ -81,6 +81,8 @@ setup(
         'visualize': ['grad-cam>=1.5.5'],
         # Drawn videos that browsers play.
         'video': ['av>=14.2'],
+        # Objects followed through videos; needs NumPy 2, which `openmmlab` does not take.
+        'track': ['trackers>=2.6'],
         # casvit_mm.deploy alone: pip install --no-deps casvit_mm, and these.
         'deploy': ['numpy', 'opencv-python-headless', 'onnxruntime>=1.18'],
         'test': [

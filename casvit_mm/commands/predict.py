@@ -43,6 +43,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--every', type=int, default=1, metavar='N', help='every n-th frame of a video'
     )
+    parser.add_argument(
+        '--track', action='store_true', help='follow and count the objects of videos'
+    )
+    parser.add_argument('--tracker', metavar='NAME', help='how: bytetrack (default) or ocsort')
     parser.add_argument('--max-frames', type=int, metavar='N', help='of a video, no more than N')
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
 
@@ -52,6 +56,8 @@ def run(args: Namespace) -> None:
     from casvit_mm.prediction.files import predict
 
     options = vars(args)
+    tracker = options.pop('tracker')
+    options['track'] = tracker or ('bytetrack' if args.track else None)
     if '::' in args.model or args.model.endswith(_CONFIGS):
         if len(args.sources) < 2:
             raise InputError('after CONFIG and the checkpoint, name what to predict on')

@@ -38,6 +38,7 @@ def draw_objects(
     names: Sequence[str],
     masks: np.ndarray | None,
     classes: Sequence[str],
+    tracks: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw objects onto a copy of an image, with a line below that counts them.
 
@@ -52,6 +53,7 @@ def draw_objects(
         names: Classes of the ``N`` objects.
         masks: bool ``(N, H, W)``, or None.
         classes: All class names, which decide the colours.
+        tracks: Numbers ``(N,)`` to stand before the classes, 0 for none.
 
     Returns:
         BGR pixels, uint8 ``(factor * H + line, factor * W, 3)``; the size follows from the image's.
@@ -68,8 +70,12 @@ def draw_objects(
         x1, y1, x2, y2 = corners[i].round().astype(int).tolist()
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colours[names[i]][::-1], _thickness(canvas))
     picture = pillow.fromarray(canvas[..., ::-1])
+
+    def number(i: int) -> str:
+        return f'#{tracks[i]} ' if tracks is not None and tracks[i] else ''
+
     labels = [
-        (f'{plain_name(names[i], _LONGEST_NAME)} {scores[i]:.2f}', colours[names[i]])
+        (f'{number(i)}{plain_name(names[i], _LONGEST_NAME)} {scores[i]:.2f}', colours[names[i]])
         for i in order[::-1]
     ]
     _draw_labels(picture, labels, corners[order[::-1]], font)

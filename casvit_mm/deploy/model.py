@@ -12,6 +12,7 @@ import numpy as np
 
 from casvit_mm.deploy.images import as_bgr, read_image
 from casvit_mm.deploy.results import Result
+from casvit_mm.deploy.tracking import Tracker
 from casvit_mm.deploy.videos import VideoReader, is_video
 from casvit_mm.errors import InputError
 
@@ -56,7 +57,7 @@ class ImageModel(ABC):
     max_dets: int | None = None
     note: str = ''
 
-    def __call__(self, image: Any, *, batch_size: int = 1) -> Any:
+    def __call__(self, image: Any, *, batch_size: int = 1, track: str | None = None) -> Any:
         """Return what the model finds.
 
         Args:
@@ -70,6 +71,7 @@ class ImageModel(ABC):
                 or the path of a video.
             batch_size: Images of a list, or frames, that go through the model together; only
                 neighbours of one size do, so that results do not depend on it.
+            track: Of a video, as :meth:`frames` takes it.
 
         Returns:
             :class:`casvit_mm.deploy.Detections`, :class:`casvit_mm.deploy.Segmentation` or
@@ -77,12 +79,15 @@ class ImageModel(ABC):
             video an iterator over its frames.
 
         Raises:
-            InputError: If an image or video cannot be read, or is none of these.
+            InputError: If an image or video cannot be read, or is none of these; or there is
+                something to track and no video.
         """
+        if track is not None and not (isinstance(image, (str, Path)) and is_video(image)):
+            raise InputError('track is for a video, whose objects it follows; this is none')
         if isinstance(image, (list, tuple)):
             return list(self.stream(image, batch_size=batch_size))
         if isinstance(image, (str, Path)) and is_video(image):
-            return self.frames(image, batch_size=batch_size)
+            return self.frames(image, batch_size=batch_size, track=track)
         return next(self.stream([image]))
 
     def stream(self, images: Iterable[Any], *, batch_size: int = 1) -> Iterator[Any]:
@@ -95,7 +100,13 @@ class ImageModel(ABC):
             yield from self.predict(batch)
 
     def frames(
-        self, video: str | Path | int, *, every: int = 1, batch_size: int = 1
+        self,
+        video: str | Path | int,
+        *,
+        every: int = 1,
+        batch_size: int = 1,
+        track: str | None = None,
+        track_thr: float | None = None,
     ) -> Iterator[Any]:
         """Yield what the model finds in the frames of a video, each with ``frame`` and ``time``.
 
@@ -103,18 +114,49 @@ class ImageModel(ABC):
             video: A file; an address or the number of a webcam, as OpenCV opens it.
             every: Take every n-th frame.
             batch_size: Frames that go through the model together.
+            track: ``'bytetrack'`` or ``'ocsort'`` gives each object of a detector a number that it
+                keeps; see :class:`casvit_mm.deploy.tracking.Tracker`.
+            track_thr: Minimum score of an object that starts a track; None takes that of the model.
+                A model that was loaded with a lower ``score_thr``, 0.1, lets weak objects continue
+                tracks.
 
         Raises:
-            InputError: If it cannot be opened, or holds no frame.
+            InputError: If it cannot be opened, or holds no frame; or nothing can be tracked.
         """
+        reader = VideoReader(video)
+        follow = self.tracker(track, reader.fps / every, track_thr) if track else None
+        return self._frames(reader, every, batch_size, follow)
+
+    def tracker(self, name: str, fps: float, score_thr: float | None = None) -> Tracker:
+        """Return what gives the objects of one video their numbers.
+
+        Args:
+            name: ``'bytetrack'`` or ``'ocsort'``.
+            fps: Frames per second that it will see.
+            score_thr: Minimum score of an object that starts a track; None takes the model's.
+
+        Raises:
+            InputError: If this is no detector, or as
+                :func:`casvit_mm.deploy.tracking.check_tracker`.
+        """
+        if self.task != 'detection' or self.score_thr is None:
+            raise InputError(
+                f'tracking follows the objects of a detector; this is a model for {self.task}'
+            )
+        return Tracker(name, fps, self.score_thr if score_thr is None else score_thr)
+
+    def _frames(
+        self, reader: VideoReader, every: int, batch_size: int, follow: Tracker | None
+    ) -> Iterator[Any]:
         prepared = (
             self.prepare_image(pixels, tag=(index, time))
-            for index, time, pixels in VideoReader(video).frames(every)
+            for index, time, pixels in reader.frames(every)
         )
         for batch in in_batches(prepared, batch_size):
             for one, result in zip(batch, self.predict(batch), strict=True):
                 index, time = one.tag
-                yield replace(result, frame=index, time=time)
+                timed: Any = replace(result, frame=index, time=time)
+                yield follow(timed) if follow else timed
 
     def prepare_image(self, image: Any, tag: Any = None) -> Prepared:
         """Read an image and bring it to the size that the network sees.

@@ -69,6 +69,8 @@ class Detections(Prediction):
         labels: Numbers of the classes ``(N,)``.
         names: Their names.
         masks: bool ``(N, H, W)`` at the size of the image; None from a model without masks.
+        tracks: Numbers ``(N,)`` that objects of a video keep from frame to frame, from 1, 0 while
+            an object has none; None without a tracker.
     """
 
     boxes: np.ndarray
@@ -76,9 +78,13 @@ class Detections(Prediction):
     labels: np.ndarray
     names: tuple[str, ...]
     masks: np.ndarray | None = None
+    tracks: np.ndarray | None = None
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return a row for each object: class, label, score, and left, top, right and bottom."""
+        """Return a row for each object: class, label, score, and left, top, right and bottom.
+
+        After a tracker also ``track``, None while the object has no number.
+        """
         sides = ('left', 'top', 'right', 'bottom')
         columns = zip(
             self.names,
@@ -87,15 +93,21 @@ class Detections(Prediction):
             self.boxes.tolist(),
             strict=True,
         )
-        return [
+        rows = [
             {'class': name, 'label': label, 'score': score, **dict(zip(sides, box, strict=True))}
             for name, label, score, box in columns
         ]
+        if self.tracks is not None:
+            for row, track in zip(rows, self.tracks.tolist(), strict=True):
+                row['track'] = track or None
+        return rows
 
     def draw(self, image: np.ndarray | None = None) -> np.ndarray:
         pixels = self.image if image is None else image
         classes = self.classes or tuple(dict.fromkeys(self.names))
-        return draw_objects(pixels, self.boxes, self.scores, self.names, self.masks, classes)
+        return draw_objects(
+            pixels, self.boxes, self.scores, self.names, self.masks, classes, self.tracks
+        )
 
     def annotations(self) -> list[dict[str, Any]]:
         found = []
@@ -106,16 +118,22 @@ class Detections(Prediction):
             if self.masks is not None:
                 entry['segmentation'] = encode_mask(self.masks[i])
                 entry['area'] = int(self.masks[i].sum())
+            if self.tracks is not None:
+                entry['track_id'] = int(self.tracks[i])
             found.append(entry)
         return found
 
     def to_supervision(self) -> Any:
-        """Return a ``supervision.Detections``; its ``data`` has ``class_name``."""
+        """Return a ``supervision.Detections``; its ``data`` has ``class_name``.
+
+        Its ``tracker_id`` are the tracks, -1 for none.
+        """
         return optional('supervision', 'to_supervision()').Detections(
             xyxy=self.boxes,
             mask=self.masks,
             confidence=self.scores,
             class_id=self.labels,
+            tracker_id=None if self.tracks is None else np.where(self.tracks, self.tracks, -1),
             data={'class_name': np.array(self.names, dtype=str)},
         )
 

@@ -25,13 +25,14 @@ from rich.text import Text
 from casvit_mm.datasets.images import leaves_high_bits_unused
 from casvit_mm.deploy.base import write_png
 from casvit_mm.deploy.model import ImageModel, Prepared, in_batches
+from casvit_mm.deploy.tracking import check_tracker
 from casvit_mm.deploy.video_writing import VideoWriter, drawn_suffix
 from casvit_mm.deploy.videos import VideoReader
 from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import write_json
 from casvit_mm.plotting.tables import LiteralConsole
-from casvit_mm.prediction.loading import load
-from casvit_mm.prediction.outputs import output_of
+from casvit_mm.prediction.loading import load, load_for_tracks
+from casvit_mm.prediction.outputs import output_of, tracks_of
 from casvit_mm.prediction.sources import Source, find_sources
 from casvit_mm.prediction.summary import print_summary
 
@@ -51,6 +52,7 @@ def predict(
     pictures: bool = True,
     every: int = 1,
     max_frames: int | None = None,
+    track: str | None = None,
     cfg_options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Predict on images, videos and streams; write and print what was found.
@@ -70,6 +72,7 @@ def predict(
         pictures: Whether to draw, not only to write data.
         every: Take every n-th frame of a video.
         max_frames: Maximum number of frames of a video.
+        track: ``'bytetrack'`` or ``'ocsort'`` follows the objects of a detector through videos.
         cfg_options: Config entries to set, by dotted name.
 
     Returns:
@@ -83,7 +86,9 @@ def predict(
     folder = Path(out_dir or f'work_dirs/predictions/{Path(config or model).stem}')
     results = [folder / name for name in ('pictures', 'videos', 'labels', 'sheets')]
     found, skipped = find_sources(sources, results)
-    loaded = load(
+    if track:
+        _check_tracking(track, found)
+    loaded = (load_for_tracks if track else load)(
         model,
         config,
         score_thr=score_thr,
@@ -91,7 +96,9 @@ def predict(
         device=device,
         cfg_options=cfg_options,
     )
-    run = _Run(loaded, folder, batch_size, pictures)
+    if track:
+        loaded.tracker(track, 30)  # refuses a model that is no detector before anything is done
+    run = _Run(loaded, folder, batch_size, pictures, track)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with run.progress:
@@ -109,6 +116,12 @@ def _check_positive(**options: int | None) -> None:
     for name, value in options.items():
         if value is not None and value < 1:
             raise InputError(f'--{name.replace("_", "-")} must be at least 1, got {value}')
+
+
+def _check_tracking(track: str, sources: Sequence[Source]) -> None:
+    check_tracker(track)
+    if all(source.kind == 'image' for source in sources):
+        raise InputError('--track follows objects through videos, and none is among the sources')
 
 
 def _not_written(folder: Path, error: OSError) -> InputError:
@@ -133,7 +146,9 @@ class _Speed(ProgressColumn):
 class _Run:
     """What one call of :func:`predict` has found so far."""
 
-    def __init__(self, model: ImageModel, folder: Path, batch_size: int, draw: bool) -> None:
+    def __init__(
+        self, model: ImageModel, folder: Path, batch_size: int, draw: bool, track: str | None
+    ) -> None:
         self.images: list[dict[str, Any]] = []
         self.videos: list[dict[str, Any]] = []
         self.unreadable: list[dict[str, str]] = []
@@ -153,6 +168,7 @@ class _Run:
         self._folder = folder
         self._batch_size = batch_size
         self._draw = draw
+        self._track = track
         self._taken: set[Path] = set()
         self._start = time.perf_counter()
 
@@ -167,6 +183,7 @@ class _Run:
             config=config and str(config),
             checkpoint=str(model),
             score_thr=self._model.score_thr,
+            track=self._track,
             classes=list(self._model.classes),
             images=self.images,
             videos=self.videos,
@@ -234,12 +251,14 @@ class _Run:
         path = self._free_path('videos', source.name, drawn_suffix())
         writer = VideoWriter(path, reader.fps / every) if self._draw else None
         name = path.relative_to(self._folder / 'videos').with_suffix('')
+        follow = self._model.tracker(self._track, reader.fps / every) if self._track else None
         frames: list[dict[str, Any]] = []
         entry: dict[str, Any] = dict(file=str(source))
         stopped = False
         try:
             taken = itertools.islice(self._frames(reader, every), max_frames)
-            for image, result in self._predicted(taken):
+            for image, found in self._predicted(taken):
+                result: Any = follow(found) if follow else found
                 entry.update(width=image.pixels.shape[1], height=image.pixels.shape[0])
                 place = f'{name}/{result.frame:06d}'
                 said = self.output.entry(result, image.pixels, str(source), place)
@@ -274,6 +293,8 @@ class _Run:
         if writer:
             writer.close()
             entry['video'] = str(writer.path.relative_to(self._folder))
+        if self._track:
+            entry['tracks'] = tracks_of(frames)
         self.videos.append({**entry, 'fps': fps, 'frames': frames})
 
     def _frames(self, reader: VideoReader, every: int) -> Iterator[Prepared]:

@@ -10,9 +10,10 @@ from casvit_mm.deploy.engines import is_exported
 from casvit_mm.deploy.model import ImageModel
 from casvit_mm.errors import InputError
 
-__all__ = ['SCORE_THR', 'load']
+__all__ = ['SCORE_THR', 'load', 'load_for_tracks']
 
 SCORE_THR = 0.3  # minimum score of a detection, where the user says nothing
+_WEAK = 0.1  # ByteTrack, section 3.1: weaker objects are background, not hidden ones
 
 
 def load(
@@ -66,6 +67,39 @@ def load(
     if model.task == 'detection':
         least = max(SCORE_THR, model.spec.score_thr) if score_thr is None else score_thr
         model = deploy.Predictor(model.engine, least)
+    return model
+
+
+def load_for_tracks(
+    path: str | Path,
+    config: str | Path | None = None,
+    *,
+    score_thr: float | None = None,
+    **options: Any,
+) -> ImageModel:
+    """Load a model that, of a detector, also finds objects too weak to be shown, for a tracker.
+
+    Args:
+        path: As :func:`load` takes it.
+        config: As :func:`load` takes it.
+        score_thr: Minimum score of what is shown, the model's ``score_thr``; it finds objects from
+            0.1 on, or from the score that a file was exported with.
+        options: Others of :func:`load`.
+
+    Raises:
+        InputError: As :func:`load`.
+    """
+    if is_exported(path):
+        model = load(path, config, score_thr=score_thr, **options)
+        shown = model.score_thr
+        if shown is not None:
+            least = max(model.engine.spec.score_thr, min(shown, _WEAK))  # type: ignore[attr-defined]
+            model = deploy.Predictor(model.engine, least)  # type: ignore[attr-defined]
+    else:
+        shown = SCORE_THR if score_thr is None else score_thr
+        model = load(path, config, score_thr=min(shown, _WEAK), **options)
+    if model.score_thr is not None:
+        model.score_thr = shown
     return model
 
 

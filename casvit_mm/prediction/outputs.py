@@ -19,7 +19,7 @@ from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import replacing
 from casvit_mm.prediction.contact_sheets import ContactSheets
 
-__all__ = ['TaskOutput', 'output_of']
+__all__ = ['TaskOutput', 'output_of', 'tracks_of']
 
 _TOP = 5  # classes of an image that the JSON and the table hold
 
@@ -96,8 +96,31 @@ def _objects(result: Detections) -> list[dict[str, Any]]:
         }
         if result.masks is not None:
             entry['segmentation'] = encode_mask(result.masks[i])
+        if result.tracks is not None:
+            entry['track'] = int(result.tracks[i]) or None
         objects.append(entry)
     return objects
+
+
+def tracks_of(frames: Sequence[Unit]) -> list[dict[str, Any]]:
+    """Return the tracks of a video: number, class, first and last frame, number of frames.
+
+    The class of a track is that of the largest sum of scores.
+    """
+    scores: dict[int, Counter[str]] = {}
+    seen: dict[int, list[int]] = {}
+    for frame in frames:
+        for entry in frame['objects']:
+            if entry['track'] is not None:
+                scores.setdefault(entry['track'], Counter())[entry['class']] += entry['score']
+                seen.setdefault(entry['track'], []).append(frame['frame'])
+    return [
+        {
+            **{'track': track, 'class': scores[track].most_common(1)[0][0]},
+            **dict(first=seen[track][0], last=seen[track][-1], frames=len(seen[track])),
+        }
+        for track in sorted(seen)
+    ]
 
 
 class SegmentationOutput(TaskOutput):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.table import Column, Table
+
 from casvit_mm.deploy.engines import is_exported
+from casvit_mm.errors import plain_name
 from casvit_mm.plotting.tables import LiteralConsole
 from casvit_mm.prediction.outputs import TaskOutput
 
@@ -32,6 +36,12 @@ def print_summary(
     table = output.table(units)
     if table is not None:
         console.print(table)
+    tracks = Counter(track['class'] for v in result['videos'] for track in v.get('tracks', ()))
+    if result['track']:
+        shown = Table('class', Column('different objects (tracks)', justify='right'))
+        for name, number in tracks.most_common():
+            shown.add_row(plain_name(name), str(number))
+        console.print(shown)
     counts = [_count(len(result['images']), 'image')] if result['images'] or not frames else []
     if frames:
         counts.append(f'{_count(len(frames), "frame")} of {_count(len(result["videos"]), "video")}')

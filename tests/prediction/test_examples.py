@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from importlib.util import find_spec
 
 import pytest
 from helpers import ROOT
@@ -50,6 +51,8 @@ def test_examples_of_a_detector(run, photos, tmp_path):
     video = write_video(tmp_path / 'clip.avi', 11)
     printed = run('watch_video', checkpoint, video)
     assert [line[:5] for line in printed.splitlines()] == ['0.0 s', '0.5 s', '1.0 s']
+    if find_spec('trackers'):
+        assert run('count_tracks', checkpoint, video).startswith('{')
 
 
 def test_an_example_of_an_exported_segmentor(run, photos, tmp_path):
@@ -62,7 +65,7 @@ def test_an_example_of_an_exported_segmentor(run, photos, tmp_path):
 def test_examples_are_short_and_all_of_them_are_run():
     found = sorted((ROOT / 'examples').glob('*.py'))
     text = (ROOT / 'tests/prediction/test_examples.py').read_text()
-    assert len(found) == 5
+    assert len(found) == 6
     for path in found:
         assert f"'{path.stem}'" in text
         assert len(path.read_text().splitlines()) <= LINES

@@ -103,12 +103,21 @@ def test_an_exported_detector_predicts_on_files(tmp_path, photos, detector_onnx)
         run((None, detector_onnx), [photos], tmp_path / 'out', max_dets=5)
 
 
-@pytest.fixture
-def detector_onnx(tmp_path):
+def test_an_exported_detector_tracks(tmp_path, detector_onnx):
+    pytest.importorskip('trackers')
+    video = write_video(tmp_path / 'clip.avi', 4)
+    options = dict(track='bytetrack', score_thr=0.5, pictures=False)
+    (entry,) = run((None, detector_onnx), [video], tmp_path / 'out', **options)['videos']
+    assert entry['tracks'][0]['first'] == 1
+    found = [f['objects'] for f in entry['frames']]
+    assert all(o['score'] > 0.5 or o['track'] for objects in found for o in objects)
+
+
+@pytest.fixture(scope='module')
+def detector_onnx(tmp_path_factory):
     pytest.importorskip('onnxruntime')
     pytest.importorskip('onnx')
     from export_models import export_onnx, write_photos
 
-    folder = tmp_path / 'onnx'
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp('onnx')
     return str(export_onnx('maskrcnn', folder, write_photos(folder)))

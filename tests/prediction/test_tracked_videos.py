@@ -1,0 +1,83 @@
+"""Objects that are followed through videos, from the command's library to the JSON and back."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmseg')
+from export_models import write_model
+from prediction_runs import run, save
+
+import casvit_mm
+from casvit_mm import InputError
+from casvit_mm.prediction.outputs import tracks_of
+
+
+@pytest.fixture
+def still(tmp_path, pixels):
+    """A video that shows one image six times."""
+    path = tmp_path / 'still.avi'
+    height, width = pixels.shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 10, (width, height))
+    for _ in range(6):
+        writer.write(np.ascontiguousarray(pixels[..., ::-1]))
+    writer.release()
+    return path
+
+
+def numbers(frame):
+    return [entry['track'] for entry in frame['objects']]
+
+
+@pytest.mark.parametrize('tracker', ['bytetrack', 'ocsort'])
+def test_objects_of_a_video_have_numbers_and_are_counted(model, tmp_path, still, capsys, tracker):
+    pytest.importorskip('trackers')
+    options = dict(track=tracker, score_thr=0.4, every=1)
+    result = run(model, [still], tmp_path / 'out', **options)
+    assert (result['track'], result['score_thr']) == (tracker, 0.4)
+    (video,) = result['videos']
+    first, *_, last = video['frames']
+    assert set(numbers(first)) == {None}
+    assert None not in numbers(last)
+    assert len(set(numbers(last))) == len(last['objects']) > 1
+    assert video['tracks'] == tracks_of(video['frames'])
+    by_class = {t['track']: t['class'] for t in video['tracks']}
+    assert all(by_class[entry['track']] == entry['class'] for entry in last['objects'])
+    assert {t['last'] for t in video['tracks']} == {5}
+    assert result == json.loads((tmp_path / 'out/predictions.json').read_text())
+    assert 'different objects (tracks)' in capsys.readouterr().out
+
+
+def test_a_track_has_the_class_that_was_surest():
+    def frame(i, *objects):
+        keys = ('track', 'class', 'score')
+        return dict(frame=i, objects=[dict(zip(keys, entry)) for entry in objects])
+
+    frames = [
+        frame(0, (None, 'dog', 0.9)),
+        frame(2, (1, 'dog', 0.5)),
+        frame(4, (1, 'cat', 0.8), (2, 'cat', 0.4)),
+        frame(6, (1, 'dog', 0.4)),
+    ]
+    assert tracks_of(frames) == [
+        {'track': 1, 'class': 'dog', 'first': 2, 'last': 6, 'frames': 3},
+        {'track': 2, 'class': 'cat', 'first': 4, 'last': 4, 'frames': 1},
+    ]
+
+
+def test_what_cannot_be_followed_is_refused_by_name(model, tmp_path, pixels, still, monkeypatch):
+    image = save(pixels, tmp_path / 'a.png')
+    monkeypatch.setattr('casvit_mm.prediction.files.check_tracker', lambda name: None)
+    with pytest.raises(InputError, match='--track follows objects through videos, and none is'):
+        run(model, [image], tmp_path / 'out', track='bytetrack')
+    _, segmentor = write_model(tmp_path, 'segmentation')
+    with pytest.raises(InputError, match='objects of a detector; this is a model for segmentation'):
+        run((None, segmentor), [still], tmp_path / 'out', track='bytetrack', score_thr=None)
+    assert not (tmp_path / 'out').exists()
+    with pytest.raises(InputError, match='a model for segmentation'):
+        casvit_mm.load(segmentor).frames(still, track='ocsort')
+    with pytest.raises(InputError, match='track is for a video'):
+        casvit_mm.load(segmentor)(image, track='ocsort')
