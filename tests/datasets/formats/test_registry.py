@@ -70,27 +70,3 @@ def test_what_may_be_two_formats_is_refused(tmp_path, monkeypatch):
         read_fields(tmp_path)
     with pytest.raises(InputError, match='annotations may be one and other'):
         read_source(SourceFiles(tmp_path, tmp_path))
-
-
-def test_objects_that_a_format_skips_are_told(tmp_path, monkeypatch):
-    pytest.importorskip('mmdet')
-    from casvit_mm.datasets.shapes import generate_shapes
-    from casvit_mm.detection.data.checks import inspect_dataset
-    from casvit_mm.detection.data.description import read_dataset
-    from casvit_mm.detection.data.prepare import prepare_dataset
-
-    path = generate_shapes(tmp_path, sizes=(4, 2, 1), side=64, seed=1)
-    told = [('train.json', '3 lines are not learnt')]
-    real = FORMATS[0].read
-
-    def read(files):
-        found = real(files)
-        return Annotations(found.content, skipped=told)
-
-    form = Format('COCO', 'COCO', lambda path: True, lambda path: None, read)
-    monkeypatch.setattr('casvit_mm.datasets.formats.registry.FORMATS', (form,))
-    data = read_dataset(path)
-    issues = inspect_dataset(data, None).issues['train']
-    assert ('annotations not used', False) in [(d.kind, d.fatal) for d in issues]
-    prepared = prepare_dataset(data, ('train', 'val'), tmp_path / 'out', with_masks=False)
-    assert '3 lines are not learnt' in prepared['train'].notes

@@ -12,7 +12,10 @@ pytest.importorskip('mmdet')
 from detection_data import corners, edit, objects_by_image, read
 
 from casvit_mm import InputError
+from casvit_mm.datasets.formats.base import Annotations, Format
+from casvit_mm.datasets.formats.registry import FORMATS
 from casvit_mm.datasets.shapes import CLASSES, generate_shapes
+from casvit_mm.detection.data.checks import inspect_dataset
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.prepare import prepare_dataset
 
@@ -387,3 +390,21 @@ def test_classes_that_leave_a_class_empty_are_refused(folder, voc):
         prepare(folder, text)
     with pytest.raises(InputError, match="leaves 'star' without an object in train"):
         prepare(voc, VOC + 'classes: [circle, star]\n')
+
+
+def test_objects_that_a_format_skips_are_told(tmp_path, monkeypatch):
+    path = generate_shapes(tmp_path, sizes=(4, 2, 1), side=64, seed=1)
+    told = [('train.json', '3 lines are not learnt')]
+    real = FORMATS[0].read
+
+    def read(files):
+        found = real(files)
+        return Annotations(found.content, skipped=told)
+
+    form = Format('COCO', 'COCO', lambda path: True, lambda path: None, read)
+    monkeypatch.setattr('casvit_mm.datasets.formats.registry.FORMATS', (form,))
+    data = read_dataset(path)
+    issues = inspect_dataset(data, None).issues['train']
+    assert ('annotations not used', False) in [(d.kind, d.fatal) for d in issues]
+    prepared = prepare_dataset(data, ('train', 'val'), tmp_path / 'out', with_masks=False)
+    assert '3 lines are not learnt' in prepared['train'].notes
