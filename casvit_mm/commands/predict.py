@@ -48,6 +48,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument('--tracker', metavar='NAME', help='how: bytetrack (default) or ocsort')
     parser.add_argument('--max-frames', type=int, metavar='N', help='of a video, no more than N')
+    parser.add_argument(
+        '--tile', type=int, metavar='PX', help='read larger images by tiles of this side'
+    )
+    parser.add_argument(
+        '--overlap', type=float, metavar='F', help='what neighbouring tiles have in common (0.2)'
+    )
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
 
 

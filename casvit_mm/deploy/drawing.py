@@ -19,6 +19,7 @@ from casvit_mm.deploy.canvas import (
     paint_labels,
     text_colour,
 )
+from casvit_mm.deploy.masks import CroppedMasks, MaskCrop, crop_of
 from casvit_mm.errors import plain_name
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def draw_objects(
     boxes: np.ndarray,
     scores: np.ndarray,
     names: Sequence[str],
-    masks: np.ndarray | None,
+    masks: np.ndarray | CroppedMasks | None,
     classes: Sequence[str],
     tracks: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -51,7 +52,7 @@ def draw_objects(
         boxes: Left, top, right and bottom in pixels, ``(N, 4)``.
         scores: ``(N,)``.
         names: Classes of the ``N`` objects.
-        masks: bool ``(N, H, W)``, or None.
+        masks: bool ``(N, H, W)``, as an array or as crops; or None.
         classes: All class names, which decide the colours.
         tracks: Numbers ``(N,)`` to stand before the classes, 0 for none.
 
@@ -64,7 +65,7 @@ def draw_objects(
     colours = dict(zip(classes, distinct_colours(len(classes)), strict=True))
     order = np.argsort(scores, kind='stable')  # the highest last, on top
     for i in order if masks is not None else ():
-        _draw_mask(canvas, masks[i], colours[names[i]], factor)  # type: ignore[index]
+        _draw_mask(canvas, crop_of(masks, i), colours[names[i]], factor)  # type: ignore[arg-type]
     corners = factor * np.asarray(boxes, np.float64).reshape(-1, 4)
     for i in order:
         x1, y1, x2, y2 = corners[i].round().astype(int).tolist()
@@ -145,15 +146,12 @@ def _thickness(canvas: np.ndarray) -> int:
     return max(1, round(max(canvas.shape) / 400))
 
 
-def _draw_mask(canvas: np.ndarray, mask: np.ndarray, colour: RGB, factor: int) -> None:
-    """Paint a mask, bool ``(H, W)``, and its outline onto a canvas ``factor`` times as large."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
+def _draw_mask(canvas: np.ndarray, mask: MaskCrop, colour: RGB, factor: int) -> None:
+    """Paint a mask and its outline onto a canvas ``factor`` times as large."""
+    if not mask.pixels.size:
         return
-    top, left = int(rows[0]), int(columns[0])
-    inside = mask[top : rows[-1] + 1, left : columns[-1] + 1]
-    inside = inside.repeat(factor, 0).repeat(factor, 1)
-    top, left = top * factor, left * factor
+    inside = mask.pixels.repeat(factor, 0).repeat(factor, 1)
+    top, left = mask.top * factor, mask.left * factor
     region = canvas[top : top + inside.shape[0], left : left + inside.shape[1]]
     region[inside] = (0.6 * region[inside] + 0.4 * np.array(colour[::-1])).astype(np.uint8)
     contours, _ = cv2.findContours(

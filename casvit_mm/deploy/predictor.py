@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from casvit_mm.deploy.model import ImageModel, Prepared, read_pixels
 from casvit_mm.deploy.outputs import read_outputs
 from casvit_mm.deploy.results import Features, Result
 from casvit_mm.deploy.spec import Spec
+from casvit_mm.deploy.tiled import tiled
+from casvit_mm.deploy.tiles import read_tiles
 from casvit_mm.errors import InputError
 
 __all__ = ['Predictor', 'load', 'prepare_tensor', 'size_steps']
@@ -98,6 +100,26 @@ class Predictor(ImageModel):
         return self.engine.run(image)
 
 
+@overload
+def load(
+    path: str | Path,
+    *,
+    score_thr: float | None = ...,
+    device: str | None = ...,
+    threads: int | None = ...,
+    trusted: bool = ...,
+) -> Predictor: ...
+@overload
+def load(
+    path: str | Path,
+    *,
+    score_thr: float | None = ...,
+    device: str | None = ...,
+    threads: int | None = ...,
+    trusted: bool = ...,
+    tile: int | None,
+    overlap: float | None = ...,
+) -> ImageModel: ...
 def load(
     path: str | Path,
     *,
@@ -105,7 +127,9 @@ def load(
     device: str | None = None,
     threads: int | None = None,
     trusted: bool = False,
-) -> Predictor:
+    tile: int | None = None,
+    overlap: float | None = None,
+) -> ImageModel:
     """Load a file that ``tools/export.py`` wrote.
 
     Args:
@@ -115,13 +139,17 @@ def load(
         threads: CPU threads of the engine; None leaves their number to the engine.
         trusted: Whether code in the file may run. Only ``.pt2`` can hold any: torch reads it by
             pickle and eval.
+        tile: Side in pixels of the tiles by which larger images are read; None reads them whole.
+        overlap: Share of a tile that neighbours have in common; 0.2 if None.
 
     Raises:
         InputError: If the file is missing, damaged or not ours, its engine is not installed,
-            ``score_thr`` is below the one it was exported with, it does not run on ``device``, or a
-            ``.pt2`` is not trusted.
+            ``score_thr`` is below the one it was exported with, it does not run on ``device``, a
+            ``.pt2`` is not trusted, or tiles are out of range or not for its task.
     """
-    return Predictor(open_engine(path, threads, trusted=trusted, device=device), score_thr)
+    tiles = read_tiles(tile, overlap)
+    engine = open_engine(path, threads, trusted=trusted, device=device)
+    return tiled(Predictor(engine, score_thr), tiles)
 
 
 def size_steps(spec: Spec) -> Sequence[dict[str, Any]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from casvit_mm.deploy.base import Prediction, encode_mask, optional, write_png
 from casvit_mm.deploy.drawing import draw_classes, draw_objects, draw_segments
+from casvit_mm.deploy.masks import CroppedMasks, crop_of, encode_crop
 from casvit_mm.io import replacing
 
 __all__ = ['Classification', 'Detections', 'Features', 'Result', 'Segmentation']
@@ -68,7 +69,8 @@ class Detections(Prediction):
         scores: ``(N,)``, from 0 to 1.
         labels: Numbers of the classes ``(N,)``.
         names: Their names.
-        masks: bool ``(N, H, W)`` at the size of the image; None from a model without masks.
+        masks: bool ``(N, H, W)`` at the size of the image; of an image that was read by tiles the
+            same as :class:`casvit_mm.deploy.masks.CroppedMasks`; None from a model without masks.
         tracks: Numbers ``(N,)`` that objects of a video keep from frame to frame, from 1, 0 while
             an object has none; None without a tracker.
     """
@@ -77,7 +79,7 @@ class Detections(Prediction):
     scores: np.ndarray
     labels: np.ndarray
     names: tuple[str, ...]
-    masks: np.ndarray | None = None
+    masks: np.ndarray | CroppedMasks | None = None
     tracks: np.ndarray | None = None
 
     def rows(self) -> list[dict[str, Any]]:
@@ -116,8 +118,9 @@ class Detections(Prediction):
             entry: dict[str, Any] = dict(category_id=int(self.labels[i]) + 1, bbox=box)
             entry.update(area=box[2] * box[3], iscrowd=0, score=float(self.scores[i]))
             if self.masks is not None:
-                entry['segmentation'] = encode_mask(self.masks[i])
-                entry['area'] = int(self.masks[i].sum())
+                mask = crop_of(self.masks, i)
+                entry['segmentation'] = encode_crop(mask, self.size)
+                entry['area'] = int(mask.pixels.sum())
             if self.tracks is not None:
                 entry['track_id'] = int(self.tracks[i])
             found.append(entry)
@@ -130,7 +133,7 @@ class Detections(Prediction):
         """
         return optional('supervision', 'to_supervision()').Detections(
             xyxy=self.boxes,
-            mask=self.masks,
+            mask=None if self.masks is None else np.asarray(self.masks),
             confidence=self.scores,
             class_id=self.labels,
             tracker_id=None if self.tracks is None else np.where(self.tracks, self.tracks, -1),

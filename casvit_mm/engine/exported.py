@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from casvit_mm.config.editing import config_classes
 from casvit_mm.deploy import Classification, Detections, Segmentation, Spec, load
+from casvit_mm.deploy.masks import CroppedMasks, encode_crop
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.task import EvaluationOutputs, task_name
 
@@ -56,10 +57,14 @@ def _put_result(sample: Any, result: Any) -> None:
     """Put a result into a data sample as the mm packages do."""
     if isinstance(result, Detections):
         fields = dict(bboxes=result.boxes, scores=result.scores, labels=result.labels)
-        if result.masks is not None:
-            fields['masks'] = result.masks
-        tensors = {name: torch.from_numpy(values) for name, values in fields.items()}
-        sample.pred_instances = InstanceData(**tensors)
+        sample.pred_instances = InstanceData(
+            **{name: torch.from_numpy(values) for name, values in fields.items()}
+        )
+        if isinstance(result.masks, CroppedMasks):  # mmdet's metric takes RLE as well
+            crops = result.masks.crops
+            sample.pred_instances.masks = [encode_crop(crop, result.size) for crop in crops]
+        elif result.masks is not None:
+            sample.pred_instances.masks = torch.from_numpy(result.masks)
     elif isinstance(result, Segmentation):
         labels = torch.from_numpy(result.labels.astype(np.int64))
         sample.pred_sem_seg = PixelData(data=labels[None])

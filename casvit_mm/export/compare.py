@@ -185,11 +185,10 @@ def _overlaps(truth: Detections, found: Detections) -> np.ndarray:
     overlaps = coco_iou(_as_coco_boxes(truth.boxes), _as_coco_boxes(found.boxes))
     if truth.masks is None or found.masks is None:
         return overlaps
-    of_masks = coco_iou(_as_rles(truth.masks), _as_rles(found.masks))
+    theirs, ours = np.asarray(truth.masks), np.asarray(found.masks)
+    of_masks = coco_iou(_as_rles(theirs), _as_rles(ours))
     # Two masks without a pixel are equal, but COCO gives them an IoU of zero.
-    empty, also_empty = (
-        np.flatnonzero(~masks.any(axis=(1, 2))) for masks in (truth.masks, found.masks)
-    )
+    empty, also_empty = (np.flatnonzero(~masks.any(axis=(1, 2))) for masks in (theirs, ours))
     of_masks[np.ix_(empty, also_empty)] = 1
     return np.minimum(overlaps, of_masks)
 

@@ -53,6 +53,8 @@ def predict(
     every: int = 1,
     max_frames: int | None = None,
     track: str | None = None,
+    tile: int | None = None,
+    overlap: float | None = None,
     cfg_options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Predict on images, videos and streams; write and print what was found.
@@ -73,6 +75,8 @@ def predict(
         every: Take every n-th frame of a video.
         max_frames: Maximum number of frames of a video.
         track: ``'bytetrack'`` or ``'ocsort'`` follows the objects of a detector through videos.
+        tile: Side in pixels of the tiles by which larger images are read; None reads them whole.
+        overlap: Share of a tile that neighbours have in common; 0.2 if None.
         cfg_options: Config entries to set, by dotted name.
 
     Returns:
@@ -95,6 +99,9 @@ def predict(
         max_dets=max_dets,
         device=device,
         cfg_options=cfg_options,
+        tile=tile,
+        overlap=overlap,
+        tiles_at_once=batch_size,
     )
     if track:
         loaded.tracker(track, 30)  # refuses a model that is no detector before anything is done

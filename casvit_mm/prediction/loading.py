@@ -8,6 +8,8 @@ from typing import Any
 from casvit_mm import deploy
 from casvit_mm.deploy.engines import is_exported
 from casvit_mm.deploy.model import ImageModel
+from casvit_mm.deploy.tiled import tiled
+from casvit_mm.deploy.tiles import read_tiles
 from casvit_mm.errors import InputError
 
 __all__ = ['SCORE_THR', 'load', 'load_for_tracks']
@@ -26,6 +28,9 @@ def load(
     threads: int | None = None,
     trusted: bool = False,
     cfg_options: dict[str, Any] | None = None,
+    tile: int | None = None,
+    overlap: float | None = None,
+    tiles_at_once: int = 1,
 ) -> ImageModel:
     """Load a model of any task to predict with.
 
@@ -42,19 +47,23 @@ def load(
         threads: CPU threads of an exported file's engine; None leaves their number to it.
         trusted: Whether code in a ``.pt2`` may run.
         cfg_options: Entries of a checkpoint's config to set, by dotted name.
+        tile: Side in pixels of the tiles by which larger images are read; None reads them whole.
+        overlap: Share of a tile that neighbours have in common; 0.2 if None.
+        tiles_at_once: Tiles that go through the model together.
 
     Returns:
         A function of images: ``model('photo.jpg')``.
 
     Raises:
         InputError: If a file is missing, damaged, or does not fit the config; if a checkpoint holds
-            no config and none is named; if an option is not for this kind of file.
+            no config and none is named; if an option is not for this kind of file or task.
     """
+    tiles = read_tiles(tile, overlap, tiles_at_once)
     if not is_exported(path):
         _refuse(path, 'an exported file', threads=threads, trusted=trusted or None)
         from casvit_mm.prediction.checkpoints import CheckpointModel
 
-        return CheckpointModel(
+        checkpoint = CheckpointModel(
             path,
             config,
             score_thr=SCORE_THR if score_thr is None else score_thr,
@@ -62,12 +71,13 @@ def load(
             device=device,
             cfg_options=cfg_options,
         )
+        return tiled(checkpoint, tiles)
     _refuse(path, 'a checkpoint', config=config, max_dets=max_dets, cfg_options=cfg_options)
     model = deploy.load(path, device=device, threads=threads, trusted=trusted)
     if model.task == 'detection':
         least = max(SCORE_THR, model.spec.score_thr) if score_thr is None else score_thr
         model = deploy.Predictor(model.engine, least)
-    return model
+    return tiled(model, tiles)
 
 
 def load_for_tracks(

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from casvit_mm.deploy.base import encode_mask, write_png
+from casvit_mm.deploy.base import write_png
+from casvit_mm.deploy.masks import crop_of, encode_crop
 from casvit_mm.deploy.model import ImageModel
 from casvit_mm.deploy.results import Detections
 from casvit_mm.errors import InputError, plain_name
@@ -95,7 +96,7 @@ def _objects(result: Detections) -> list[dict[str, Any]]:
             'bbox': [round(v, 2) for v in (x1, y1, x2 - x1, y2 - y1)],
         }
         if result.masks is not None:
-            entry['segmentation'] = encode_mask(result.masks[i])
+            entry['segmentation'] = encode_crop(crop_of(result.masks, i), result.size)
         if result.tracks is not None:
             entry['track'] = int(result.tracks[i]) or None
         objects.append(entry)

@@ -68,3 +68,20 @@ def test_an_unreadable_image_is_refused_by_name(classifier, tmp_path):
     (tmp_path / 'a.png').write_bytes(b'no image')
     with pytest.raises(InputError, match=r'a\.png \(8 bytes\) cannot be decoded'):
         load(classifier)(tmp_path / 'a.png')
+
+
+def test_an_exported_file_reads_large_images_by_tiles(detector, photos):
+    path = next(iter(sorted(photos.glob('*.png'))))
+    photo = cv2.imread(str(path))
+    large = np.tile(photo, (3, 3, 1))
+    model, plain = load(detector, tile=64, overlap=0.5), load(detector)
+    found = model(large)
+    assert found.size == found.masks.shape[1:] == large.shape[:2]
+    assert len(found.boxes) > len(plain(large).boxes) > 0
+    small = photo[:64, :64]
+    np.testing.assert_array_equal(model(small).boxes, plain(small).boxes)
+
+
+def test_a_classifier_takes_no_tiles(classifier):
+    with pytest.raises(InputError, match='a class is one of the whole image'):
+        load(classifier, tile=64)

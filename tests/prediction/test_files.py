@@ -131,6 +131,24 @@ def test_json_and_pictures_say_the_same_as_the_returned_result(model, predictor,
     np.testing.assert_array_equal(drawn, expected)
 
 
+def test_tiles_are_for_images_larger_than_a_tile(model, predictor, pixels, tmp_path):
+    save(pixels, tmp_path / 'small.png')
+    save(np.tile(pixels, (2, 2, 1)), tmp_path / 'large.png')
+    options = dict(tile=64, overlap=0.1, batch_size=3)
+    large, small = run(model, [tmp_path], tmp_path / 'out', **options)['images']
+    assert [small] == run(model, [tmp_path / 'small.png'], tmp_path / 'out')['images']
+    assert (large['width'], large['height']) == (128, 96)
+    assert rle.decode(large['objects'][0]['segmentation']).shape == (96, 128)
+    plain = predictor(np.tile(pixels[..., ::-1], (2, 2, 1)))
+    assert len(large['objects']) > len(plain.boxes)
+    assert {tuple(o['bbox'][:2] // np.array([64, 48])) for o in large['objects']} == {
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+    }
+
+
 def test_no_pictures_writes_json_only(model, pixels, tmp_path):
     path = save(pixels, tmp_path / 'a.png')
     video = write_video(tmp_path / 'clip.avi', 2)
