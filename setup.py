@@ -83,11 +83,16 @@ setup(
         'video': ['av>=14.2'],
         # Objects followed through videos; needs NumPy 2, which `openmmlab` does not take.
         'track': ['trackers>=2.6'],
+        # casvit-mm serve.
+        'serve': [
+            *('fastapi>=0.115', 'uvicorn>=0.30', 'python-multipart>=0.0.20'),
+            *('prometheus-client', 'pillow'),
+        ],
         # casvit_mm.deploy alone: pip install --no-deps casvit_mm, and these.
         'deploy': ['numpy', 'opencv-python-headless', 'onnxruntime>=1.18'],
         'test': [
             *('pytest', 'pytest-timeout', 'pytest-xdist', 'hypothesis'),
-            *('ruff', 'mypy', 'types-PyYAML'),
+            *('ruff', 'mypy', 'types-PyYAML', 'httpx2'),
         ],
     },
 )

@@ -23,6 +23,7 @@ JOBS = (
     'test',
     'cross_validate',
     'predict',
+    'serve',
     'export',
     'visualize',
     'benchmark',

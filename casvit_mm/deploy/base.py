@@ -17,7 +17,7 @@ from casvit_mm.deploy.images import read_image
 from casvit_mm.errors import InputError
 from casvit_mm.io import replacing
 
-__all__ = ['Prediction', 'encode_mask', 'optional', 'to_coco', 'write_png']
+__all__ = ['Prediction', 'optional', 'to_coco', 'write_png']
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +85,7 @@ class Prediction(ABC):
 
     @abstractmethod
     def annotations(self) -> list[dict[str, Any]]:
-        """Return the annotations of :meth:`to_coco`, without the numbers of image and annotation.
-
-        Raises:
-            InputError: If there are masks and pycocotools is not installed.
-        """
+        """Return the annotations of :meth:`to_coco`, without numbers of image and annotation."""
 
     @abstractmethod
     def write_data(self, folder: Path) -> Path:
@@ -138,9 +134,6 @@ def to_coco(results: Sequence[Prediction]) -> dict[str, Any]:
     ``category_id`` and ``score``; of a detector ``bbox`` (x, y, width and height in pixels),
     ``area`` and, from a model with masks, ``segmentation`` as RLE. A segmentor gives one for each
     class that occurs, without score; a classifier one for each image, without place.
-
-    Raises:
-        InputError: If there are masks and pycocotools is not installed.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -166,17 +159,6 @@ def optional(package: str, what: str) -> Any:
     if find_spec(package) is None:
         raise InputError(f'{what} needs {package}, which is not installed: pip install {package}')
     return import_module(package)
-
-
-def encode_mask(mask: np.ndarray) -> dict[str, Any]:
-    """Return a mask, bool ``(H, W)``, as COCO's RLE: ``size`` and ``counts``, a text.
-
-    Raises:
-        InputError: If pycocotools is not installed.
-    """
-    optional('pycocotools', 'a mask in the format of COCO')
-    rle = import_module('pycocotools.mask').encode(np.asfortranarray(mask, np.uint8))
-    return dict(size=list(rle['size']), counts=rle['counts'].decode())
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from typing import Any, NamedTuple, overload
 
 import cv2
 import numpy as np
 
-from casvit_mm.deploy.base import optional
+from casvit_mm.deploy.rle import runs_as_text
 
 __all__ = ['CroppedMasks', 'MaskCrop', 'crop_of', 'encode_crop', 'join_crops']
 
@@ -103,16 +102,12 @@ def join_crops(crops: Sequence[MaskCrop]) -> MaskCrop:
 
 
 def encode_crop(crop: MaskCrop, size: tuple[int, int]) -> dict[str, Any]:
-    """Return a mask as :func:`casvit_mm.deploy.base.encode_mask` does, without making it whole.
+    """Return a mask as :func:`casvit_mm.deploy.rle.encode_mask` does, without making it whole.
 
     Args:
         crop: Of the mask.
         size: Height and width of the image.
-
-    Raises:
-        InputError: If pycocotools is not installed.
     """
-    optional('pycocotools', 'a mask in the format of COCO')
     (top, left, pixels), (height, width) = crop, size
     # Runs of ones in COCO's order, column by column.
     columns = np.zeros((pixels.shape[1], pixels.shape[0] + 2), np.int8)
@@ -127,9 +122,7 @@ def encode_crop(crop: MaskCrop, size: tuple[int, int]) -> dict[str, Any]:
     counts = np.diff(np.concatenate([[0], edges, [height * width]]))
     if counts[-1] == 0:
         counts = counts[:-1]
-    plain = dict(size=[height, width], counts=counts.tolist())
-    rle = import_module('pycocotools.mask').frPyObjects(plain, height, width)
-    return dict(size=list(rle['size']), counts=rle['counts'].decode())
+    return dict(size=[height, width], counts=runs_as_text(counts))
 
 
 def _resize(crop: MaskCrop, old: tuple[int, int], new: tuple[int, int]) -> MaskCrop:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from casvit_mm.deploy.base import Prediction, encode_mask, optional, write_png
+from casvit_mm.deploy.base import Prediction, optional, write_png
 from casvit_mm.deploy.drawing import draw_classes, draw_objects, draw_segments
 from casvit_mm.deploy.masks import CroppedMasks, crop_of, encode_crop
+from casvit_mm.deploy.rle import encode_mask
 from casvit_mm.io import replacing
 
 __all__ = ['Classification', 'Detections', 'Features', 'Result', 'Segmentation']

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from casvit_mm.deploy.base import encode_mask
 from casvit_mm.deploy.masks import CroppedMasks, crop_of, encode_crop, join_crops
+from casvit_mm.deploy.rle import encode_mask
 
 
 @pytest.fixture

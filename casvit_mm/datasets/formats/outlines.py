@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from casvit_mm.datasets.formats.coco_values import is_polygon
-from casvit_mm.deploy.base import encode_mask, optional
+from casvit_mm.deploy.base import optional
+from casvit_mm.deploy.rle import encode_mask
 
 __all__ = [
     'box_fields',

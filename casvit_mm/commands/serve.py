@@ -1,0 +1,47 @@
+"""Serve a model of any task over HTTP.
+
+casvit-mm serve work_dirs/quickstart/epoch_3.pth
+casvit-mm serve model.onnx --host 0.0.0.0 --port 80        # for the whole network
+curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/predict
+
+Needs pip install '.[serve]'. A config before the checkpoint replaces the one in it.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from casvit_mm.config.options import ConfigOptions
+
+_LIMITS = ('max_bytes', 'max_pixels', 'queue', 'timeout')
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of the job."""
+    parser.add_argument('config', nargs='?', help='of a checkpoint that holds none')
+    parser.add_argument('path', metavar='model', help='checkpoint, .onnx, .xml')
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen on (127.0.0.1)')
+    parser.add_argument('--port', type=int, default=8000, help='0 takes a free one (8000)')
+    parser.add_argument(
+        '--score-thr', type=float, metavar='S', help='of objects, if a request names none (0.3)'
+    )
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; a GPU where there is one')
+    parser.add_argument('--threads', type=int, metavar='N', help="of an exported file's engine")
+    parser.add_argument(
+        '--batch-size', type=int, metavar='N', help='images at once (measured: what pays)'
+    )
+    parser.add_argument('--max-bytes', type=int, metavar='N', help='of a request (32 MiB)')
+    parser.add_argument('--max-pixels', type=int, metavar='N', help='of an image (16.8 million)')
+    parser.add_argument('--queue', type=int, metavar='N', help='requests in work (64)')
+    parser.add_argument('--timeout', type=float, metavar='S', help='of an answer (30)')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
+
+
+def run(args: Namespace) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    from casvit_mm.serving import Limits, serve
+
+    options = vars(args)
+    given = {name: options.pop(name) for name in _LIMITS}
+    limits = Limits(**{name: value for name, value in given.items() if value is not None})
+    serve(**options, limits=limits)
