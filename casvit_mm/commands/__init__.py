@@ -48,7 +48,8 @@ def main(job: str | None = None) -> None:
     module = import_module(f'casvit_mm.commands.{job}')
     parser = JobParser(job, module.__doc__ or '')
     module.add_arguments(parser)
-    args = parser.parse_args(arguments)
+    # Options may stand between the files.
+    args = parser.parse_intermixed_args(arguments)
 
     from casvit_mm.cli import cli
 

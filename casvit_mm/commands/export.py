@@ -1,9 +1,10 @@
 """Write a model for another engine, and compare the file with PyTorch before it is kept.
 
+casvit-mm export CKPT --format onnx                         # beside the checkpoint
 casvit-mm export configs/maskrcnn_casvit_s_coco.py CKPT --format onnx --out model.onnx
-casvit-mm export CONFIG CKPT --format openvino --out model.xml --size 640x480 --bf16
-casvit-mm export CONFIG CKPT --format onnx --out model.onnx --int8 --calibrate photos/
-casvit-mm export CONFIG CKPT --format fastest --out model      # of ONNX and OpenVINO, here
+casvit-mm export CKPT --format openvino --out model.xml --size 640x480 --bf16
+casvit-mm export CKPT --format onnx --out model.onnx --int8 --calibrate photos/
+casvit-mm export CKPT --format fastest --out model          # of ONNX and OpenVINO, here
 
 The file needs no mm package any more: from casvit_mm.deploy import load; load('model.onnx')(image)
 """
@@ -11,22 +12,33 @@ The file needs no mm package any more: from casvit_mm.deploy import load; load('
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from casvit_mm.cli import job_command
+from casvit_mm.commands.parser import part_config
 from casvit_mm.config.options import ConfigOptions
+from casvit_mm.errors import InputError
+
+if TYPE_CHECKING:
+    from casvit_mm.export.export import Exported
 
 _FORMATS = ['onnx', 'openvino', 'torch-export', 'coreml', 'fastest']
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
-    parser.add_argument('config')
-    parser.add_argument('checkpoint', nargs='?', help='random weights without it, for timing')
+    parser.add_argument(
+        'files',
+        nargs='+',
+        metavar='[CONFIG] CKPT',
+        help='a checkpoint holds its config; CONFIG alone gives random weights, for timing',
+    )
     parser.add_argument('--format', required=True, choices=_FORMATS)
     parser.add_argument(
         '--out',
-        required=True,
         metavar='FILE',
-        help='ends in .onnx, .xml, .pt2, .mlpackage; of fastest: without',
+        help='ends in .onnx, .xml, .pt2, .mlpackage; of fastest: without (beside CKPT)',
     )
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(
@@ -60,17 +72,37 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    """Export, and print what was written."""
-    from casvit_mm.export import export, export_fastest
+    """Export, and print what was written and what comes next."""
+    from casvit_mm.export import FORMATS, export, export_fastest
 
     options = vars(args)
-    if args.format != 'fastest':
-        print(export(**options))
-        return
-    out = options.pop('out')
-    del options['format']
-    print(
-        export_fastest(
-            lambda name, path: export(format=name, out=path, **options), out, args.precision
-        )
-    )
+    config, files = part_config(options.pop('files'))
+    if len(files) > 1:
+        raise InputError(f'name one checkpoint, and a CONFIG before it if any; got {files}')
+    kind, out = options.pop('format'), options.pop('out')
+    if out is None:
+        suffix = '' if kind == 'fastest' else FORMATS[kind].suffix
+        out = _beside((files or [str(config)])[0], args.precision) + suffix
+
+    def write(kind: str, out: str) -> Exported:
+        return export(config, *files, format=kind, out=out, **options)
+
+    if kind == 'fastest':
+        fastest = export_fastest(write, out, args.precision)
+        print(fastest)
+        done = fastest.exported
+    else:
+        done = write(kind, out)
+        print(done)
+    if done.path.suffix in ('.onnx', '.xml'):  # what runs here, executing nothing in it
+        print('\nnext:')
+        if done.spec.task != 'backbone':
+            print(f'  {job_command("predict", done.path, "photos/")}')
+        print(f'  {job_command("benchmark", "--file", done.path)}')
+
+
+def _beside(source: str, precision: str) -> str:
+    """Return the file to write, without its ending: beside a checkpoint, else here."""
+    name = source.rpartition('::')[2]
+    path = Path(Path(name).name if '://' in name or '::' in source else name).with_suffix('')
+    return str(path) if precision == 'fp32' else f'{path}-{precision}'

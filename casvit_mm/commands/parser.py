@@ -6,12 +6,12 @@ import difflib
 import re
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from casvit_mm.cli import job_command
 
-__all__ = ['JobParser', 'describe', 'nearest']
+__all__ = ['JobParser', 'describe', 'nearest', 'part_config']
 
 
 class JobParser(ArgumentParser):
@@ -41,6 +41,13 @@ class JobParser(ArgumentParser):
                 message += nearest(found[1], right)
         self.print_usage(sys.stderr)
         self.exit(2, f'\nerror: {message}\n')
+
+
+def part_config(files: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Part the config, if it is named first, from the files after it."""
+    first, *others = files
+    is_config = '::' in first or first.endswith(('.py', '.json', '.yaml', '.yml'))
+    return (first, others) if is_config else (None, [first, *others])
 
 
 def describe(text: str) -> str:

@@ -13,10 +13,9 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
+from casvit_mm.commands.parser import part_config
 from casvit_mm.config.options import ConfigOptions
 from casvit_mm.errors import InputError
-
-_CONFIGS = ('.py', '.json', '.yaml', '.yml')
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -64,11 +63,10 @@ def run(args: Namespace) -> None:
     options = vars(args)
     tracker = options.pop('tracker')
     options['track'] = tracker or ('bytetrack' if args.track else None)
-    if '::' in args.model or args.model.endswith(_CONFIGS):
-        if len(args.sources) < 2:
-            raise InputError('after CONFIG and the checkpoint, name what to predict on')
-        options['config'] = args.model
-        options['model'], *options['sources'] = args.sources
+    options['config'], files = part_config([args.model, *args.sources])
+    options['model'], *options['sources'] = files
+    if not options['sources']:
+        raise InputError('after CONFIG and the checkpoint, name what to predict on')
     result = predict(**options)
     if result['interrupted']:
         sys.exit(130)

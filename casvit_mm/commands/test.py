@@ -1,8 +1,8 @@
 """Evaluate a checkpoint, or an exported file, of any task.
 
 casvit-mm test configs/maskrcnn_casvit_s_coco.py checkpoints/maskrcnn_casvit_s_coco.pth
-casvit-mm test CONFIG CKPT --data dataset.yaml --out metrics.json --show-dir pictures
-casvit-mm test CONFIG CKPT --out-pred predictions.json --analysis errors
+casvit-mm test CKPT --data dataset.yaml --out metrics.json --show-dir pictures
+casvit-mm test CKPT --data dataset.yaml --out-pred predictions.json --analysis errors
 casvit-mm test CONFIG model.onnx --data dataset.yaml
 casvit-mm test configs/semfpn_casvit_s_ade20k.py CKPT --out-pred masks --slide 512
 tools/dist_test.sh CONFIG CKPT 8
@@ -12,13 +12,19 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from casvit_mm.commands.parser import part_config
 from casvit_mm.config.options import ConfigOptions
+from casvit_mm.errors import InputError
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
-    parser.add_argument('config')
-    parser.add_argument('checkpoint', help='or .onnx, .xml of tools/export.py')
+    parser.add_argument(
+        'files',
+        nargs='+',
+        metavar='[CONFIG] CKPT',
+        help='a checkpoint holds its config; .onnx and .xml need one',
+    )
     parser.add_argument(
         '--work-dir', metavar='DIR', help="logs; default: test/ in the config's work dir"
     )
@@ -45,4 +51,8 @@ def run(args: Namespace) -> None:
     """Evaluate."""
     from casvit_mm.engine import evaluate
 
-    evaluate(**vars(args))
+    options = vars(args)
+    config, files = part_config(options.pop('files'))
+    if len(files) != 1:
+        raise InputError(f'name one checkpoint, and a CONFIG before it if any; got {files}')
+    evaluate(config, files[0], **options)

@@ -2,7 +2,7 @@
 
 casvit-mm visualize configs/casvit_s_imagenet.py checkpoints/cas-vit-s.pth photos/
 casvit-mm visualize CONFIG CKPT a.jpg --show cams --beside resnet50:r50.pth other.py:b.pth
-casvit-mm visualize CONFIG CKPT photos/ --show cams --class person car --method gradcam++
+casvit-mm visualize CKPT photos/ --show cams --class person car --method gradcam++
 
 For classifiers, detectors and segmentors. docs/visualize.md tells how to read the pictures.
 """
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from casvit_mm.commands.parser import part_config
 from casvit_mm.config.options import ConfigOptions
+from casvit_mm.errors import InputError
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
-    parser.add_argument('config', help='also the copy in a work dir')
-    parser.add_argument('checkpoint')
+    parser.add_argument('checkpoint', metavar='[CONFIG] CKPT', help='a checkpoint holds its config')
     parser.add_argument('inputs', nargs='+', metavar='IMAGE|FOLDER')
     parser.add_argument('--out-dir', metavar='DIR', help='results (work_dirs/visualize/<config>)')
     parser.add_argument(
@@ -60,4 +61,8 @@ def run(args: Namespace) -> None:
     """Draw."""
     from casvit_mm.visualization.run import visualize
 
-    visualize(**vars(args))
+    options = vars(args)
+    config, files = part_config([options.pop('checkpoint'), *options.pop('inputs')])
+    if len(files) < 2:
+        raise InputError('name a checkpoint, and images or folders after it')
+    visualize(config, files[0], files[1:], **options)

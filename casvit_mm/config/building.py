@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,22 @@ from casvit_mm.config.class_counts import cap_max_dets, set_num_classes
 from casvit_mm.config.editing import config_classes
 from casvit_mm.config.options import merge_options
 from casvit_mm.config.reading import read_config
+from casvit_mm.config.stored import stored_config
 from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.config.value_checks import check_values
 from casvit_mm.errors import InputError, first_names
+from casvit_mm.io import limited_memory
 from casvit_mm.weights.matching import check_fit, read_checkpoint
-from casvit_mm.weights.reading import class_names
+from casvit_mm.weights.reading import class_names, load_file
+from casvit_mm.weights.sources import local_file
 
 __all__ = [
     'BuiltModel',
     'build_model',
     'build_untrained',
     'check_device',
+    'memory_for',
     'read_model_config',
-    'without_pretrained',
 ]
 
 
@@ -49,28 +53,30 @@ class BuiltModel:
     note: str
 
 
-def read_model_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> Config:
+def read_model_config(
+    path: str | Path | None,
+    cfg_options: dict[str, Any] | None = None,
+    checkpoint: str | Path | None = None,
+) -> Config:
     """Read a config to build its model from; the pretrained weights it names are left out.
 
     Args:
-        path: What :func:`casvit_mm.config.reading.read_config` takes.
+        path: What :func:`casvit_mm.config.reading.read_config` takes; None takes what a checkpoint
+            holds, as :func:`casvit_mm.config.stored.stored_config` returns it.
         cfg_options: Config entries to set, by dotted name.
+        checkpoint: The file that holds it.
 
     Raises:
         InputError: If the config is missing, has no model, or its backbone has wrong arguments.
     """
-    cfg = read_config(path)
+    if path is None:
+        assert checkpoint is not None
+        cfg = stored_config(load_file(checkpoint), checkpoint)
+    else:
+        cfg = read_config(path)
     merge_options(cfg, cfg_options)
-    check_values(cfg)
-    return without_pretrained(cfg)
-
-
-def without_pretrained(cfg: Config) -> Config:
-    """Check the backbone of a config and leave out its pretrained weights, in place.
-
-    Raises:
-        InputError: If the backbone has wrong arguments.
-    """
+    if path is not None:
+        check_values(cfg)
     check_backbone(cfg)
     if 'backbone' in cfg.model:
         cfg.model.backbone.init_cfg = None
@@ -119,6 +125,18 @@ def build_model(
             raise InputError(f'{error}\n{note}' if note else str(error)) from error
         model.load_state_dict(state)
     return BuiltModel(model.eval(), classes or (), note)
+
+
+def memory_for(
+    config: str | Path | None, checkpoint: str | Path | None
+) -> AbstractContextManager[None]:
+    """Limit the memory inside the block if the config is that of the checkpoint.
+
+    Nobody else has seen how large its model is.
+    """
+    if config is not None or checkpoint is None:
+        return nullcontext()
+    return limited_memory(local_file(checkpoint))
 
 
 def build_untrained(cfg: Config) -> nn.Module:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from pathlib import Path
 
 from casvit_mm.config.reading import read_config
 from casvit_mm.datasets.description import described_task
+from casvit_mm.engine.next_commands import after_check, as_text
 from casvit_mm.engine.tasks import task_named
 from casvit_mm.errors import InputError
 from casvit_mm.task import CheckOptions, task_name
@@ -50,4 +52,16 @@ def check_dataset(
     with contextlib.redirect_stdout(io.StringIO()):  # frameworks tell what they do without
         # The task of the config refuses data of another one, as it does before training.
         task = task_named(name if config is None else task_name(read_config(config)))
-    return task.check_dataset(data, out, CheckOptions(config, fix, read_images))
+    good = task.check_dataset(data, out, CheckOptions(config, fix, read_images))
+    if good:
+        usable = data if fix is None else Path(fix, 'dataset.yaml')
+        print(f'\n{as_text(after_check(usable, _kind(name, Path(out)), config))}')
+    return good
+
+
+def _kind(task: str, out: Path) -> str:
+    """Return what the data have: for detection, boxes or masks as the report has found."""
+    if task != 'detection':
+        return task
+    judged_by = json.loads((out / 'report.json').read_text())['config']
+    return 'masks' if Path(judged_by).stem.startswith('maskrcnn') else 'boxes'

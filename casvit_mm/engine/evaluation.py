@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from casvit_mm.config.building import memory_for
 from casvit_mm.config.checks import check_backbone
 from casvit_mm.config.forms import type_name
 from casvit_mm.config.type_checks import explaining_build_errors
@@ -18,9 +19,12 @@ from casvit_mm.distributed.group import init_distributed, on_first_rank
 from casvit_mm.engine.data_loading import dead_workers_told
 from casvit_mm.engine.exported import check_classes, exported_model, read_spec
 from casvit_mm.engine.metric_checks import check_metrics
+from casvit_mm.engine.next_commands import after_test, as_text
 from casvit_mm.engine.setup import build_runner, load_config
 from casvit_mm.engine.step_errors import explaining_steps
+from casvit_mm.engine.stored_recipe import stored_recipe
 from casvit_mm.engine.tasks import task_of
+from casvit_mm.errors import InputError
 from casvit_mm.io import check_writable
 from casvit_mm.task import EvaluationOutputs
 from casvit_mm.weights.reading import class_names, load_file
@@ -29,7 +33,7 @@ __all__ = ['evaluate']
 
 
 def evaluate(
-    config: str,
+    config: str | None,
     checkpoint: str,
     *,
     work_dir: str | None = None,
@@ -45,7 +49,8 @@ def evaluate(
     """Evaluate a checkpoint on the test split and print the metrics as tables.
 
     Args:
-        config: Config file.
+        config: Config file; None takes model and pipeline from the checkpoint, metrics from our
+            published recipe of the task, and needs ``data``.
         checkpoint: File of weights, of our training runs or the authors'; or ``.onnx`` or ``.xml``
             of ``tools/export.py``, which its engine runs.
         work_dir: Folder for logs and the config as it ran; ``test`` in the work dir of the config
@@ -69,9 +74,11 @@ def evaluate(
         InputError: If anything the user gave cannot work, before the evaluation starts; or if a
             result cannot be written, after the others are written and the metrics printed.
     """
-    cfg = load_config(config, ('test',), cfg_options, launcher, work_dir)
+    cfg = load_config(
+        config or _without_config(checkpoint, data), ('test',), cfg_options, launcher, work_dir
+    )
     check_groups(cfg, ('test_dataloader', 'test_cfg'))
-    cfg.work_dir = _own_folder(cfg, config, work_dir)
+    cfg.work_dir = _own_folder(cfg, config or cfg.filename, work_dir)
     if cfg.model.get('backbone', {}).get('init_cfg'):
         cfg.model.backbone.init_cfg = None
     cfg.load_from, cfg.resume = checkpoint, False
@@ -97,7 +104,7 @@ def evaluate(
     (files if task.PREDICTIONS_IN_ONE_FILE else folders)['--out-pred'] = out_pred
     on_first_rank(lambda: check_writable(files, folders))
 
-    with explaining_build_errors(cfg):
+    with explaining_build_errors(cfg), memory_for(config, checkpoint):
         runner = build_runner(cfg, [])
     start = time.perf_counter()
     with explaining_build_errors(cfg), explaining_steps(runner), dead_workers_told():
@@ -112,7 +119,27 @@ def evaluate(
                 'No metrics: test_evaluator reported none, as without labels, by format_only, or '
                 "by mmdet's CocoMetric where nothing was detected"
             )
+        lines = after_test(config, checkpoint, data, exported=spec is not None)
+        print(f'\n{as_text(lines[analysis is not None :])}')
     return metrics
+
+
+def _without_config(checkpoint: str, data: str | None) -> Config:
+    """Return the recipe for a checkpoint alone.
+
+    Raises:
+        InputError: If it is an exported file, there is no data, or it holds no config.
+    """
+    if is_exported(checkpoint):
+        raise InputError(
+            f'{checkpoint} is an exported file, whose config is to be named: CONFIG before it'
+        )
+    if data is None:
+        raise InputError(
+            f'name what to evaluate {checkpoint} on: --data dataset.yaml, or a CONFIG before it, '
+            'whose data are taken'
+        )
+    return stored_recipe(checkpoint)
 
 
 def _numbers(found: dict[str, Any]) -> tuple[dict[str, float], dict[str, str]]:

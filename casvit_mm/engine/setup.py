@@ -38,7 +38,7 @@ _REGISTERING = (
 
 
 def load_config(
-    path: str,
+    path: str | Config,
     splits: tuple[str, ...],
     cfg_options: dict | None,
     launcher: str,
@@ -47,7 +47,7 @@ def load_config(
     """Read and check a config, and put the options on top that training and evaluation share.
 
     Args:
-        path: Config file.
+        path: Config file, or what it holds.
         splits: Splits whose datasets and loops will be built.
         cfg_options: Config entries to set, by dotted name.
         launcher: ``'none'``, ``'pytorch'`` or ``'slurm'``.
@@ -56,7 +56,7 @@ def load_config(
     Raises:
         InputError: If the config cannot be read, or holds what cannot work.
     """
-    cfg = read_config(path)
+    cfg = path if isinstance(path, Config) else read_config(path)
     merge_options(cfg, cfg_options)
     task_name(cfg)  # refuses a scope that is of no task
     check_values(cfg)

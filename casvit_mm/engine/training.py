@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
@@ -23,6 +24,7 @@ from casvit_mm.distributed.group import init_distributed, on_first_rank
 from casvit_mm.engine.data_loading import dead_workers_told
 from casvit_mm.engine.finetune import finetune_from, training_classes
 from casvit_mm.engine.metric_checks import check_metrics
+from casvit_mm.engine.next_commands import after_training, as_text
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.profiling import profile_instead_of_training
 from casvit_mm.engine.resume import make_resumable, set_initial_weights, set_resume
@@ -74,7 +76,7 @@ def train(config: str, options: TrainOptions | None = None) -> Runner:
     finally:
         release_work_dir()
     if options.profile_data is None:
-        _log_result(runner, config)
+        _log_next(runner, config, options.data)
     return runner
 
 
@@ -195,10 +197,13 @@ def _run(runner: Runner) -> None:
         ) from error
 
 
-def _log_result(runner: Runner, config: str) -> None:
-    """Say where the best checkpoint is and how to evaluate it."""
+def _log_next(runner: Runner, config: str, data: str | None) -> None:
+    """Say what to do with the best checkpoint."""
     checkpoint = runner.message_hub.get_info('best_ckpt') or runner.message_hub.get_info(
         'last_ckpt'
     )
-    copied = Path(runner.work_dir, Path(config).name)
-    runner.logger.info(f'evaluate the best: python tools/test.py {copied} {checkpoint}')
+    if is_main_process() and checkpoint:
+        copied = str(Path(runner.work_dir, Path(runner.cfg.filename).name))
+        here = f'{Path.cwd()}/'  # the Runner makes paths absolute
+        files = copied.removeprefix(here), checkpoint.removeprefix(here)
+        runner.logger.info(as_text(after_training(*files, data)))

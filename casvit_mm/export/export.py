@@ -82,7 +82,7 @@ class Exported:
 
 
 def export(
-    config: str,
+    config: str | None,
     checkpoint: str | None = None,
     *,
     format: str,
@@ -100,7 +100,7 @@ def export(
     """Write a model for another engine, run the file on images, and keep it if it agrees.
 
     Args:
-        config: Config file.
+        config: Config file; None takes the one that the checkpoint holds.
         checkpoint: File of weights; None exports random ones, for timing.
         format: One of :data:`casvit_mm.export.FORMATS`.
         out: File to write, with the suffix of the format.

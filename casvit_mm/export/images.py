@@ -56,6 +56,8 @@ def sample_images(cfg: Config, folder: str | None, number: int) -> Iterator[tupl
 
 def _test_images(cfg: Config) -> list[Path]:
     dataset = innermost_dataset(cfg.test_dataloader).copy()
+    if 'type' not in dataset:  # the config of a checkpoint names no data
+        return []
     dataset.update(pipeline=[], test_mode=True)
     try:
         built = DATASETS.build(dataset)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from casvit_mm.config.building import build_model, read_model_config
+from casvit_mm.config.building import build_model, memory_for, read_model_config
 from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import type_name
 from casvit_mm.deploy.spec import Spec
@@ -40,20 +40,22 @@ class Loaded:
 
 
 def load_model(
-    config: str | Path, checkpoint: str | Path | None, cfg_options: dict[str, Any] | None
+    config: str | Path | None, checkpoint: str | Path | None, cfg_options: dict[str, Any] | None
 ) -> Loaded:
     """Build a config's model with the weights of a checkpoint, or without any.
 
-    The number of classes follows from the names in the checkpoint.
+    Without a config, that of the checkpoint is taken. The number of classes follows from the names
+    in the checkpoint.
 
     Raises:
         InputError: If the config or checkpoint is missing, they do not fit each other, a head has
             no form in a graph, or the test pipeline holds a step that an exported file cannot
             describe.
     """
-    cfg = read_model_config(config, cfg_options)
+    cfg = read_model_config(config, cfg_options, checkpoint)
     task = task_name(cfg)
-    built = build_model(cfg, checkpoint)
+    with memory_for(config, checkpoint):
+        built = build_model(cfg, checkpoint)
     if task == 'detection':
         check_heads(built.model)
     if 'test_dataloader' not in cfg:

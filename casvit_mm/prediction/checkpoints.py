@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,18 @@ from mmengine.config import Config
 from casvit_mm.config.building import (
     build_model,
     check_device,
+    memory_for,
     read_model_config,
-    without_pretrained,
 )
 from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import type_name
-from casvit_mm.config.options import merge_options
-from casvit_mm.config.stored import stored_config
 from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.deploy.model import ImageModel, Prepared
 from casvit_mm.deploy.results import Result
 from casvit_mm.errors import InputError
-from casvit_mm.io import limited_memory, pixel_limit
+from casvit_mm.io import pixel_limit
 from casvit_mm.prediction.tasks import prediction_of
 from casvit_mm.task import task_name
-from casvit_mm.weights.reading import load_file
-from casvit_mm.weights.sources import local_file
 
 __all__ = ['CheckpointModel']
 
@@ -80,8 +75,7 @@ class CheckpointModel(ImageModel):
         if self.task == 'detection':
             self.score_thr = score_thr
         self._task.set_limits(cfg, self.score_thr, max_dets)
-        # Of a config that came with the checkpoint, nobody else has seen how large its model is.
-        with nullcontext() if config else limited_memory(local_file(checkpoint)):
+        with memory_for(config, checkpoint):
             built = build_model(cfg, checkpoint)
         test_cfg = cfg.model.get('test_cfg') or {}
         limits = test_cfg.get('rcnn', test_cfg)
@@ -117,12 +111,7 @@ def _read_config(
     Raises:
         InputError: If it cannot be read, or has no pipeline of images.
     """
-    if config is not None:
-        cfg = read_model_config(config, cfg_options)
-    else:
-        cfg = stored_config(load_file(checkpoint), checkpoint)
-        merge_options(cfg, cfg_options)
-        without_pretrained(cfg)
+    cfg = read_model_config(config, cfg_options, checkpoint)
     if 'test_dataloader' not in cfg:
         raise InputError(
             f'{cfg.filename} has no test_dataloader, whose pipeline prediction follows'

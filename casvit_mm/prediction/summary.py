@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from rich.table import Column, Table
 
+from casvit_mm.cli import job_command
 from casvit_mm.deploy.engines import is_exported
 from casvit_mm.errors import plain_name
 from casvit_mm.plotting.tables import LiteralConsole
@@ -96,18 +96,13 @@ def _notes(result: dict[str, Any], output: TaskOutput, units: Sequence[Any]) -> 
 
 
 def _next_commands(result: dict[str, Any]) -> list[str]:
-    """Return commands that may come next, ready to copy; none where the config is unknown."""
-    model = Path(result['checkpoint'])
-    beside = sorted(model.parent.glob('*.py'))  # the copy of the config in a work dir
-    config = result['config'] or (beside[0] if len(beside) == 1 else None)
-    if config is None:
+    """Return commands that may come next, ready to copy."""
+    model, config = result['checkpoint'], result['config']
+    if is_exported(model):
         return []
-    files = shlex.join([str(config), str(model)])
-    lines = [f'  python tools/test.py {files} --data dataset.yaml --analysis errors']
-    if not is_exported(model):
-        out = shlex.quote(str(model.with_suffix('.onnx')))
-        lines.append(f'  python tools/export.py {files} --format onnx --out {out}')
-    return ['\nnext:', *lines]
+    files = [config, model] if config else [model]
+    test = job_command('test', *files, '--data', 'dataset.yaml', '--analysis', 'errors')
+    return ['\nnext:', f'  {test}', f'  {job_command("export", *files, "--format", "onnx")}']
 
 
 def _count(number: int, thing: str) -> str:

@@ -103,7 +103,7 @@ class VisualizedModel:
 
 
 def load_config_model(
-    config: str | Path,
+    config: str | Path | None,
     checkpoint: str | Path | None,
     device: str,
     cfg_options: dict[str, Any] | None = None,
@@ -111,7 +111,8 @@ def load_config_model(
     """Return the classifier, detector or segmentor of a config.
 
     Args:
-        config: Also ``casvit_mm::NAME.py`` and, of mmpretrain, mmdet and mmseg, ``package::PATH``.
+        config: Also ``casvit_mm::NAME.py`` and, of mmpretrain, mmdet and mmseg, ``package::PATH``;
+            None takes the one that the checkpoint holds.
         checkpoint: File of weights; None leaves them random, which the title says.
         device: Where to compute.
         cfg_options: Config entries to set, by dotted name.
@@ -131,7 +132,7 @@ def load_config_model(
         whole: nn.Module = DifferentiableDetector(model)
     else:
         whole = Logits(model)
-    name = Path(str(config)).stem
+    name = Path(str(config or checkpoint)).stem
     note = loaded.note if checkpoint else ''
     return _ready(
         VisualizedModel(name, whole, model.backbone, loaded.spec, divisor, note), checkpoint, device

@@ -26,7 +26,7 @@ KINDS = tuple(PICTURES)
 
 
 def visualize(
-    config: str,
+    config: str | None,
     checkpoint: str,
     inputs: Sequence[str],
     *,
@@ -42,10 +42,11 @@ def visualize(
     """Draw class activation maps, gates, effective receptive fields and feature maps.
 
     Args:
-        config: Of a classifier, detector or segmentor.
+        config: Of a classifier, detector or segmentor; None takes the one that the checkpoint
+            holds.
         checkpoint: Its weights.
         inputs: Images, and folders with all images below them.
-        out_dir: Folder of results; ``work_dirs/visualize/<config>`` if None.
+        out_dir: Folder of results; ``work_dirs/visualize/<config or checkpoint>`` if None.
         show: Some of :data:`KINDS`; None draws all that the model has.
         beside: Models to draw beside it, as
             :func:`casvit_mm.visualization.models.load_named_model` takes them.
@@ -64,7 +65,7 @@ def visualize(
         InputError: If anything the user gave cannot work. Where that is a single image or the
             gates, the rest is drawn before.
     """
-    folder = Path(out_dir or f'work_dirs/visualize/{Path(config).stem}')
+    folder = Path(out_dir or f'work_dirs/visualize/{Path(config or checkpoint).stem}')
     if 'cams' in (show or KINDS):
         check_grad_cam()
     device = check_device(device)

@@ -83,7 +83,7 @@ def test_the_log_tells_rate_time_memory_and_losses(trained):
     for item in ('eta:', 'time:', 'img_per_s:', 'host_memory_mb:', 'loss:', 'loss_mask:', 'lr:'):
         assert item in line
     assert 'norms of the backbone learn' in printed
-    assert re.search(r'evaluate the best: python tools/test.py .*best_', printed)
+    assert re.search(r'next:\n  python tools/test.py .*best_', printed)
 
 
 def test_tensorboard_holds_the_losses_and_the_scores(trained):

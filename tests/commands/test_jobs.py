@@ -12,6 +12,8 @@ from casvit_mm.benchmark.peers import OURS
 from casvit_mm.benchmark.settings import PRESETS
 from casvit_mm.cli import job_command
 from casvit_mm.commands import JOBS, main
+from casvit_mm.commands.parser import part_config
+from casvit_mm.errors import InputError
 from casvit_mm.export import FORMATS
 from casvit_mm.visualization.cams import METHODS
 from casvit_mm.visualization.run import KINDS
@@ -23,6 +25,8 @@ TOOLS = sorted((ROOT / 'tools').glob('*.py'))
 HELP = """
 import runpy, sys
 from casvit_mm.commands import JOBS, main
+from casvit_mm.commands.parser import part_config
+from casvit_mm.errors import InputError
 for job in JOBS:
     for call in [lambda: main(job)] + [lambda: runpy.run_path(tool, run_name='__main__')
                                        for tool in [f'tools/{job}.py'] if job != 'doctor']:
@@ -164,3 +168,46 @@ def test_the_words_of_an_option_are_those_of_the_library(job, argument, table):
 def test_the_help_of_export_names_every_ending():
     ending = arguments_of('export')['out'].help
     assert all(kind.suffix in ending for kind in FORMATS.values())
+
+
+def parse(job: str, *words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    import_module(f'casvit_mm.commands.{job}').add_arguments(parser)
+    return parser.parse_intermixed_args(words)
+
+
+@pytest.mark.parametrize(
+    ('words', 'config', 'files'),
+    [
+        (['best.pth'], None, ['best.pth']),
+        (['c.py', 'best.pth'], 'c.py', ['best.pth']),
+        (['casvit_mm::c.py', 'm.onnx'], 'casvit_mm::c.py', ['m.onnx']),
+        (['best.safetensors', 'a.jpg'], None, ['best.safetensors', 'a.jpg']),
+    ],
+)
+def test_a_config_may_stand_before_the_checkpoint(words, config, files):
+    assert part_config(words) == (config, files)
+
+
+def test_options_may_stand_between_the_files():
+    args = parse('test', 'c.py', '--data', 'd.yaml', 'best.pth', '--slide', '64')
+    assert (args.files, args.data, args.slide) == (['c.py', 'best.pth'], 'd.yaml', 64)
+
+
+@pytest.mark.parametrize('words', [['c.py'], ['a.pth', 'b.pth']])
+def test_one_checkpoint_is_evaluated(words):
+    with pytest.raises(InputError, match='name one checkpoint'):
+        import_module('casvit_mm.commands.test').run(parse('test', *words))
+
+
+@pytest.mark.parametrize(
+    ('source', 'precision', 'expected'),
+    [
+        ('work dir/best.pth', 'fp32', 'work dir/best'),
+        ('a/best.pth', 'int8', 'a/best-int8'),
+        ('casvit_mm::x.py', 'fp32', 'x'),
+        ('https://example.org/w/best.pth', 'fp16', 'best-fp16'),
+    ],
+)
+def test_without_out_the_file_lies_beside_the_checkpoint(source, precision, expected):
+    assert import_module('casvit_mm.commands.export')._beside(source, precision) == expected

@@ -71,7 +71,13 @@ def test_a_classifier_writes_a_csv_and_contact_sheets(tmp_path, photos, capsys):
     assert list(rows[0])[:4] == ['file', 'frame', 'class_1', 'score_1']
     assert [Path(entry['file']).name for entry in result['unreadable']] == ['bad.png']
     printed = capsys.readouterr().out
-    for text in ('predictions.csv', f'{out}/sheets/', '1 file not read', '\nnext:', 'export.py'):
+    for text in (
+        'predictions.csv',
+        f'{out}/sheets/',
+        '1 file not read',
+        '\nnext:',
+        'casvit-mm export',
+    ):
         assert text in printed
 
 

@@ -1,0 +1,90 @@
+"""The commands that may come after a check, a training or an evaluation, ready to be copied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from casvit_mm.cli import job_command
+from casvit_mm.config.paths import PREFIX
+from casvit_mm.config.stored import STORED_CONFIG, portable_config
+from casvit_mm.weights.reading import load_file
+
+__all__ = ['after_check', 'after_test', 'after_training', 'as_text']
+
+_WEIGHTS = 'checkpoints/cas-vit-xs.pth'  # of the backbones of the recipes below
+# For a first training, by what the data have; docs/custom_dataset.md has more.
+_RECIPES = {
+    'boxes': 'rtmdet_casvit_xs_photos',
+    'masks': 'rtmdet_ins_casvit_xs_photos',
+    'segmentation': 'segformer_casvit_xs_light',
+    'classification': 'casvit_xs_light',
+}
+
+
+def as_text(lines: Sequence[str]) -> str:
+    """Return the lines under a heading."""
+    return '\n'.join(['next:', *(f'  {line}' for line in lines)])
+
+
+def after_check(data: str | Path, kind: str, config: str | None) -> list[str]:
+    """Return how to look at the input of a network, and to train.
+
+    Args:
+        data: The ``dataset.yaml``.
+        kind: ``'boxes'``, ``'masks'``, ``'segmentation'`` or ``'classification'``.
+        config: What the check went by; None takes a recipe for a first training.
+    """
+    scratch = []
+    if config is None:
+        config = f'{PREFIX}{_RECIPES[kind]}.py'
+        scratch = [] if Path(_WEIGHTS).exists() else ['--from-scratch']
+    return [
+        job_command('browse_data', config, '--data', data),
+        job_command('train', config, '--data', data, *scratch),
+    ]
+
+
+def after_training(config: str | Path, checkpoint: str, data: str | None) -> list[str]:
+    """Return how to evaluate, predict and export the best checkpoint of a training.
+
+    Args:
+        config: The copy of its config.
+        checkpoint: The best one.
+        data: Its ``dataset.yaml``; None where the config names the data.
+    """
+    alone = [checkpoint] if _holds_config(checkpoint) else [config, checkpoint]
+    test = [*alone, '--data', data] if data else [config, checkpoint]
+    return [
+        job_command('test', *test),
+        job_command('predict', *alone, 'photos/'),
+        job_command('export', *alone, '--format', 'onnx'),
+    ]
+
+
+def after_test(config: str | None, checkpoint: str, data: str | None, exported: bool) -> list[str]:
+    """Return how to see the errors of a model, to predict with it, and to export it.
+
+    Args:
+        config: Its config, where it was named.
+        checkpoint: The checkpoint, or an exported file.
+        data: The ``dataset.yaml``, if there is one.
+        exported: Whether it is an exported file.
+    """
+    named = [config, checkpoint] if config else [checkpoint]
+    described = ['--data', data] if data else []
+    lines = [job_command('test', *named, *described, '--analysis', 'errors')]
+    if exported:
+        return [*lines, job_command('predict', checkpoint, 'photos/')]
+    alone = [checkpoint] if _holds_config(checkpoint) else named
+    return [
+        *lines,
+        job_command('predict', *alone, 'photos/'),
+        job_command('export', *alone, '--format', 'onnx'),
+    ]
+
+
+def _holds_config(checkpoint: str) -> bool:
+    """Return whether a checkpoint is enough by itself."""
+    content = load_file(checkpoint)
+    return STORED_CONFIG in (content.get('meta') or {}) and portable_config(content) is not None
