@@ -51,6 +51,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['casvit_mm', 'casvit_mm.*']),
     entry_points={'console_scripts': ['casvit-mm = casvit_mm.commands:main']},
+    package_data={'casvit_mm.serving': ['page/*']},
     cmdclass={'build_py': BuildWithConfigs},
     python_requires='>=3.10',
     install_requires=['torch>=2.4', 'timm>=1.0.26', 'numpy', 'pyyaml', 'rich', 'safetensors'],

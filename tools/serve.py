@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Serve a model of any task over HTTP.
+"""Serve a model of any task over HTTP, with a page to try it on.
 
 The job of casvit_mm/commands/serve.py; --help tells its options.
 """

@@ -1,6 +1,6 @@
-"""Serve a model of any task over HTTP.
+"""Serve a model of any task over HTTP, with a page to try it on.
 
-casvit-mm serve work_dirs/quickstart/epoch_3.pth
+casvit-mm serve work_dirs/quickstart/epoch_3.pth           # http://127.0.0.1:8000/
 casvit-mm serve model.onnx --host 0.0.0.0 --port 80        # for the whole network
 curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/predict
 

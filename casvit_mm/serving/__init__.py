@@ -1,4 +1,4 @@
-"""A model of any task behind HTTP: ``serve('model.onnx')``."""
+"""A model of any task behind HTTP, with a page to try it on: ``serve('model.onnx')``."""
 
 from casvit_mm.serving.limits import Limits
 from casvit_mm.serving.run import serve

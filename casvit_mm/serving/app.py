@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from importlib.resources import files
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -23,7 +24,21 @@ from casvit_mm.serving.service import Service
 
 __all__ = ['create_app']
 
-_HEADERS = {'Referrer-Policy': 'no-referrer', 'X-Content-Type-Options': 'nosniff'}
+# The page, and nothing else, may run and be shown; it may ask this server alone.
+_HEADERS = {
+    'Content-Security-Policy': "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    'Referrer-Policy': 'no-referrer',
+    'X-Content-Type-Options': 'nosniff',
+}
+_PAGE = {
+    '/': ('index.html', 'text/html'),
+    '/page.css': ('page.css', 'text/css'),
+    '/page.js': ('page.js', 'text/javascript'),
+    '/panel.js': ('panel.js', 'text/javascript'),
+    '/picture.js': ('picture.js', 'text/javascript'),
+}
 _STATUSES = {
     400: 'a broken form',
     406: 'no form of answer that the client accepts',
@@ -69,9 +84,11 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,  # both would fetch their scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.add_middleware(_Watched, service=service)
     _tell_errors(app)
+    _add_page(app)
 
     responses: dict[int | str, Any] = {
         status: {'description': text} for status, text in _STATUSES.items()
@@ -160,6 +177,19 @@ def _tell_errors(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def tell_fault(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({'detail': 'the server failed; its log says why'}, 500)
+
+
+def _add_page(app: FastAPI) -> None:
+    """Serve the files of the page, which are read once: no path comes from a request."""
+    folder = files('casvit_mm.serving') / 'page'
+
+    def add(path: str, content: bytes, kind: str) -> None:
+        @app.get(path, include_in_schema=False, response_class=Response)
+        async def page() -> Response:
+            return Response(content, media_type=kind, headers={'Cache-Control': 'no-cache'})
+
+    for path, (name, kind) in _PAGE.items():
+        add(path, (folder / name).read_bytes(), kind)
 
 
 class _Watched:

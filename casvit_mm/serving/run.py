@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def serve(
         app = create_app(model, name, limits=limits, batch_size=batch_size, score_thr=score_thr)
         address = f'http://{_shown(host)}:{listener.getsockname()[1]}'
         print(f'{name}: {model.task}, {len(model.classes)} classes, {model.device}, {note}')
-        print(f'{address}/predict answers; /model, /health, /metrics, /openapi.json tell more')
+        print(f'a page to try it on: {address}/')
         print(f"curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' {address}/predict")
         print('Ctrl-C stops it', flush=True)
         with _signals_end_well():
@@ -164,11 +165,13 @@ def server_of(app: Any, limits: Limits) -> Any:
     """Return the ``uvicorn.Server`` of an application."""
     import uvicorn
 
+    from casvit_mm.serving.protocol import ImpatientProtocol
+
     return uvicorn.Server(
         uvicorn.Config(
             app,
             loop='asyncio',
-            http='h11',
+            http=partial(ImpatientProtocol, seconds=limits.timeout),  # type: ignore[arg-type]
             ws='none',
             log_level='warning',
             access_log=False,

@@ -97,6 +97,11 @@ def test_a_wheel_carries_every_tool_that_needs_no_checkout(installed):
     assert names(installed / 'casvit_mm/.mim/tools') == names(ROOT / 'tools') - left_out
 
 
+def test_a_wheel_carries_the_page_of_the_server(installed):
+    page = 'casvit_mm/serving/page'
+    assert names(installed / page) == names(ROOT / page) != set()
+
+
 def test_a_wheel_carries_the_model_index(installed):
     index = installed / 'casvit_mm/.mim/model-index.yml'
     assert index.read_bytes() == (ROOT / 'model-index.yml').read_bytes()

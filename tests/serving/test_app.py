@@ -205,6 +205,7 @@ def test_openapi_describes_the_body_and_nothing_comes_from_elsewhere(client):
     post = schema['paths']['/predict']['post']
     assert set(post['requestBody']['content']) >= {'image/*', 'multipart/form-data'}
     assert {'200', '413', '422', '503', '504'} <= set(post['responses'])
+    assert "default-src 'none'" in client.get('/').headers['content-security-policy']
     assert client.get('/docs').status_code == client.get('/redoc').status_code == 404
 
 
