@@ -16,6 +16,7 @@ from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import entries, type_name, type_of
 from casvit_mm.distributed.group import unwrapped_model
 from casvit_mm.engine.options import TrainOptions
+from casvit_mm.engine.weight_meaning import changed_meanings
 from casvit_mm.errors import InputError
 from casvit_mm.weights.matching import check_fit, read_checkpoint
 from casvit_mm.weights.official_keys import as_classifier
@@ -133,7 +134,10 @@ def finetune_from(cfg: Config, options: TrainOptions) -> list[str]:
                 *lines,
             ]
         )
-    return [f'--finetune {path}: {kept_and_made}']
+    return [
+        f'--finetune {path}: {kept_and_made}',
+        *changed_meanings(cfg, checkpoint, path),
+    ]
 
 
 def _difference(old: tuple[str, ...] | None, new: tuple[str, ...]) -> str:
