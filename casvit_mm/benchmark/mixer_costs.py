@@ -19,11 +19,12 @@ from rich import box
 from rich.table import Table
 from torch import Tensor, nn
 
-from casvit_mm.benchmark.cost import count_parameters, peak_of_call
+from casvit_mm.benchmark.cost import count_parameters
 from casvit_mm.benchmark.scaling import fit_exponent
 from casvit_mm.errors import InputError
 from casvit_mm.io import replacing, write_json
 from casvit_mm.models.complexity import multiply_adds
+from casvit_mm.models.memory import peak_of_call
 from casvit_mm.models.token_mixers import TOKEN_MIXERS, build_token_mixer
 from casvit_mm.plotting.figures import save_figure
 from casvit_mm.plotting.tables import LiteralConsole

@@ -7,12 +7,14 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -23,6 +25,7 @@ from torch.utils.data import DataLoader
 from casvit_mm.config.forms import entries
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
+from casvit_mm.models.memory import peak_of_call
 from casvit_mm.plotting.tables import LiteralConsole
 
 __all__ = ['ProfileHook', 'Throughput', 'advise', 'profile_instead_of_training']
@@ -92,13 +95,16 @@ class ProfileHook(Hook):
         self.batches = batches
 
     def before_train(self, runner: Runner) -> None:
-        """Measure, print, and let the loop end before its first iteration."""
+        """Measure time and memory, print, and let the loop end before its first iteration."""
         loader = runner.train_dataloader
         runner.logger.info(f'timing {self.batches} batches of the data loader, then of the model')
         kept, reading = _time_loader(loader, self.batches)
         training = _time_model(runner, kept, self.batches)
+        memory = _peak_of_step(runner, kept)
         if is_main_process():
             _print(reading, training, loader.num_workers, kept)
+            weights = sum(one.numel() * one.element_size() for one in runner.model.parameters())
+            _print_memory(memory, weights)
         runner.train_loop.stop_training = True
 
 
@@ -139,6 +145,13 @@ def _time_model(runner: Runner, kept: list[Any], batches: int) -> Throughput:
     return _together(images, batches, time.perf_counter() - start)
 
 
+def _peak_of_step(runner: Runner, kept: list[Any]) -> int:
+    """Return the bytes that a step takes for the largest of some batches."""
+    largest = max(kept, key=lambda batch: sum(image.numel() for image in batch['inputs']))
+    step = partial(runner.model.train_step, largest, optim_wrapper=runner.optim_wrapper)
+    return peak_of_call(step, get_device())
+
+
 def _finish_work() -> None:
     """Wait for the GPU, which takes work faster than it does it."""
     if torch.cuda.is_available():
@@ -165,6 +178,14 @@ def _print(reading: Throughput, training: Throughput, workers: int, kept: list[A
     console = LiteralConsole()
     console.print(table)
     console.print(advise(reading, training, workers, _cpus(), _sides(kept)), soft_wrap=True)
+
+
+def _print_memory(step: int, weights: int) -> None:
+    LiteralConsole().print(
+        f'A training step takes {step / 2**20:.0f} MiB at most, for the largest of these batches, '
+        f'beside {weights / 2**20:.0f} MiB of weights and what the optimizer holds.',
+        soft_wrap=True,
+    )
 
 
 def _cpus() -> int:

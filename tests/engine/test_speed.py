@@ -250,6 +250,7 @@ def test_profiling_prints_both_rates_and_the_limit(config, tmp_path, capsys):
     for line in (r'data loader, 1 worker +\S+ +[\d.]+', r'model, training step +\S+ +[\d.]+'):
         assert re.search(line, printed), printed
     assert re.search('The (data loader|model) is the limit', printed)
+    assert re.search(r'A training step takes [1-9]\d* MiB at most', printed)
 
 
 def test_profiling_training_by_iterations_ends_before_the_first(config, tmp_path):

@@ -1,9 +1,9 @@
-"""What a model costs beside time."""
+"""The memory of a call."""
 
 import pytest
 import torch
 
-from casvit_mm.benchmark.cost import peak_of_call
+from casvit_mm.models.memory import peak_of_call
 
 
 def test_peak_memory_includes_what_a_call_frees_again():

@@ -1,0 +1,50 @@
+"""The memory that a call of a model takes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from itertools import accumulate
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+__all__ = ['peak_of_call']
+
+
+def peak_of_call(call: Callable[[], object], device: str) -> int:
+    """Return the most bytes that PyTorch holds at once during a call, beyond those before it.
+
+    So neither weights nor input count, nor what the kernels' library takes for itself.
+
+    Args:
+        call: Computes with PyTorch.
+        device: ``'cpu'`` or ``'cuda'``.
+    """
+    call()  # compiles and prepares
+    if not device.startswith('cuda'):
+        return max(accumulate(_allocations(call), initial=0))
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    call()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def _allocations(call: Callable[[], object]) -> list[int]:
+    """Return the bytes that a call takes on the CPU, or gives back, in order of time.
+
+    Not from the size of the process: that also holds what was freed and is kept, and so scatters by
+    a fifth from call to call.
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        call()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, 'trace.json')
+        trace.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())['traceEvents']
+    found = [event for event in events if event['name'] == '[memory]']
+    return [event['args']['Bytes'] for event in sorted(found, key=lambda event: event['ts'])]
