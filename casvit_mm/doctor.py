@@ -18,9 +18,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from casvit_mm.errors import InputError
 from casvit_mm.ops import operator_source
 
-__all__ = ['check_environment', 'main']
+__all__ = ['check_environment', 'main', 'measure_precisions']
 
 # Import name -> distributions that provide it, the maintained fork first.
 _PACKAGES = {
@@ -37,6 +38,7 @@ _PACKAGES = {
     'faster_coco_eval': ('faster-coco-eval',),
 }
 _LENT_OPERATORS = ('nms', 'roi_align', 'sigmoid_focal_loss')
+_LEAST_GAIN = 1.05  # from which a precision is worth its error
 _OTHER_OPERATORS = ('deform_conv2d', 'ms_deform_attn', 'softnms', 'carafe')
 
 
@@ -139,9 +141,41 @@ def _look_at_devices(rows: list[tuple[str, str]]) -> None:
         rows.append((f'GPU {index}', f'{device.name}, {memory}, CUDA {torch.version.cuda}'))
 
 
+def measure_precisions() -> list[tuple[str, str]]:
+    """Measure on CAS-ViT-XS whether lower precisions pay on this processor.
+
+    Returns:
+        Rows of (what, how many times as fast as float32 it is).
+    """
+    import torch
+
+    from casvit_mm.engine.precision import mixed_precision_gain
+    from casvit_mm.export.precision_gains import precision_gains
+    from casvit_mm.models import CASViT
+
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    gain = mixed_precision_gain(CASViT('xs'), torch.bfloat16, device, channels_last=True)
+    rows = [('--bf16', f'training, channels last: {_pays(gain)}')]
+    try:
+        gains = precision_gains()
+    except InputError as error:
+        return [*rows, ('OpenVINO', f'not measured: {error}')]
+    rows += [('OpenVINO', f'{name}: {_pays(gain)}') for name, gain in gains.items()]
+    if 'bf16' not in gains:
+        rows.append(('OpenVINO', 'bf16: this processor does not compute in it'))
+    return rows
+
+
+def _pays(gain: float) -> str:
+    verdict = 'pays' if gain >= _LEAST_GAIN else 'does not pay'
+    return f'{verdict}, {gain:.2f} times the speed of float32'
+
+
 def main() -> None:
     """Print what was found; exit with status 1 if there are errors."""
     rows, errors = check_environment()
+    if not errors:
+        rows += measure_precisions()
     console = Console()
     table = Table(show_header=False, box=None)
     for row in rows:

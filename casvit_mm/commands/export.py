@@ -5,6 +5,7 @@ casvit-mm export configs/maskrcnn_casvit_s_coco.py CKPT --format onnx --out mode
 casvit-mm export CKPT --format openvino --out model.xml --size 640x480 --bf16
 casvit-mm export CKPT --format onnx --out model.onnx --int8 --calibrate photos/
 casvit-mm export CKPT --format fastest --out model          # of ONNX and OpenVINO, here
+casvit-mm export CKPT --format fastest --allow-error 0.02 --calibrate photos/
 
 The file needs no mm package any more: from casvit_mm.deploy import load; load('model.onnx')(image)
 """
@@ -65,10 +66,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         precisions.add_argument(f'--{name}', dest='precision', action='store_const', const=name)
     parser.add_argument('--calibrate', metavar='FOLDER', help='images for --int8')
     parser.add_argument(
+        '--allow-error',
+        type=float,
+        metavar='E',
+        help='share of predictions that may differ; fastest then chooses the precision as well',
+    )
+    parser.add_argument(
         '--images', metavar='FOLDER', help="to compare on (the config's test data, or generated)"
     )
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
-    parser.set_defaults(precision='fp32')
 
 
 def run(args: Namespace) -> None:
@@ -80,19 +86,30 @@ def run(args: Namespace) -> None:
     if len(files) > 1:
         raise InputError(f'name one checkpoint, and a CONFIG before it if any; got {files}')
     kind, out = options.pop('format'), options.pop('out')
+    precision, calibrate = options.pop('precision'), options.pop('calibrate')
+    precisions = [precision or 'fp32']
+    if kind == 'fastest' and args.allow_error is not None:
+        if precision:
+            raise InputError(f'--allow-error chooses the precision: leave --{precision} out')
+        precisions = ['fp32', 'bf16', *(['int8'] if calibrate else [])]
     if out is None:
         suffix = '' if kind == 'fastest' else FORMATS[kind].suffix
-        out = _beside((files or [str(config)])[0], args.precision) + suffix
+        out = _beside((files or [str(config)])[0], precisions[0]) + suffix
 
-    def write(kind: str, out: str) -> Exported:
-        return export(config, *files, format=kind, out=out, **options)
+    def write(kind: str, out: str, precision: str) -> Exported:
+        images = calibrate if precision == 'int8' or len(precisions) == 1 else None
+        options.update(format=kind, out=out, precision=precision, calibrate=images)
+        return export(config, *files, **options)
 
     if kind == 'fastest':
-        fastest = export_fastest(write, out, args.precision)
+        allowed = args.allow_error
+        if allowed is not None:
+            options['allow_error'] = 1.0  # all are compared, then judged
+        fastest = export_fastest(write, out, precisions, allowed)
         print(fastest)
         done = fastest.exported
     else:
-        done = write(kind, out)
+        done = write(kind, out, *precisions)
         print(done)
     if done.path.suffix in ('.onnx', '.xml'):  # what runs here, executing nothing in it
         print('\nnext:')

@@ -27,6 +27,7 @@ __all__ = [
     'check_installed',
     'is_exported',
     'open_engine',
+    'openvino_precisions',
     'require',
 ]
 
@@ -176,6 +177,16 @@ class OnnxEngine:
             return dict(zip(self._names, self.bind(image)(), strict=True))
 
 
+def openvino_precisions() -> list[str]:
+    """Return what OpenVINO computes in on this processor, such as FP32, BF16 and INT8.
+
+    Raises:
+        InputError: If OpenVINO is not installed.
+    """
+    core = require('openvino', 'export').Core()
+    return core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+
+
 class OpenVinoEngine:
     """A pair of files of ``--format openvino``, or an ONNX file, in OpenVINO on the CPU.
 
@@ -193,7 +204,7 @@ class OpenVinoEngine:
         with _loading(path):
             model = core.read_model(path)
             self._text = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else None
-        self._computes_in = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+        self._computes_in = openvino_precisions()
         self.precision = options.precision or self._exported_precision()
         self.inputs = tuple(
             EngineInput(

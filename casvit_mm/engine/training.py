@@ -26,6 +26,7 @@ from casvit_mm.engine.finetune import finetune_from, training_classes
 from casvit_mm.engine.metric_checks import check_metrics
 from casvit_mm.engine.next_commands import after_training, as_text
 from casvit_mm.engine.options import TrainOptions
+from casvit_mm.engine.precision import warn_of_slow_precision
 from casvit_mm.engine.profiling import profile_instead_of_training
 from casvit_mm.engine.resume import make_resumable, set_initial_weights, set_resume
 from casvit_mm.engine.run_lock import claim_work_dir, release_work_dir
@@ -161,6 +162,7 @@ EDITS: tuple[Callable[[Config, TrainOptions], list[str]], ...] = (
     claim_work_dir,  # rank 0 does for all
     scale_learning_rate,  # by the number of processes
     _check_model,
+    warn_of_slow_precision,
     _set_data,
     _check_built_model,  # with the classes of the data
     finetune_from,  # compares the classes of the data

@@ -64,6 +64,11 @@ class Comparison:
     mean: float
     agreement: float
 
+    @property
+    def error(self) -> float:
+        """Share of the predictions that differ, or the mean difference if that is larger."""
+        return float(np.max([1 - self.agreement, self.mean]))  # of a NaN a NaN
+
     def check(self, tolerance: Tolerance, precision: str) -> None:
         """Refuse an export that differs too much.
 

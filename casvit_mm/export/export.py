@@ -24,13 +24,14 @@ from casvit_mm.export.all_places import outside_settings
 from casvit_mm.export.compare import TOLERANCES, Comparison, Tolerance, compare
 from casvit_mm.export.formats import FORMATS, Format
 from casvit_mm.export.graphs import Graph, build_graph
-from casvit_mm.export.images import images_in, sample_images
+from casvit_mm.export.images import GENERATED, images_in, sample_images
 from casvit_mm.export.loading import Loaded, load_model
 from casvit_mm.io import check_writable, pixel_limit
 
-__all__ = ['Exported', 'export', 'move']
+__all__ = ['Exported', 'export', 'move', 'write_graph']
 
 _NUM_COMPARED = 8  # images
+_NUM_JUDGED = 32  # images, where the user says how much they may differ
 _NUM_CALIBRATED = 128  # images
 _MIN_SIDE = 32  # pixels of a fixed size
 
@@ -95,6 +96,7 @@ def export(
     precision: str = 'fp32',
     calibrate: str | None = None,
     images: str | None = None,
+    allow_error: float | None = None,
     cfg_options: dict[str, Any] | None = None,
 ) -> Exported:
     """Write a model for another engine, run the file on images, and keep it if it agrees.
@@ -117,6 +119,8 @@ def export(
         calibrate: Folder of images that ``'int8'`` is calibrated on.
         images: Folder of images to compare on; None takes the config's test data, or generated
             images where they are absent.
+        allow_error: Maximum share of the predictions that may differ from PyTorch's, and of the
+            mean difference of the outputs; None takes that of the precision, :data:`TOLERANCES`.
         cfg_options: Config entries to set, by dotted name.
 
     Raises:
@@ -125,6 +129,7 @@ def export(
     """
     start = time.perf_counter()
     kind = _check_request(format, out, precision, calibrate)
+    _check_allowed(allow_error, checkpoint)
     loaded = load_model(config, checkpoint, cfg_options)
     spec = _complete(loaded, kind, size, dynamic, preprocess, backbone, precision)
     if nms == 'outside':
@@ -137,21 +142,44 @@ def export(
     if not kind.single_rows and spec.size is None:
         spec = replace(spec, least=graph.stride + 1)
     with _unfinished(Path(out), kind) as path:
-        _write(kind, graph, spec, path)
+        write_graph(kind, graph, spec, path)
         if precision == 'int8':
             _quantize(kind, path, spec, calibrate)
         comparison, source, example = None, '', None
         if kind.runs_here:
-            with sample_images(loaded.cfg, images, _NUM_COMPARED) as (files, source):
+            number = _NUM_COMPARED if allow_error is None else _NUM_JUDGED
+            with sample_images(loaded.cfg, images, number) as (files, source):
+                if allow_error is not None and source == GENERATED:
+                    raise InputError(
+                        '--allow-error: the test data of the config is not here to judge by; name '
+                        'a folder such as the model will see: --images FOLDER'
+                    )
                 predictor = load(path, trusted=True)
                 comparison = compare(loaded.model, predictor, files)
                 example = prepare_tensor(predictor.prepare(files[0]).pixels, spec)
-            comparison.check(_tolerance(spec, trained=checkpoint is not None), precision)
+            comparison.check(_tolerance(spec, checkpoint is not None, allow_error), precision)
     seconds = time.perf_counter() - start
     return Exported(Path(out), spec, graph.names, comparison, source, example, loaded.note, seconds)
 
 
-def _tolerance(spec: Spec, trained: bool) -> Tolerance:
+def _check_allowed(allow_error: float | None, checkpoint: str | None) -> None:
+    if allow_error is None:
+        return
+    if not 0 <= allow_error <= 1:
+        raise InputError(
+            f'--allow-error {allow_error:g}: write a share from 0 to 1; 0.01 lets one in a hundred '
+            'predictions differ'
+        )
+    if checkpoint is None:
+        raise InputError(
+            '--allow-error needs a CKPT: what random weights predict says nothing of the error of '
+            'trained ones'
+        )
+
+
+def _tolerance(spec: Spec, trained: bool, allow_error: float | None) -> Tolerance:
+    if allow_error is not None:
+        return Tolerance(allow_error, 1 - allow_error)
     tolerance = TOLERANCES[spec.precision]
     if spec.task == 'detection' and not trained:
         # Random weights score all places alike, so rounding decides which of them are kept.
@@ -245,7 +273,8 @@ def _dtype(kind: Format, precision: str) -> torch.dtype:
     return torch.float32
 
 
-def _write(kind: Format, graph: Graph, spec: Spec, path: Path) -> None:
+def write_graph(kind: Format, graph: Graph, spec: Spec, path: Path) -> None:
+    """Write a graph in floating point; int8 is made of that file."""
     # A graph of open size is traced at one that has no side, batch or map of 1.
     shape = (1, 3, *spec.size) if spec.size else (2, 3, 2 * graph.stride, 3 * graph.stride)
     example = torch.randint(0, 256, shape, dtype=torch.uint8)

@@ -16,7 +16,9 @@ from casvit_mm.datasets.images import find_media
 from casvit_mm.datasets.shapes import generate_shapes
 from casvit_mm.errors import InputError
 
-__all__ = ['images_in', 'sample_images']
+__all__ = ['GENERATED', 'images_in', 'sample_images']
+
+GENERATED = 'generated shapes'  # where images come from if there are none of the user
 
 
 def images_in(folder: str | Path, number: int, option: str) -> list[Path]:
@@ -51,7 +53,7 @@ def sample_images(cfg: Config, folder: str | None, number: int) -> Iterator[tupl
         return
     with tempfile.TemporaryDirectory() as made:
         generate_shapes(made, sizes=(1, number, 1), side=128, seed=0)
-        yield images_in(Path(made, 'val'), number, made), 'generated shapes'
+        yield images_in(Path(made, 'val'), number, made), GENERATED
 
 
 def _test_images(cfg: Config) -> list[Path]:

@@ -1,5 +1,6 @@
 """``python -m casvit_mm.doctor``."""
 
+import re
 import sys
 
 import pytest
@@ -21,3 +22,28 @@ def test_this_environment_is_found_healthy():
     assert result.returncode == 0, result.stdout + result.stderr
     for text in ('torch', 'mmdet', 'operators', 'roi_align', 'everything our models need is here'):
         assert text in result.stdout
+    assert re.search(r'--bf16 +training(.|\n)+?(pays|does\s+not\s+pay),\s+[\d.]+', result.stdout)
+
+
+def test_precisions_of_an_engine_are_measured(tiny_arch):
+    pytest.importorskip('openvino')
+    pytest.importorskip('nncf')
+    from casvit_mm.deploy.engines import openvino_precisions
+    from casvit_mm.export.precision_gains import precision_gains
+
+    gains = precision_gains(tiny_arch)
+    assert set(gains) == {'int8'} | ({'bf16'} if 'BF16' in openvino_precisions() else set())
+    assert all(gain > 0 for gain in gains.values())
+
+
+@pytest.mark.parametrize(('gain', 'verdict'), [(0.62, 'does not pay'), (1.6, 'pays')])
+def test_a_precision_is_said_to_pay_by_what_was_measured(monkeypatch, gain, verdict):
+    from casvit_mm.engine import precision
+    from casvit_mm.export import precision_gains
+
+    monkeypatch.setattr(precision, 'mixed_precision_gain', lambda *_, **__: gain)
+    monkeypatch.setattr(precision_gains, 'precision_gains', lambda: dict(int8=gain))
+    (training, _), *_ = rows = doctor.measure_precisions()
+    assert training == '--bf16'
+    assert ('OpenVINO', f'int8: {verdict}, {gain:.2f} times the speed of float32') in rows
+    assert ('OpenVINO', 'bf16: this processor does not compute in it') in rows

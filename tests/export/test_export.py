@@ -94,3 +94,27 @@ def test_a_size_goes_before_the_padding_of_a_detectors_pipeline():
     assert size_steps(open_size) == (fit, pad)
     assert named.size == (480, 640)
     assert [step['op'] for step in size_steps(named)] == ['letterbox']
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(allow_error=2.0), 'a share from 0 to 1'),
+        (dict(allow_error=0.1, images=None), 'is not here to judge by.*--images FOLDER'),
+    ],
+)
+def test_an_error_to_allow_needs_something_to_judge_by(write, options, message):
+    with pytest.raises(InputError, match=message):
+        write('classification', 'onnx', **options)
+
+
+def test_an_error_cannot_be_allowed_for_random_weights(models, tmp_path):
+    config, _ = models['classification']
+    with pytest.raises(InputError, match='--allow-error needs a CKPT'):
+        export(config, format='onnx', out=str(tmp_path / 'model.onnx'), allow_error=0.1)
+
+
+def test_the_error_that_is_allowed_goes_before_that_of_the_precision(write, monkeypatch):
+    monkeypatch.setitem(comparing.TOLERANCES, 'fp32', Tolerance(difference=-1, agreement=0))
+    _, exported = write('classification', 'onnx', allow_error=0.01)
+    assert exported.comparison.error <= 0.01
