@@ -53,6 +53,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--overlap', type=float, metavar='F', help='what neighbouring tiles have in common (0.2)'
     )
+    parser.add_argument(
+        '--wait',
+        type=float,
+        default=60,
+        metavar='SECONDS',
+        help='how long a stream is waited for that stalls or drops the connection (60)',
+    )
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from casvit_mm.deploy.images import as_bgr, read_image
 from casvit_mm.deploy.results import Result
 from casvit_mm.deploy.tracking import Tracker
-from casvit_mm.deploy.videos import VideoReader, is_video
+from casvit_mm.deploy.videos import WAIT, VideoReader, is_video
 from casvit_mm.errors import InputError
 
 __all__ = ['ImageModel', 'Prepared', 'in_batches', 'read_pixels']
@@ -107,11 +107,12 @@ class ImageModel(ABC):
         batch_size: int = 1,
         track: str | None = None,
         track_thr: float | None = None,
+        wait: float = WAIT,
     ) -> Iterator[Any]:
         """Yield what the model finds in the frames of a video, each with ``frame`` and ``time``.
 
         Args:
-            video: A file; an address or the number of a webcam, as OpenCV opens it.
+            video: A file, an address or the number of a webcam.
             every: Take every n-th frame.
             batch_size: Frames that go through the model together.
             track: ``'bytetrack'`` or ``'ocsort'`` gives each object of a detector a number that it
@@ -119,11 +120,13 @@ class ImageModel(ABC):
             track_thr: Minimum score of an object that starts a track; None takes that of the model.
                 A model that was loaded with a lower ``score_thr``, 0.1, lets weak objects continue
                 tracks.
+            wait: Seconds that a stream is waited for that stalls or drops the connection.
 
         Raises:
-            InputError: If it cannot be opened, or holds no frame; or nothing can be tracked.
+            InputError: If it cannot be opened, or holds no frame; if nothing can be tracked; or a
+                stream was lost and did not come back.
         """
-        reader = VideoReader(video)
+        reader = VideoReader(video, wait)
         follow = self.tracker(track, reader.fps / every, track_thr) if track else None
         return self._frames(reader, every, batch_size, follow)
 

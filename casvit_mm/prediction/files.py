@@ -27,7 +27,7 @@ from casvit_mm.deploy.base import write_png
 from casvit_mm.deploy.model import ImageModel, Prepared, in_batches
 from casvit_mm.deploy.tracking import check_tracker
 from casvit_mm.deploy.video_writing import VideoWriter, drawn_suffix
-from casvit_mm.deploy.videos import VideoReader
+from casvit_mm.deploy.videos import WAIT, VideoReader
 from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import write_json
 from casvit_mm.plotting.tables import LiteralConsole
@@ -55,6 +55,7 @@ def predict(
     track: str | None = None,
     tile: int | None = None,
     overlap: float | None = None,
+    wait: float = WAIT,
     cfg_options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Predict on images, videos and streams; write and print what was found.
@@ -77,6 +78,7 @@ def predict(
         track: ``'bytetrack'`` or ``'ocsort'`` follows the objects of a detector through videos.
         tile: Side in pixels of the tiles by which larger images are read; None reads them whole.
         overlap: Share of a tile that neighbours have in common; 0.2 if None.
+        wait: Seconds that a stream is waited for that stalls or drops the connection.
         cfg_options: Config entries to set, by dotted name.
 
     Returns:
@@ -87,6 +89,8 @@ def predict(
             ``predictions.json`` that was there is left as it was.
     """
     _check_positive(max_dets=max_dets, batch_size=batch_size, every=every, max_frames=max_frames)
+    if not wait > 0:
+        raise InputError(f'--wait must be more than 0 seconds, got {wait:g}')
     folder = Path(out_dir or f'work_dirs/predictions/{Path(config or model).stem}')
     results = [folder / name for name in ('pictures', 'videos', 'labels', 'sheets')]
     found, skipped = find_sources(sources, results)
@@ -109,7 +113,7 @@ def predict(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with run.progress:
-            run.predict_all(found, every, max_frames)
+            run.predict_all(found, every, max_frames, wait)
         result = run.result(model, config, skipped)
         lines = run.output.finish()
         write_json(folder / 'predictions.json', result)
@@ -199,13 +203,15 @@ class _Run:
             interrupted=self.interrupted,
         )
 
-    def predict_all(self, sources: list[Source], every: int, max_frames: int | None) -> None:
+    def predict_all(
+        self, sources: list[Source], every: int, max_frames: int | None, wait: float
+    ) -> None:
         """Predict on all sources, or on those before Ctrl-C."""
         try:
             self.predict_images([source for source in sources if source.kind == 'image'])
             for source in sources:
                 if source.kind != 'image':
-                    self.predict_video(source, every, max_frames)
+                    self.predict_video(source, every, max_frames, wait)
         except KeyboardInterrupt:
             self.interrupted = True
 
@@ -241,7 +247,9 @@ class _Run:
         name = str(path.relative_to(self._folder / 'pictures').with_suffix(''))
         self.images.append({**entry, **self.output.entry(result, pixels, str(source), name)})
 
-    def predict_video(self, source: Source, every: int, max_frames: int | None) -> None:
+    def predict_video(
+        self, source: Source, every: int, max_frames: int | None, wait: float
+    ) -> None:
         """Predict on the frames of a video or a stream and draw them into a copy.
 
         Raises:
@@ -249,7 +257,7 @@ class _Run:
                 ends by it.
         """
         try:
-            reader = VideoReader(source.origin)
+            reader = VideoReader(source.origin, wait, self._say)
         except InputError as error:
             self._give_up(source, error)
             return
@@ -261,7 +269,7 @@ class _Run:
         follow = self._model.tracker(self._track, reader.fps / every) if self._track else None
         frames: list[dict[str, Any]] = []
         entry: dict[str, Any] = dict(file=str(source))
-        stopped = False
+        told = stopped = False
         try:
             taken = itertools.islice(self._frames(reader, every), max_frames)
             for image, found in self._predicted(taken):
@@ -275,34 +283,41 @@ class _Run:
                 self.progress.advance(task)
         except _UnreadableError as error:
             self._give_up(source, error)
-            promised = 0  # it is told already
+            told = True
         except KeyboardInterrupt:
-            stopped, promised = source.kind != 'stream', 0
+            told, stopped = True, source.kind != 'stream'
         if frames:
-            self._add_video(entry, frames, reader.fps, writer)
-        # The headers of some containers only estimate the number of frames.
-        if frames and len(frames) < 0.95 * promised - 1:
+            self._add_video(entry, frames, reader, writer)
+        if not told and len(frames) != max_frames and reader.ends_early():
+            of = f' of {promised}' if promised else ''
             self._give_up(
                 source,
-                f'{source} ends after {len(frames)} of {promised} frames: cut short or damaged. '
+                f'{source} ends after {len(frames)}{of} frames: cut short or damaged. '
                 'What could be read is in the results.',
             )
         if stopped:
             raise KeyboardInterrupt
 
+    def _say(self, text: str) -> None:
+        self.progress.console.print(text, soft_wrap=True)
+
     def _add_video(
         self,
         entry: dict[str, Any],
         frames: list[dict[str, Any]],
-        fps: float,
+        reader: VideoReader,
         writer: VideoWriter | None,
     ) -> None:
+        if reader.damaged:
+            entry['damaged_frames'] = reader.damaged
+        if reader.reconnected:
+            entry.update(reconnected=reader.reconnected, lost_frames=reader.lost_frames)
         if writer:
             writer.close()
             entry['video'] = str(writer.path.relative_to(self._folder))
         if self._track:
             entry['tracks'] = tracks_of(frames)
-        self.videos.append({**entry, 'fps': fps, 'frames': frames})
+        self.videos.append({**entry, 'fps': reader.fps, 'frames': frames})
 
     def _frames(self, reader: VideoReader, every: int) -> Iterator[Prepared]:
         """Yield the frames, ready for the model."""

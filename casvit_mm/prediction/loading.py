@@ -85,6 +85,9 @@ def load_for_tracks(
     config: str | Path | None = None,
     *,
     score_thr: float | None = None,
+    tile: int | None = None,
+    overlap: float | None = None,
+    tiles_at_once: int = 1,
     **options: Any,
 ) -> ImageModel:
     """Load a model that, of a detector, also finds objects too weak to be shown, for a tracker.
@@ -94,11 +97,15 @@ def load_for_tracks(
         config: As :func:`load` takes it.
         score_thr: Minimum score of what is shown, the model's ``score_thr``; it finds objects from
             0.1 on, or from the score that a file was exported with.
+        tile: As :func:`load` takes it.
+        overlap: As :func:`load` takes it.
+        tiles_at_once: As :func:`load` takes it.
         options: Others of :func:`load`.
 
     Raises:
         InputError: As :func:`load`.
     """
+    tiles = read_tiles(tile, overlap, tiles_at_once)
     if is_exported(path):
         model = load(path, config, score_thr=score_thr, **options)
         shown = model.score_thr
@@ -108,6 +115,7 @@ def load_for_tracks(
     else:
         shown = SCORE_THR if score_thr is None else score_thr
         model = load(path, config, score_thr=min(shown, _WEAK), **options)
+    model = tiled(model, tiles)
     if model.score_thr is not None:
         model.score_thr = shown
     return model

@@ -69,6 +69,16 @@ def _notes(result: dict[str, Any], output: TaskOutput, units: Sequence[Any]) -> 
         )
     if result['interrupted']:
         lines.append('note: stopped by Ctrl-C; the results hold what was done until then')
+    for entry in result['videos']:
+        if 'reconnected' in entry:
+            times, went_by = _count(entry['reconnected'], 'time'), entry['lost_frames']
+            lines.append(
+                f'note: {entry["file"]} was connected again {times}; '
+                f'about {_count(went_by, "frame")} went by'
+            )
+        if 'damaged_frames' in entry:
+            number = _count(entry['damaged_frames'], 'damaged frame')
+            lines.append(f'note: {number} of {entry["file"]} left out')
     if any(entry.get('video', '').endswith(('.mp4', '.avi')) for entry in result['videos']):
         lines.append(
             'note: browsers do not play the drawn videos, which OpenCV wrote as MPEG-4. '
