@@ -74,18 +74,25 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--images', metavar='FOLDER', help="to compare on (the config's test data, or generated)"
     )
+    parser.add_argument(
+        '--repository', metavar='DIR', help='also for Triton and OpenVINO Model Server, in DIR'
+    )
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
 
 
 def run(args: Namespace) -> None:
     """Export, and print what was written and what comes next."""
     from casvit_mm.export import FORMATS, export, export_fastest
+    from casvit_mm.export.repository import write_repository
 
     options = vars(args)
     config, files = part_config(options.pop('files'))
     if len(files) > 1:
         raise InputError(f'name one checkpoint, and a CONFIG before it if any; got {files}')
     kind, out = options.pop('format'), options.pop('out')
+    repository = options.pop('repository')
+    if repository and kind not in ('onnx', 'openvino', 'fastest'):
+        raise InputError(f'--repository is for --format onnx or openvino, got {kind}')
     precision, calibrate = options.pop('precision'), options.pop('calibrate')
     precisions = [precision or 'fp32']
     if kind == 'fastest' and args.allow_error is not None:
@@ -111,10 +118,14 @@ def run(args: Namespace) -> None:
     else:
         done = write(kind, out, *precisions)
         print(done)
+    if repository:
+        for version in write_repository(done.path, repository):
+            print(f'  {version}')
     if done.path.suffix in ('.onnx', '.xml'):  # what runs here, executing nothing in it
         print('\nnext:')
         if done.spec.task != 'backbone':
             print(f'  {job_command("predict", done.path, "photos/")}')
+            print(f'  {job_command("serve", done.path)}')
         print(f'  {job_command("benchmark", "--file", done.path)}')
 
 

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from casvit_mm.commands.parser import part_config
 from casvit_mm.config.options import ConfigOptions
+from casvit_mm.errors import InputError
 
 _LIMITS = ('max_bytes', 'max_pixels', 'queue', 'timeout')
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
-    parser.add_argument('config', nargs='?', help='of a checkpoint that holds none')
-    parser.add_argument('path', metavar='model', help='checkpoint, .onnx, .xml')
+    parser.add_argument(
+        'files', nargs='+', metavar='[CONFIG] MODEL', help='checkpoint, .onnx, .xml'
+    )
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on (127.0.0.1)')
     parser.add_argument('--port', type=int, default=8000, help='0 takes a free one (8000)')
     parser.add_argument(
@@ -42,6 +45,9 @@ def run(args: Namespace) -> None:
     from casvit_mm.serving import Limits, serve
 
     options = vars(args)
+    config, files = part_config(options.pop('files'))
+    if len(files) != 1:
+        raise InputError(f'name one model, and a CONFIG before it if any; got {files}')
     given = {name: options.pop(name) for name in _LIMITS}
     limits = Limits(**{name: value for name, value in given.items() if value is not None})
-    serve(**options, limits=limits)
+    serve(files[0], config, **options, limits=limits)

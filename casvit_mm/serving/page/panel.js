@@ -21,7 +21,7 @@ function classRow(row, toggle) {
     swatch.style.background = row.colour;
     label.append(box, swatch);
   } else {
-    label.append(element('span', ''), element('span', ''));
+    label.classList.add('plain');
   }
   label.append(element('span', 'name', row.name), element('span', 'value', row.value));
   if (row.share !== null) {
