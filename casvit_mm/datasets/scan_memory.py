@@ -22,7 +22,7 @@ import PIL
 from casvit_mm.errors import InputError
 from casvit_mm.io import pixel_limit, replacing
 
-__all__ = ['CACHE', 'ScanMemory']
+__all__ = ['CACHE', 'ScanMemory', 'cache_folder']
 
 R = TypeVar('R')
 
@@ -105,12 +105,19 @@ class ScanMemory(Generic[R]):
             pass  # the next start reads again
 
     def _place(self, folder: Path) -> Path | None:
-        try:
-            top = Path(os.environ.get(CACHE) or Path.home() / '.cache/casvit_mm')
-        except RuntimeError:  # there is no home
+        top = cache_folder()
+        if top is None:
             return None
         digest = hashlib.sha256(os.fsencode(folder) + b'\0' + self.kind.encode()).hexdigest()
         return top / 'scans' / f'{digest[:32]}.json'
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of all that may be deleted at any time; None where there is no home."""
+    try:
+        return Path(os.environ.get(CACHE) or Path.home() / '.cache/casvit_mm')
+    except RuntimeError:
+        return None
 
 
 def _readers() -> list[Any]:

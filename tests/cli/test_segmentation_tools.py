@@ -164,12 +164,12 @@ def test_sliding_is_refused_for_detectors(shapes, tmp_path):
         )
 
 
-def test_data_of_another_task_is_named(labels, shapes, tmp_path):
-    with pytest.raises(InputError, match='describes detection data'):
-        train(
-            str(ROOT / SHAPES),
-            TrainOptions(data=str(shapes), work_dir=str(tmp_path), start=Start(from_scratch=True)),
-        )
+def test_data_of_another_task_is_named(labels, tmp_path):
+    data = tmp_path / 'dataset.yaml'
+    data.write_text('train: {images: train}\nval: {images: val}\n')
+    options = TrainOptions(data=str(data), work_dir=str(tmp_path), start=Start(from_scratch=True))
+    with pytest.raises(InputError, match='describes classification data'):
+        train(str(ROOT / SHAPES), options)
     with pytest.raises(InputError, match='describes segmentation data'):
         train(
             str(ROOT / 'configs/maskrcnn_casvit_xs_shapes.py'),

@@ -16,12 +16,12 @@ from casvit_mm.datasets.formats.coco import find_issues
 from casvit_mm.datasets.formats.coco_values import is_id, name_annotation
 from casvit_mm.datasets.image_scan import ImageScan, ScanImages, scan_images
 from casvit_mm.datasets.issues import Issue, is_trainable
+from casvit_mm.datasets.object_sources import LoadedSplit, load_split
 from casvit_mm.datasets.splitting import shared_images
 from casvit_mm.detection.data.description import DetectionDescription
 from casvit_mm.detection.data.image_checks import file_issues, scan_split
 from casvit_mm.detection.data.mask_checks import has_masks, mask_issues, read_masks
 from casvit_mm.detection.data.objects import Objects, read_objects
-from casvit_mm.detection.data.sources import LoadedSplit, load_split
 from casvit_mm.detection.data.split_checks import (
     corner_boxes,
     empty_class,

@@ -23,11 +23,11 @@ from casvit_mm.datasets.copies import (
 from casvit_mm.datasets.formats.coco_values import is_box, is_id, is_number, is_polygon, is_size
 from casvit_mm.datasets.image_scan import ImageScan
 from casvit_mm.datasets.issues import FIXED_IN_TRAIN, Issue
+from casvit_mm.datasets.object_sources import join_splits
 from casvit_mm.detection.data.checks import Inspection, content_issues
 from casvit_mm.detection.data.issues import ISSUE_KINDS
 from casvit_mm.detection.data.mask_checks import Masks, read_masks
 from casvit_mm.detection.data.objects import Objects, read_objects
-from casvit_mm.detection.data.sources import join_splits
 from casvit_mm.errors import InputError
 from casvit_mm.io import replacing
 

@@ -14,6 +14,7 @@ from matplotlib.patches import Polygon, Rectangle
 
 from casvit_mm.datasets.formats.coco_values import is_polygon
 from casvit_mm.datasets.formats.rle import find_rle_fault
+from casvit_mm.datasets.object_sources import LoadedSplit
 from casvit_mm.datasets.sheets import (
     SPLIT_COLOURS,
     add_legend,
@@ -26,7 +27,6 @@ from casvit_mm.datasets.sheets import (
 from casvit_mm.deploy.canvas import distinct_colours
 from casvit_mm.detection.data.anchors import AnchorSetup
 from casvit_mm.detection.data.objects import Objects
-from casvit_mm.detection.data.sources import LoadedSplit
 from casvit_mm.plotting.figures import save_figure
 
 __all__ = ['Marks', 'draw_classes', 'draw_samples', 'draw_sizes']

@@ -9,10 +9,10 @@ from pathlib import Path
 from casvit_mm.datasets.formats.coco import CocoSummary, check_content
 from casvit_mm.datasets.image_scan import scan_headers
 from casvit_mm.datasets.issues import first_of, notes_of, refuse_fatal
+from casvit_mm.datasets.object_sources import LoadedSplit, load_split
 from casvit_mm.datasets.splitting import shared_images
 from casvit_mm.detection.data.description import DetectionDescription
 from casvit_mm.detection.data.image_checks import file_issues, scan_split
-from casvit_mm.detection.data.sources import LoadedSplit, load_split
 from casvit_mm.detection.data.split_checks import (
     corner_boxes,
     empty_class,

@@ -11,8 +11,8 @@ from casvit_mm.datasets.files import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from casvit_mm.datasets.formats.coco_values import is_id, is_size
 from casvit_mm.datasets.formats.corners import count_corners
 from casvit_mm.datasets.issues import Issue
+from casvit_mm.datasets.object_sources import LoadedSplit
 from casvit_mm.detection.data.description import DetectionDescription
-from casvit_mm.detection.data.sources import LoadedSplit
 
 __all__ = [
     'corner_boxes',

@@ -18,25 +18,37 @@ An image and its label, the segmentation mask, share their path below the two fo
 suffix. Where names differ in their ends, ``image_suffix`` and ``label_suffix`` beside the folders
 say what to cut off. A list of such entries joins several sources. ``data`` and ``split`` take one
 set apart, see :mod:`casvit_mm.datasets.description`.
+
+``annotations`` in place of ``labels`` names objects in any format that detection reads; their
+outlines are drawn, see :mod:`casvit_mm.segmentation.data.rasters`::
+
+    train: {images: train, annotations: train.json}
+    classes: [cat, dog]                       # may be left out; drops, renames, joins categories
+    background: ground                        # name of the class of all other pixels (background);
+                                              #   null: they are neither learnt nor scored
+    ignore: [reflection]                      # categories neither learnt nor scored
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.description import (
     DatasetDescription,
     SourceFormat,
+    described_task,
     read_names,
     read_shared_fields,
 )
 from casvit_mm.datasets.files import IMAGE_SUFFIXES
+from casvit_mm.datasets.object_description import ObjectDescription, read_object_fields
 from casvit_mm.deploy.canvas import RGB, distinct_colours
 from casvit_mm.errors import InputError
 from casvit_mm.plotting.colours import read_colour
+from casvit_mm.segmentation.data.rasters import IGNORED, category_names
 
 __all__ = [
     'IGNORED',
@@ -48,7 +60,6 @@ __all__ = [
     'read_dataset',
 ]
 
-IGNORED = 255  # mmseg pads labels with it
 LABEL_SUFFIXES = {'.bmp', '.png', '.tif', '.tiff'}
 LARGEST = 2**16 - 1  # value in a mask that classes may name
 JPEG_SUFFIXES = {'.jfif', '.jpe', '.jpeg', '.jpg'}
@@ -60,7 +71,7 @@ class Source:
 
     Attributes:
         images: Folder of images; those in folders below count.
-        labels: Folder of segmentation masks.
+        labels: Folder of segmentation masks; where objects are drawn, their annotations.
         image_list: Text file with the names of the images to take, one per line; None takes all.
         image_suffix: How the names of images end, e.g. ``'_leftImg8bit.png'``; None takes every
             image, without its suffix as name.
@@ -87,6 +98,9 @@ class SegmentationDescription(DatasetDescription[Source]):
         values: By value in the files, the one that training reads; None if they are the same.
         colours: By colour in masks that are RGB images, the value that training reads; None if
             ``classes`` does not give every class a colour of its own.
+        objects: What is drawn into masks; None where masks are named.
+        drawn: By name of a category, the value of its pixels.
+        background: Value of the pixels of no object.
     """
 
     classes: tuple[str, ...]
@@ -95,6 +109,9 @@ class SegmentationDescription(DatasetDescription[Source]):
     reduce_zero_label: bool = False
     values: dict[int, int] | None = None
     colours: dict[RGB, int] | None = None
+    objects: ObjectDescription | None = None
+    drawn: dict[str, int] = field(default_factory=dict)
+    background: int = 0
 
     @property
     def first_value(self) -> int:
@@ -109,6 +126,8 @@ def read_dataset(path: str | Path) -> SegmentationDescription:
         InputError: If it is missing, not YAML, describes another task, or has unknown, missing or
             malformed fields.
     """
+    if described_task(path) == 'detection':
+        return _read_objects(path)
     optional = ('list', 'image_suffix', 'label_suffix')
     sources = SourceFormat('segmentation', ('images', 'labels'), optional, _read_source)
     fields = {'classes', 'ignore', 'reduce_zero_label'}
@@ -151,6 +170,50 @@ def read_dataset(path: str | Path) -> SegmentationDescription:
     )
 
 
+def _read_objects(path: str | Path) -> SegmentationDescription:
+    """Read a description of objects that are drawn into masks.
+
+    Raises:
+        InputError: As :func:`read_dataset`; or if the classes are too many or too few.
+    """
+    objects, content = read_object_fields(path, {'background', 'ignore', 'max_dets'})
+    path = objects.path
+    ignored = _read_ignored_classes(content.get('ignore'), path)
+    if objects.classes is not None:
+        kept = {name: (name,) for name in ignored if name not in objects.classes}
+        objects = replace(objects, classes={**objects.classes, **kept})
+    names = category_names(objects)
+    if unknown := [name for name in ignored if name not in names]:
+        raise InputError(f'{path}: ignore names {unknown[0]!r}, and the categories are {names}')
+    background = content.get('background', 'background')
+    drawn = tuple(name for name in names if name not in ignored and name != background)
+    if background is not None:
+        drawn = (*read_names([background], path, 'background'), *drawn)
+    classes = _read_classes(list(drawn), path, False)
+    values = dict.fromkeys(ignored, IGNORED) | {name: i for i, name in enumerate(classes)}
+    sources = {
+        split: tuple(Source(one.images, one.annotations, one.image_list) for one in found)
+        for split, found in objects.splits.items()
+    }
+    return SegmentationDescription(
+        path,
+        objects.root,
+        sources,
+        objects.split,
+        notes=objects.notes,
+        classes=classes,
+        palette=distinct_colours(len(classes)),
+        objects=objects,
+        drawn=values,
+        background=IGNORED if background is None else 0,
+    )
+
+
+def _read_ignored_classes(written: Any, path: Path) -> tuple[str, ...]:
+    listed = written if isinstance(written, list) else [] if written is None else [written]
+    return read_names(listed, path, 'ignore')
+
+
 def _read_source(entry: dict[str, str], root: Path, where: str) -> Source:
     image_suffix, label_suffix = entry.get('image_suffix'), entry.get('label_suffix')
     if label_suffix is not None and Path(f'a{label_suffix}').suffix.lower() in JPEG_SUFFIXES:
@@ -158,13 +221,13 @@ def _read_source(entry: dict[str, str], root: Path, where: str) -> Source:
             f'{where}: label_suffix {label_suffix!r} names JPEG files, whose compression changes '
             'label values. Export the masks as PNG.'
         )
-    for field, suffix, known, example in (
+    for name, suffix, known, example in (
         ('image_suffix', image_suffix, IMAGE_SUFFIXES, '_leftImg8bit.png'),
         ('label_suffix', label_suffix, LABEL_SUFFIXES, '_gtFine_labelTrainIds.png'),
     ):
         if suffix is not None and Path(f'a{suffix}').suffix.lower() not in known:
             raise InputError(
-                f'{where}: {field} {suffix!r} must be what file names end with, with one of '
+                f'{where}: {name} {suffix!r} must be what file names end with, with one of '
                 f'{" ".join(sorted(known))}; for Cityscapes it is {example}'
             )
     return Source(

@@ -12,6 +12,11 @@ _LEFT_OUT = IssueKind(STOPS.effect, 'leaves them out')
 ISSUE_KINDS = {
     # Files and their names; casvit_mm.segmentation.data.sources.
     **FILE_KINDS,
+    # Objects that are drawn into masks; casvit_mm.segmentation.data.rasters.
+    'unreadable annotations': STOPS,
+    'unreadable source': IssueKind(STOPS.effect, 'leaves the file, image or object out'),
+    'annotations not used': IssueKind('neither learnt nor scored'),
+    'object without mask': IssueKind('its box is neither learnt nor scored'),
     'names that differ': IssueKind(STOPS.effect, 'pairs them by one rule'),
     'image without label': _LEFT_OUT,
     'label without image': _LEFT_OUT,

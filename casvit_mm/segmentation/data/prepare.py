@@ -11,7 +11,7 @@ from casvit_mm.datasets.issues import notes_of, refuse_fatal
 from casvit_mm.io import write_json
 from casvit_mm.segmentation.data.checks import Inspection, inspect_dataset
 from casvit_mm.segmentation.data.description import SegmentationDescription
-from casvit_mm.segmentation.data.recoding import write_masks
+from casvit_mm.segmentation.data.recoding import copy_masks, write_masks
 from casvit_mm.segmentation.data.sources import ImagePair
 
 __all__ = ['PreparedSplit', 'prepare_dataset']
@@ -80,6 +80,8 @@ def _readable_pairs(
 ) -> tuple[tuple[ImagePair, ...], int]:
     """Return pairs whose masks training can read, and how many of the masks are copies."""
     scans, pairs = inspection.scans[split], inspection.pairs[split]
+    if inspection.data.objects is not None:
+        return tuple(copy_masks(pairs, folder)), 0
     old = [pair for pair, scan in zip(pairs, scans, strict=True) if scan.recoded]
     new = iter(write_masks(old, inspection.recoding, folder, split))
     read = tuple(next(new) if s.recoded else p for p, s in zip(pairs, scans, strict=True))

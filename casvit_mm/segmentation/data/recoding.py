@@ -21,7 +21,7 @@ from casvit_mm.io import replacing
 from casvit_mm.segmentation.data.description import IGNORED, LARGEST, SegmentationDescription
 from casvit_mm.segmentation.data.sources import ImagePair
 
-__all__ = ['Recoded', 'Recoding', 'describe_coding', 'write_masks']
+__all__ = ['Recoded', 'Recoding', 'copy_masks', 'describe_coding', 'write_masks']
 
 _UNKNOWN = -1
 _KEPT = 256  # foreign values of a mask that are remembered
@@ -100,6 +100,8 @@ def describe_coding(data: SegmentationDescription, recoded: int, total: int) -> 
         recoded: How many masks are not read as they are.
         total: How many there are.
     """
+    if data.objects is not None:
+        return 'the outlines of annotated objects'
     if data.values is not None:
         return 'the values that classes gives'
     values = f'values {data.first_value} to {data.first_value + len(data.classes) - 1}'
@@ -136,6 +138,23 @@ def write_masks(
     if missing:
         read_in_threads(partial(_write, recoding), missing, f'writing masks of {name}')
     return new
+
+
+def copy_masks(pairs: Sequence[ImagePair], folder: Path) -> list[ImagePair]:
+    """Copy masks out of the cache, which may be deleted, and return the pairs with the copies.
+
+    Raises:
+        InputError: If one cannot be written.
+    """
+    copied = []
+    for pair in pairs:
+        label = Path(pair.label)
+        place = (folder / f'{label.stem}_{label.parent.name}.png').resolve()
+        if not place.exists():
+            with replacing(place, 'wb', part=f'.{os.getpid()}') as file:
+                file.write(label.read_bytes())
+        copied.append(pair._replace(label=str(place)))
+    return copied
 
 
 def _place(label: str, recoding: Recoding, folder: Path) -> Path:

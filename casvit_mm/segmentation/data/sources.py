@@ -28,6 +28,7 @@ from casvit_mm.segmentation.data.description import (
     Source,
 )
 from casvit_mm.segmentation.data.naming import match_names
+from casvit_mm.segmentation.data.rasters import rasterise_split
 
 __all__ = ['ImagePair', 'find_pairs']
 
@@ -108,6 +109,9 @@ def _take_apart(
 def _pair_sources(data: SegmentationDescription, split: str) -> tuple[list[ImagePair], list[Issue]]:
     pairs: list[ImagePair] = []
     issues: list[Issue] = []
+    if data.objects is not None:
+        drawn, issues = rasterise_split(data.objects, split, data.drawn, data.background)
+        return [ImagePair(*pair) for pair in drawn], issues
     where = f'{split if data.split is None else "data"} of {data.path}'
     for source in data.splits[split]:
         found, wrong = _pair(source, where)

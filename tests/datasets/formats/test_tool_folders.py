@@ -8,8 +8,8 @@ from PIL import Image
 
 from casvit_mm import InputError
 from casvit_mm.datasets.description import described_task, read_fields
+from casvit_mm.datasets.object_sources import load_split
 from casvit_mm.detection.data.description import read_dataset
-from casvit_mm.detection.data.sources import load_split
 
 CVAT = '<annotations><version>1.1</version>{}</annotations>'
 CVAT_IMAGE = (

@@ -67,7 +67,7 @@ def test_with_a_copy_the_answer_is_about_the_copy(folder, tmp_path, capsys):
 
 
 def test_a_config_of_another_task_is_refused(folder, tmp_path):
-    config = str(ROOT / 'configs/semfpn_casvit_xs_light.py')
+    config = str(ROOT / 'configs/casvit_xs_light.py')
     message = 'describes detection data: .* Use a detection config with this data'
     with pytest.raises(InputError, match=message):
         check_dataset(folder / 'dataset.yaml', tmp_path, config=config)

@@ -212,7 +212,10 @@ def test_a_planted_issue_is_found_once_and_training_says_the_same(folder, kind):
 
 
 def test_every_kind_is_planted():
-    assert set(PLANTS) == set(ISSUE_KINDS) - BY_REPORT
+    # Of objects that are drawn into masks; test_rasters plants them.
+    drawn = {'unreadable annotations', 'unreadable source', 'annotations not used'}
+    drawn |= {'object without mask'}
+    assert set(PLANTS) == set(ISSUE_KINDS) - BY_REPORT - drawn
 
 
 def test_a_clean_set_has_no_issue(folder):

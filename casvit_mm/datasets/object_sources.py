@@ -14,8 +14,8 @@ from casvit_mm.datasets.files import describe_unused, find_images, read_list, st
 from casvit_mm.datasets.formats.base import SourceFiles
 from casvit_mm.datasets.formats.corners import boxes_from_corners
 from casvit_mm.datasets.formats.registry import read_source
+from casvit_mm.datasets.object_description import ObjectDescription, Source
 from casvit_mm.datasets.splitting import take_apart
-from casvit_mm.detection.data.description import DetectionDescription, Source
 from casvit_mm.errors import InputError
 
 __all__ = ['LoadedSplit', 'join_splits', 'load_split']
@@ -49,7 +49,7 @@ class LoadedSplit:
     notes: tuple[str, ...] = ()
 
 
-def load_split(data: DetectionDescription, name: str) -> LoadedSplit:
+def load_split(data: ObjectDescription, name: str) -> LoadedSplit:
     """Read, join and filter the sources of a split.
 
     Args:
@@ -75,7 +75,7 @@ def load_split(data: DetectionDescription, name: str) -> LoadedSplit:
     return split
 
 
-def _load_source(source: Source, name: str, data: DetectionDescription) -> LoadedSplit:
+def _load_source(source: Source, name: str, data: ObjectDescription) -> LoadedSplit:
     kind = 'folder' if source.annotations.is_dir() else 'file'
     where = f'annotation {kind} {source.annotations} ({name} of {data.path})'
     listed = None
@@ -170,7 +170,7 @@ def _keep_listed(part: LoadedSplit, names: list[str], source: Source) -> None:
 
 
 def _keep_split(
-    parts: list[LoadedSplit], name: str, data: DetectionDescription, split: RandomSplit | FoldSplit
+    parts: list[LoadedSplit], name: str, data: ObjectDescription, split: RandomSplit | FoldSplit
 ) -> tuple[str, ...]:
     """Keep what belongs to split ``name`` of a set that is taken apart, and say how it was."""
     by_name: dict[str, tuple[LoadedSplit, Any]] = {}
@@ -190,7 +190,7 @@ def _keep_split(
 
 
 def _classes_in(
-    by_name: dict[str, tuple[LoadedSplit, Any]], data: DetectionDescription
+    by_name: dict[str, tuple[LoadedSplit, Any]], data: ObjectDescription
 ) -> dict[str, set[str]]:
     """Return the classes to learn that each image has."""
     renamed = {old: new for new, olds in (data.classes or {}).items() for old in olds}
@@ -212,7 +212,7 @@ def _relative(part: LoadedSplit, image: dict, root: Path) -> str:
     return Path(os.path.relpath(part.images / str(image['file_name']), root)).as_posix()
 
 
-def join_splits(parts: list[LoadedSplit], name: str, data: DetectionDescription) -> LoadedSplit:
+def join_splits(parts: list[LoadedSplit], name: str, data: ObjectDescription) -> LoadedSplit:
     """Join sources, or splits: ids are numbered anew, categories are one if their names are.
 
     Args:
@@ -270,7 +270,7 @@ def join_splits(parts: list[LoadedSplit], name: str, data: DetectionDescription)
 
 
 def _apply_classes(
-    split: LoadedSplit, classes: dict[str, tuple[str, ...]], data: DetectionDescription
+    split: LoadedSplit, classes: dict[str, tuple[str, ...]], data: ObjectDescription
 ) -> None:
     """Rename, join and drop categories as the description says."""
     _require_tables(split)
