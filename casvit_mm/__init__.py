@@ -17,6 +17,7 @@ from casvit_mm.registration import register_in_time
 if TYPE_CHECKING:
     from casvit_mm.models import ARCHS, TOKEN_MIXERS, CASViT, FViT
     from casvit_mm.models.fusion import fuse
+    from casvit_mm.prediction.labels import write_labels
     from casvit_mm.prediction.loading import load
     from casvit_mm.weights.matching import load_weights
 
@@ -32,6 +33,7 @@ __all__ = [
     'fuse',
     'load',
     'load_weights',
+    'write_labels',
 ]
 
 # Where to find what is imported when it is asked for.
@@ -43,6 +45,7 @@ _HOMES = {
     'fuse': 'casvit_mm.models.fusion',
     'load': 'casvit_mm.prediction.loading',
     'load_weights': 'casvit_mm.weights.matching',
+    'write_labels': 'casvit_mm.prediction.labels',
 }
 
 

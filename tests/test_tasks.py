@@ -25,6 +25,7 @@ from casvit_mm.datasets.shapes import (
 )
 from casvit_mm.engine import Start, TrainOptions, evaluate, train
 from casvit_mm.engine.browse import browse
+from casvit_mm.engine.convert import convert_data
 from casvit_mm.engine.cross_validation import cross_validate
 from casvit_mm.engine.data_check import check_dataset
 from casvit_mm.export import export
@@ -139,6 +140,11 @@ def fix(tiny: Tiny) -> None:
     assert check_dataset(tiny.data, tiny.new(), fix=tiny.new())
 
 
+def convert(tiny: Tiny) -> None:
+    to = 'yolo' if tiny.task == 'classification' else 'coco'
+    assert convert_data(tiny.data, to, tiny.new()).is_file()
+
+
 def browse_data(tiny: Tiny) -> None:
     out = tiny.new()
     report = browse(tiny.config, data=str(tiny.data), count=1, copies=1, out=str(out))
@@ -221,6 +227,15 @@ def predict_photos(tiny: Tiny) -> None:
     assert written >= {'predictions.json', *more.get(tiny.task, {'pictures'})}
 
 
+def label_photos(tiny: Tiny) -> None:
+    out = tiny.new()
+    given = dict(config=tiny.config, out_dir=str(out), device='cpu', pictures=False)
+    predict(tiny.checkpoint, [str(tiny.photos)], **given, labels='label-studio')
+    tasks = json.loads((out / 'label-studio/train.json').read_text())
+    assert len(tasks) == 3
+    assert all('predictions' in task for task in tasks)
+
+
 def load_model(tiny: Tiny) -> None:
     (checkpoint, *_) = tiny.finetuned.glob('*.pth')
     assert load(str(checkpoint), device='cpu')(str(tiny.photos / '0.png')) is not None
@@ -242,6 +257,7 @@ CHECKS: dict[str, Callable[[Tiny], None]] = {
     'tools/check_data.py YAML': check_data,
     'tools/check_data.py YAML --config CONFIG': check_config,
     'tools/check_data.py YAML --fix DIR': fix,
+    'tools/convert_data.py YAML OUT --to FORMAT': convert,
     'tools/browse_data.py CONFIG --data YAML': browse_data,
     'tools/train.py CONFIG --data YAML': train_data,
     'tools/train.py CONFIG --finetune CKPT': finetune,
@@ -256,6 +272,7 @@ CHECKS: dict[str, Callable[[Tiny], None]] = {
     'tools/test.py CONFIG FILE.onnx': evaluate_file,
     'tools/export.py CKPT --format FORMAT': export_file,
     'tools/predict.py CONFIG CKPT PHOTOS': predict_photos,
+    'tools/predict.py CONFIG CKPT PHOTOS --labels FORMAT': label_photos,
     'casvit_mm.load(CKPT)': load_model,
     'tools/visualize.py CKPT PHOTOS': draw,
     'tools/publish_weights.py CKPT': publish_file,

@@ -19,6 +19,7 @@ __all__ = ['JOBS', 'main']
 JOBS = (
     'check_data',
     'browse_data',
+    'convert_data',
     'train',
     'test',
     'cross_validate',

@@ -15,6 +15,7 @@ from argparse import ArgumentParser, Namespace
 
 from casvit_mm.commands.parser import part_config
 from casvit_mm.config.options import ConfigOptions
+from casvit_mm.datasets.writers import FORMATS
 from casvit_mm.errors import InputError
 
 
@@ -59,6 +60,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=60,
         metavar='SECONDS',
         help='how long a stream is waited for that stalls or drops the connection (60)',
+    )
+    parser.add_argument(
+        '--labels',
+        choices=FORMATS,
+        help='files for a labelling tool, in the folder of that name in --out-dir',
     )
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
 

@@ -31,6 +31,7 @@ from casvit_mm.deploy.videos import WAIT, VideoReader
 from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import write_json
 from casvit_mm.plotting.tables import LiteralConsole
+from casvit_mm.prediction.labels import LabelFiles
 from casvit_mm.prediction.loading import load, load_for_tracks
 from casvit_mm.prediction.outputs import output_of, tracks_of
 from casvit_mm.prediction.sources import Source, find_sources
@@ -56,6 +57,7 @@ def predict(
     tile: int | None = None,
     overlap: float | None = None,
     wait: float = WAIT,
+    labels: str | None = None,
     cfg_options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Predict on images, videos and streams; write and print what was found.
@@ -79,6 +81,8 @@ def predict(
         tile: Side in pixels of the tiles by which larger images are read; None reads them whole.
         overlap: Share of a tile that neighbours have in common; 0.2 if None.
         wait: Seconds that a stream is waited for that stalls or drops the connection.
+        labels: Format of a labelling tool, which takes the predictions on image files back from the
+            folder of that name in ``out_dir``; None writes none.
         cfg_options: Config entries to set, by dotted name.
 
     Returns:
@@ -92,7 +96,8 @@ def predict(
     if not wait > 0:
         raise InputError(f'--wait must be more than 0 seconds, got {wait:g}')
     folder = Path(out_dir or f'work_dirs/predictions/{Path(config or model).stem}')
-    results = [folder / name for name in ('pictures', 'videos', 'labels', 'sheets')]
+    names = ('pictures', 'videos', 'labels', 'sheets', *([labels] if labels else []))
+    results = [folder / name for name in names]
     found, skipped = find_sources(sources, results)
     if track:
         _check_tracking(track, found)
@@ -110,6 +115,8 @@ def predict(
     if track:
         loaded.tracker(track, 30)  # refuses a model that is no detector before anything is done
     run = _Run(loaded, folder, batch_size, pictures, track)
+    if labels:
+        run.labels = LabelFiles(loaded.task, loaded.classes, labels, folder / labels)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with run.progress:
@@ -117,6 +124,7 @@ def predict(
         result = run.result(model, config, skipped)
         lines = run.output.finish()
         write_json(folder / 'predictions.json', result)
+        lines += run.labels.finish() if run.labels else []
     except OSError as error:  # an input that cannot be read raises InputError
         raise _not_written(folder, error) from error
     print_summary(result, folder, run.seconds(), run.output, lines)
@@ -175,6 +183,7 @@ class _Run:
             disable=not console.is_terminal,
         )
         self.output = output_of(model, folder, draw)
+        self.labels: LabelFiles | None = None
         self._model = model
         self._folder = folder
         self._batch_size = batch_size
@@ -244,6 +253,9 @@ class _Run:
         dark = isinstance(source.origin, Path) and pixels.max() < 64
         if dark and leaves_high_bits_unused(source.origin):  # type: ignore[arg-type]
             entry['upper_bits_unused'] = True
+        if self.labels:
+            file = source.origin if isinstance(source.origin, Path) else None
+            self.labels.add(file, source.name, result)
         name = str(path.relative_to(self._folder / 'pictures').with_suffix(''))
         self.images.append({**entry, **self.output.entry(result, pixels, str(source), name)})
 
@@ -277,6 +289,8 @@ class _Run:
                 entry.update(width=image.pixels.shape[1], height=image.pixels.shape[0])
                 place = f'{name}/{result.frame:06d}'
                 said = self.output.entry(result, image.pixels, str(source), place)
+                if self.labels:
+                    self.labels.add(None, place, result)
                 if writer:
                     writer.write(result.draw(image.pixels), result.time)
                 frames.append(dict(frame=result.frame, time=round(result.time, 4), **said))

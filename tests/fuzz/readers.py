@@ -20,6 +20,10 @@ import casvit_mm.detection.dataset  # noqa: F401  registers what a training read
 from casvit_mm.classification.data import description as classification
 from casvit_mm.classification.data.checks import inspect_dataset as inspect_classes
 from casvit_mm.datasets.description import described_task
+from casvit_mm.datasets.formats.cvat import read_cvat
+from casvit_mm.datasets.formats.gathering import Gathering
+from casvit_mm.datasets.formats.label_studio import read_label_studio
+from casvit_mm.datasets.formats.labelme import read_labelme
 from casvit_mm.datasets.image_scan import scan_headers
 from casvit_mm.datasets.shapes import (
     generate_shape_classes,
@@ -376,12 +380,75 @@ def _numbers(step: dict) -> list[int]:
     return [1, *(int(number) for value in values for number in np.ravel(value))]
 
 
+_LABELME = dict(
+    version='5.5.0',
+    flags={'blurred': False},
+    shapes=[
+        dict(label='cat', points=[[3, 4], [20, 28.5]], group_id=1, shape_type='rectangle'),
+        dict(label='cat', points=[[1, 1], [9, 1], [9, 9]], group_id=1, shape_type='polygon'),
+        dict(label='dog', points=[[9, 9], [9, 12]], shape_type='circle', flags={'old': True}),
+        dict(label='dog', points=[[1, 1], [2, 2]], shape_type='mask', mask='iVBORw0KGgo='),
+    ],
+    imagePath='0001.png',
+    imageHeight=32,
+    imageWidth=32,
+)
+_REGION = dict(original_width=32, original_height=32, image_rotation=0, id='r1')
+_BOX = dict(x=3, y=4, width=20, height=20, rotation=0, rectanglelabels=['cat'])
+_OUTLINE = dict(points=[[1, 1], [9, 1], [9, 9]], polygonlabels=['dog'])
+_TASKS = [
+    dict(
+        data=dict(image='/data/upload/1/0001.png'),
+        annotations=[
+            dict(
+                result=[
+                    dict(_REGION, type='rectanglelabels', value=_BOX),
+                    dict(_REGION, type='polygonlabels', value=_OUTLINE),
+                    dict(_REGION, type='brushlabels', value=dict(rle=[0, 0], brushlabels=['a'])),
+                ],
+                was_cancelled=False,
+            )
+        ],
+        predictions=[],
+    )
+]
+_CVAT = b"""<annotations><meta><task><labels><label><name>cat</name></label></labels></task></meta>
+<image id="0" name="0001.png" width="32" height="32" subset="Train">
+<box label="cat" xtl="3" ytl="4" xbr="20" ybr="28.5" rotation="30" group_id="1"/>
+<polygon label="cat" points="1.5,1;9,1;9,9" group_id="1"><attribute name="a">b</attribute></polygon>
+<mask label="dog" rle="1, 2, 1" left="3" top="4" width="2" height="2"/>
+<ellipse label="dog" cx="9" cy="9" rx="3" ry="4"/></image></annotations>"""
+
+
+def _tool(
+    name: str, inputs: st.SearchStrategy, read_files: Callable[[Path, Path], Gathering]
+) -> Callable[[Path], Reader]:
+    """Return the reader of a labelling tool's file ``name`` beside an image."""
+
+    def make(folder: Path) -> Reader:
+        _detection(folder)
+        file = folder / 'train' / name
+
+        def read(content: bytes) -> None:
+            file.write_bytes(content)
+            read_files(
+                folder / 'train' if name == '0001.json' else file, folder / 'train'
+            ).content()
+
+        return Reader(inputs, read)
+
+    return make
+
+
 READERS: dict[str, Callable[[Path], Reader]] = {
     'detection_yaml': _description('detection'),
     'segmentation_yaml': _description('segmentation'),
     'classification_yaml': _description('classification'),
     'coco': _coco,
     'voc': _voc,
+    'labelme': _tool('0001.json', changed_json(_LABELME), read_labelme),
+    'cvat': _tool('annotations.xml', changed_bytes(_CVAT), read_cvat),
+    'label_studio': _tool('export.json', changed_json(_TASKS), read_label_studio),
     'lists': _lists,
     'checkpoint': _checkpoint,
     'safetensors': _safetensors,

@@ -128,12 +128,8 @@ def _parse(path: Path) -> Element:
 
 
 def _find(finder: ImageFinder, written: str, subset: str | None) -> str:
-    if subset:
-        try:
-            return finder.find(f'{subset}/{written}')
-        except ValueError:
-            pass
-    return finder.find(written)
+    exact = finder.exact(written) or (finder.exact(f'{subset}/{written}') if subset else None)
+    return exact or finder.find(written)
 
 
 def _read_image(

@@ -144,16 +144,12 @@ class ImageFinder:
         Raises:
             ValueError: If there is no such image, or several have its name.
         """
-        plain = re.sub(r'[\\/]+', '/', written)
         name = last_part(written)
         if not name:
             raise ValueError('names no image')
-        relative = not re.match(r'/|[A-Za-z]:', plain)
-        for base in (beside, self.folder):
-            if relative and base is not None and (base / plain).is_file():
-                inside = _inside(base / plain, self.folder)
-                if inside is not None:
-                    return inside
+        if (exact := self.exact(written, beside)) is not None:
+            return exact
+        plain = _with_slashes(written)
         found = self._by_name.get(name, [])
         if len(found) == 1:
             if found[0] != plain:
@@ -165,6 +161,20 @@ class ImageFinder:
                 'write the path of one'
             )
         raise ValueError(f'names the image {written!r}, which is not in {self.folder}')
+
+    def exact(self, written: str, beside: Path | None = None) -> str | None:
+        """Return the same for an image that lies where the path says, None for others."""
+        plain = _with_slashes(written)
+        if re.match(r'/|[A-Za-z]:', plain):
+            return None
+        for base in (self.folder,) if beside is None else (beside, self.folder):
+            try:
+                inside = _inside(base / plain, self.folder) if (base / plain).is_file() else None
+            except (OSError, ValueError):  # too long, or with a zero byte in it
+                return None
+            if inside is not None:
+                return inside
+        return None
 
     def notes(self) -> list[str]:
         """Say how many images were found by their name alone."""
@@ -187,6 +197,10 @@ class ImageFinder:
                 return (image.height, image.width) if turned else image.size
         except Exception:
             return 0, 0
+
+
+def _with_slashes(path: str) -> str:
+    return re.sub(r'[\\/]+', '/', path)
 
 
 def _inside(path: Path, folder: Path) -> str | None:

@@ -36,6 +36,7 @@ from casvit_mm.datasets.formats.gathering import (
     last_part,
     number,
     read_json,
+    split_of,
 )
 from casvit_mm.datasets.formats.outlines import (
     box_fields,
@@ -92,12 +93,12 @@ def read_label_studio(annotations: Path, images: Path) -> Gathering:
     taken: dict[str, str] = {}
     for i, task in enumerate(tasks, 1):
         place = f'{annotations.name}, task {task.get("id", i)}'
-        counts['predictions, which are no truth'] += len(task.get('predictions') or ())
+        counts['predictions, which are no truth'] += len(_list(task, 'predictions'))
         results = _chosen_results(task, counts)
         if results is None:
             continue
         try:
-            name = _find(finder, _image_of(task))
+            name = _find(finder, _image_of(task), annotations.parent)
             if name in taken:
                 raise ValueError(f'is about {name}, and so is {taken[name]}; take one away')
         except ValueError as error:
@@ -123,7 +124,12 @@ def _chosen_results(task: Fields, counts: Counter[str]) -> list[Fields] | None:
         truths or done, key=lambda a: str(a.get('updated_at') or a.get('created_at') or '')
     )
     counts['further annotations of a task, beside its ground truth or its latest'] += len(done) - 1
-    return [result for result in chosen.get('result') or () if isinstance(result, dict)]
+    return [result for result in _list(chosen, 'result') if isinstance(result, dict)]
+
+
+def _list(entry: Fields, key: str) -> list[Any]:
+    found = entry.get(key)
+    return found if isinstance(found, list) else []
 
 
 def _image_of(task: Fields) -> str:
@@ -152,12 +158,12 @@ def _plain_path(address: str) -> str:
     return local[0] if local else unquote(parts.path)
 
 
-def _find(finder: ImageFinder, address: str) -> str:
+def _find(finder: ImageFinder, address: str, beside: Path) -> str:
     path = _plain_path(address)
     try:
         if '://' in address or path.startswith('/data/upload/'):
             path = last_part(path)
-        return finder.find(path)
+        return finder.find(path, beside)
     except ValueError as error:
         name = last_part(path)
         if _PREFIX.match(name):
@@ -180,13 +186,13 @@ def _read_task(
     sizes = [size for size in written if is_size(*size)]
     width, height = sizes[0] if sizes else finder.size(name)
     image_id = found.add_image(name, width, height)
-    labelled = {r.get('id') for r in results if str(r.get('type', '')).endswith('labels')}
+    labelled = {str(r.get('id')) for r in results if str(r.get('type', '')).endswith('labels')}
     for i, result in enumerate(results, 1):
         kind = str(result.get('type', ''))
         if kind in _ASIDE:
             counts[f'results of type {kind}'] += 1
             continue
-        if kind in _REGIONS and result.get('id') in labelled:
+        if kind in _REGIONS and str(result.get('id')) in labelled:
             continue  # its labels come with the same outline
         source = f'{place}, region {result.get("id", i)}'
         try:
@@ -276,11 +282,15 @@ def _describe(path: Path) -> dict[str, Any] | None:
     ]
     if not files:
         return None
-    sources = [
-        dict(annotations=str(file.resolve()), images=str(images_beside(file).resolve()))
+    sources = {
+        file.stem: dict(annotations=str(file.resolve()), images=str(images_beside(file).resolve()))
         for file in files
-    ]
-    return dict(root=str(files[0].parent.resolve()), data=sources)
+    }
+    splits = {split_of(name): source for name, source in sources.items()}
+    root = str(files[0].parent.resolve())
+    if 'train' not in splits or None in splits or len(splits) < len(sources):
+        return dict(root=root, data=list(sources.values()))
+    return dict(root=root, **{str(split): source for split, source in splits.items()})
 
 
 FORMAT = Format(

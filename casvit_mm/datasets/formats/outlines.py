@@ -68,10 +68,9 @@ def polygon_fields(polygons: Sequence[list[float]], width: int, height: int) -> 
     ys = [y for polygon in polygons for y in polygon[1::2]]
     left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
     segmentation = [list(polygon) for polygon in polygons]
-    if len(polygons) == 1:
-        area = _area(polygons[0])
-    else:
-        area = float(decode_segmentation(segmentation, width, height).sum())
+    area = sum(map(_area, polygons))
+    if len(polygons) > 1:  # 0 where they are smaller than a pixel
+        area = float(decode_segmentation(segmentation, width, height).sum()) or area
     if right <= left or bottom <= top or area <= 0:
         raise ValueError('is an outline without area')
     box = [left, top, right - left, bottom - top]
