@@ -20,7 +20,7 @@ from casvit_mm.errors import InputError
 from casvit_mm.prediction.loading import SCORE_THR, load
 from casvit_mm.serving.limits import Limits
 
-__all__ = ['load_model', 'serve', 'server_of']
+__all__ = ['load_model', 'serve', 'server_of', 'signals_stop']
 
 _LEAST_SCORE = 0.05  # that a request may ask for; the page lets people see the doubtful objects
 _PACKAGES = ('fastapi', 'uvicorn', 'python_multipart', 'prometheus_client', 'PIL')
@@ -85,8 +85,9 @@ def serve(
         print(f'a page to try it on: {address}/')
         print(f"curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' {address}/predict")
         print('Ctrl-C stops it', flush=True)
-        with _signals_end_well():
-            server_of(app, limits).run(sockets=[listener])
+        server = server_of(app, limits)
+        with signals_stop(server):
+            server.run(sockets=[listener])
 
 
 def load_model(
@@ -183,13 +184,17 @@ def server_of(app: Any, limits: Limits) -> Any:
 
 
 @contextmanager
-def _signals_end_well() -> Iterator[None]:
-    """Let SIGINT and SIGTERM, once the server has stopped by them, do nothing else.
+def signals_stop(server: Any) -> Iterator[None]:
+    """Let SIGINT and SIGTERM stop a server, also while it starts, and do nothing else.
 
-    uvicorn raises them again for whoever handled them before.
+    uvicorn handles them while it runs, and then raises them again for whoever did before.
     """
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

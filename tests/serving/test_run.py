@@ -1,5 +1,6 @@
 """From a file to a server: models of every task, and what is refused before."""
 
+import signal
 import socket
 
 import pytest
@@ -10,13 +11,14 @@ pytest.importorskip('mmpretrain')
 import cv2
 from export_models import random_image, write_model
 from fastapi.testclient import TestClient
+from serving_models import StubModel
 
 import casvit_mm
 from casvit_mm import InputError
 from casvit_mm.deploy import Spec
 from casvit_mm.serving import Limits, serve
 from casvit_mm.serving.app import create_app
-from casvit_mm.serving.run import load_model
+from casvit_mm.serving.run import load_model, server_of, signals_stop
 
 
 @pytest.mark.parametrize('kind', ['maskrcnn', 'segmentation', 'classification'])
@@ -63,6 +65,17 @@ def test_a_port_that_is_taken_is_refused_before_the_model_is_looked_for():
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f'cannot listen on 127.0.0.1, port {port}'):
             serve('nowhere.pth', port=port)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_server_starts_is_not_lost(number):
+    server = server_of(create_app(StubModel()), Limits())
+    before = signal.getsignal(number)
+    with signals_stop(server):
+        signal.raise_signal(number)
+    assert server.should_exit
+    server.run(sockets=[])  # and it does not begin
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize('limit', [{'queue': 0}, {'timeout': float('nan')}, {'max_bytes': -1}])
