@@ -13,6 +13,7 @@ from casvit_mm.errors import InputError
 
 __all__ = [
     'IMAGE_SUFFIXES',
+    'SPLIT_SUFFIX',
     'UNREAD_SUFFIXES',
     'describe_unused',
     'find_files',
@@ -34,7 +35,8 @@ UNREAD_SUFFIXES = {
     *('.raf', '.rw2', '.tga', '.xcf'),
 }
 
-_OF_SYSTEMS = {'Thumbs.db', 'desktop.ini'}
+_OF_SYSTEMS = ('Thumbs.db', 'desktop.ini')
+SPLIT_SUFFIX = '.split.json'  # of our record of how a set was taken apart
 _KINDS = 4  # that a message lists
 
 
@@ -125,8 +127,8 @@ def describe_unused(
     """Yield for each folder how many files of it, and of those below, nobody reads.
 
     Args:
-        folders: Where to look; one that lies in another is counted with that. Hidden files, and
-            those that Windows and macOS put into folders, do not count.
+        folders: Where to look; one that lies in another is counted with that. Hidden files, those
+            that Windows and macOS put into folders, and our record of a split do not count.
         used: Whether a file is read, by its path.
 
     Yields:
@@ -136,7 +138,11 @@ def describe_unused(
     for folder in sorted(folders):
         if any(other != folder and folder.is_relative_to(other) for other in folders):
             continue
-        found = [path for path in _walk(folder) if path.name not in _OF_SYSTEMS and not used(path)]
+        found = [
+            path
+            for path in _walk(folder)
+            if not path.name.endswith((*_OF_SYSTEMS, SPLIT_SUFFIX)) and not used(path)
+        ]
         if found:
             kinds = Counter(path.suffix or 'without suffix' for path in found)
             counts = ', '.join(f'{count} {kind}' for kind, count in kinds.most_common(_KINDS))

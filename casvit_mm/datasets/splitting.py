@@ -11,6 +11,7 @@ from typing import Any
 
 from casvit_mm.datasets.description import SPLITS, FoldSplit, RandomSplit
 from casvit_mm.datasets.drawing import cut_folds, draw_shares
+from casvit_mm.datasets.files import SPLIT_SUFFIX
 from casvit_mm.datasets.grouping import Unit, find_units
 from casvit_mm.errors import InputError, first_names, plain_name
 from casvit_mm.io import write_json
@@ -37,7 +38,7 @@ class TakenApart:
 def record_of(path: str | Path) -> Path:
     """Return the file in which the split of a description is kept."""
     path = Path(path)
-    return path / 'dataset.split.json' if path.is_dir() else path.with_suffix('.split.json')
+    return path / f'dataset{SPLIT_SUFFIX}' if path.is_dir() else path.with_suffix(SPLIT_SUFFIX)
 
 
 def take_apart(

@@ -14,11 +14,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from casvit_mm.datasets.formats.base import Annotations, Format
 from casvit_mm.datasets.formats.foreign import name_content, name_file
 from casvit_mm.errors import InputError
 
-__all__ = ['FORMAT', 'SECTIONS', 'read_annotations', 'read_plain_annotations', 'settle']
+__all__ = ['SECTIONS', 'read_annotations', 'read_plain_annotations', 'settle']
 
 SECTIONS = ('images', 'annotations', 'categories')
 
@@ -149,16 +148,3 @@ def _flag(value: Any) -> int | None:
     if isinstance(value, (bool, int, float)) and value in (0, 1):
         return int(value)
     return None
-
-
-def _holds(path: Path) -> bool:
-    return False  # what no other format claims
-
-
-FORMAT = Format(
-    name='COCO',
-    reads='a JSON file with images, annotations and categories',
-    holds=_holds,
-    describe=lambda path: None,
-    read=lambda files: Annotations(read_annotations(files.annotations, files.where)),
-)

@@ -7,10 +7,9 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
-__all__ = ['name_content', 'name_file', 'name_folder']
+__all__ = ['kind_of_xml', 'name_content', 'name_file', 'name_folder']
 
 _COCO = 'Convert it to COCO format'
-_DATUMARO = 'for example by Datumaro: datum convert -if {} -i FOLDER -f coco'
 _FORMATS = {
     'cvat': "CVAT's own XML. Name this file, not its folder",
     'labelme': "LabelMe's JSON of one image. Name the folder that holds such files",
@@ -18,7 +17,7 @@ _FORMATS = {
     'createml': f"CreateML's JSON. {_COCO}, with boxes [x, y, width, height] from the upper left",
     'results': 'a list of predictions in COCO format. Name the ground truth',
     'datumaro': f"Datumaro's own JSON. {_COCO}: datum convert -if datumaro -i FOLDER -f coco",
-    'open_images': f'a table of Open Images. {_COCO}, {_DATUMARO.format("open_images")}',
+    'open_images': 'a table of Open Images. Name that of the boxes, or the folder by --data',
     'table': f'a table. {_COCO}',
     'yolo': 'a list of YOLO. Give the data.yaml that belongs to it as --data',
     'yolo_yaml': 'a description of YOLO. Give it as --data',
@@ -32,7 +31,7 @@ def name_file(path: Path) -> str | None:
     suffix = path.suffix.lower()
     kind = None
     if suffix == '.xml':
-        kind = _kind_of_xml(path)
+        kind = kind_of_xml(path)
     elif suffix == '.json':
         try:
             return name_content(json.loads(path.read_bytes()))
@@ -76,7 +75,8 @@ def _is_via_export(content: dict[str, Any]) -> bool:
     return isinstance(first, dict) and {'filename', 'regions'} <= set(first)
 
 
-def _kind_of_xml(path: Path) -> str | None:
+def kind_of_xml(path: Path) -> str | None:
+    """Return ``'voc'`` or ``'cvat'`` by the root of an XML file, None for another one."""
     try:
         for _, element in ElementTree.iterparse(path, events=('start',)):
             return {'annotations': 'cvat', 'annotation': 'voc'}.get(element.tag.lower())

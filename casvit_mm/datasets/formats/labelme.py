@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from casvit_mm.datasets.files import find_files, find_images
+from casvit_mm.datasets.files import SPLIT_SUFFIX, find_files, find_images
 from casvit_mm.datasets.formats.base import Annotations, Format, SourceFiles
 from casvit_mm.datasets.formats.coco_values import is_size
 from casvit_mm.datasets.formats.gathering import (
@@ -229,7 +229,7 @@ def _holds(path: Path) -> bool:
 def _json_files(folder: Path) -> list[Path]:
     """Return the JSON files in a folder and below, without the record of how a set was split."""
     files = [path for found in find_files(folder, {'.json'}).values() for path in found]
-    return [path for path in files if not path.name.endswith('.split.json')]
+    return [path for path in files if not path.name.endswith(SPLIT_SUFFIX)]
 
 
 def _is_labelme_file(path: Path) -> bool:

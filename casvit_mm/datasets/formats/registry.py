@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from casvit_mm.datasets.formats import coco_file, cvat, label_studio, labelme, voc, yolo
+from casvit_mm.datasets.formats import (
+    class_folders,
+    coco_folder,
+    cvat,
+    label_studio,
+    labelme,
+    lvis,
+    open_images,
+    supervisely,
+    voc,
+    yolo,
+)
 from casvit_mm.datasets.formats.base import Annotations, Format, SourceFiles
 from casvit_mm.datasets.formats.foreign import name_file, name_folder
 from casvit_mm.errors import InputError
@@ -20,12 +31,16 @@ from casvit_mm.errors import InputError
 __all__ = ['FORMATS', 'Described', 'describe_data', 'read_source']
 
 FORMATS: tuple[Format, ...] = (
-    coco_file.FORMAT,
+    coco_folder.FORMAT,
     voc.FORMAT,
     yolo.FORMAT,
     labelme.FORMAT,
     cvat.FORMAT,
     label_studio.FORMAT,
+    open_images.FORMAT,
+    lvis.FORMAT,
+    supervisely.FORMAT,
+    class_folders.FORMAT,
 )
 
 # A set that is not split: a fifth of it, drawn once, is for validation.
@@ -103,7 +118,7 @@ def _format_of(files: SourceFiles) -> Format:
     if found:
         return found[0]
     # Their readers say what is wrong with what is there.
-    return voc.FORMAT if files.annotations.is_dir() else coco_file.FORMAT
+    return voc.FORMAT if files.annotations.is_dir() else coco_folder.FORMAT
 
 
 def _describe_unknown(path: Path) -> str:

@@ -16,13 +16,15 @@ from PIL import Image
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, UNREAD_SUFFIXES, prefer_readable
 from casvit_mm.datasets.files import stem as stem_of
 from casvit_mm.datasets.formats.base import Annotations, Format, SourceFiles
-from casvit_mm.datasets.formats.foreign import name_file, name_folder
+from casvit_mm.datasets.formats.folders import split_folders
+from casvit_mm.datasets.formats.foreign import kind_of_xml, name_file, name_folder
 from casvit_mm.errors import InputError
 
 __all__ = ['FORMAT', 'read_voc']
 
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 _SIDES = ('width', 'height')
+_FOLDERS = (('Annotations', 'JPEGImages'), ('annotations', 'images'), ('Annotations', 'Images'))
 
 
 def read_voc(
@@ -188,11 +190,32 @@ def _object(element: ElementTree.Element, image_id: int, source: str) -> tuple[s
 
 
 def _holds(path: Path) -> bool:
-    return path.is_dir() and any(child.suffix.lower() == '.xml' for child in path.iterdir())
+    first = min(path.glob('*.xml'), default=None) if path.is_dir() else None
+    return first is not None and kind_of_xml(first) == 'voc'
 
 
 def _describe(path: Path) -> dict[str, Any] | None:
-    return None
+    if not path.is_dir():
+        return None
+    for labels, images in _FOLDERS:
+        if _holds(path / labels) and (path / images).is_dir():
+            source = dict(annotations=str(path / labels), images=str(path / images))
+            return dict(root=str(path), **_split_by_lists(path / 'ImageSets/Main', source))
+    splits = {split: child for split, child in split_folders(path).items() if _holds(child)}
+    if 'train' in splits:
+        sources = {split: _beside(child) for split, child in splits.items()}
+        return dict(root=str(path), **sources)
+    return dict(root=str(path), data=_beside(path)) if _holds(path) else None
+
+
+def _beside(folder: Path) -> list[dict[str, str]]:
+    return [dict(annotations=str(folder), images=str(folder))]
+
+
+def _split_by_lists(lists: Path, source: dict[str, str]) -> dict[str, Any]:
+    found = {name: lists / f'{name}.txt' for name in ('train', 'val', 'test')}
+    splits = {name: [dict(source, list=str(p))] for name, p in found.items() if p.is_file()}
+    return splits if {'train', 'val'} <= set(splits) else dict(data=[source])
 
 
 def _read(files: SourceFiles) -> Annotations:
@@ -211,7 +234,7 @@ def _read(files: SourceFiles) -> Annotations:
 
 FORMAT = Format(
     name='Pascal VOC',
-    reads='a folder of XML files, one per image',
+    reads='a folder of XML files, one per image, or with Annotations and JPEGImages',
     holds=_holds,
     describe=_describe,
     read=_read,
