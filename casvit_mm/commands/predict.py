@@ -47,6 +47,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--track', action='store_true', help='follow and count the objects of videos'
     )
     parser.add_argument('--tracker', metavar='NAME', help='how: bytetrack (default) or ocsort')
+    parser.add_argument(
+        '--track-thr', type=float, metavar='S', help='minimum score to start a track (--score-thr)'
+    )
     parser.add_argument('--max-frames', type=int, metavar='N', help='of a video, no more than N')
     parser.add_argument(
         '--tile', type=int, metavar='PX', help='read larger images by tiles of this side'

@@ -118,8 +118,7 @@ class ImageModel(ABC):
             track: ``'bytetrack'`` or ``'ocsort'`` gives each object of a detector a number that it
                 keeps; see :class:`casvit_mm.deploy.tracking.Tracker`.
             track_thr: Minimum score of an object that starts a track; None takes that of the model.
-                A model that was loaded with a lower ``score_thr``, 0.1, lets weak objects continue
-                tracks.
+                Weaker ones only continue one (ByteTrack).
             wait: Seconds that a stream is waited for that stalls or drops the connection.
 
         Raises:

@@ -49,11 +49,13 @@ class Tracker:
             (ByteTrack); those that do not are left out.
 
     Raises:
-        InputError: As :func:`check_tracker`.
+        InputError: As :func:`check_tracker`, or if ``score_thr`` is not from 0 to 1.
     """
 
     def __init__(self, name: str, fps: float, score_thr: float) -> None:
         check_tracker(name)
+        if not 0 <= score_thr <= 1:
+            raise InputError(f'--track-thr must be from 0 to 1, got {score_thr:g}')
         self._score_thr = score_thr
         self._supervision = optional('supervision', 'tracking')
         package = optional('trackers', 'tracking')

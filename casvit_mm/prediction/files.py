@@ -25,14 +25,14 @@ from rich.text import Text
 from casvit_mm.datasets.images import leaves_high_bits_unused
 from casvit_mm.deploy.base import write_png
 from casvit_mm.deploy.model import ImageModel, Prepared, in_batches
-from casvit_mm.deploy.tracking import check_tracker
+from casvit_mm.deploy.tracking import Tracker, check_tracker
 from casvit_mm.deploy.video_writing import VideoWriter, drawn_suffix
 from casvit_mm.deploy.videos import WAIT, VideoReader
 from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import write_json
 from casvit_mm.plotting.tables import LiteralConsole
 from casvit_mm.prediction.labels import LabelFiles
-from casvit_mm.prediction.loading import load, load_for_tracks
+from casvit_mm.prediction.loading import load
 from casvit_mm.prediction.outputs import output_of, tracks_of
 from casvit_mm.prediction.sources import Source, find_sources
 from casvit_mm.prediction.summary import print_summary
@@ -54,6 +54,7 @@ def predict(
     every: int = 1,
     max_frames: int | None = None,
     track: str | None = None,
+    track_thr: float | None = None,
     tile: int | None = None,
     overlap: float | None = None,
     wait: float = WAIT,
@@ -78,6 +79,7 @@ def predict(
         every: Take every n-th frame of a video.
         max_frames: Maximum number of frames of a video.
         track: ``'bytetrack'`` or ``'ocsort'`` follows the objects of a detector through videos.
+        track_thr: Minimum score of an object that starts a track; None takes ``score_thr``.
         tile: Side in pixels of the tiles by which larger images are read; None reads them whole.
         overlap: Share of a tile that neighbours have in common; 0.2 if None.
         wait: Seconds that a stream is waited for that stalls or drops the connection.
@@ -101,7 +103,9 @@ def predict(
     found, skipped = find_sources(sources, results)
     if track:
         _check_tracking(track, found)
-    loaded = (load_for_tracks if track else load)(
+    elif track_thr is not None:
+        raise InputError('--track-thr is for --track, which is not given')
+    loaded = load(
         model,
         config,
         score_thr=score_thr,
@@ -113,8 +117,10 @@ def predict(
         tiles_at_once=batch_size,
     )
     if track:
-        loaded.tracker(track, 30)  # refuses a model that is no detector before anything is done
-    run = _Run(loaded, folder, batch_size, pictures, track)
+        loaded.tracker(
+            track, 30, track_thr
+        )  # refuses a model that is no detector before anything is done
+    run = _Run(loaded, folder, batch_size, pictures, track, track_thr)
     if labels:
         run.labels = LabelFiles(loaded.task, loaded.classes, labels, folder / labels)
     try:
@@ -166,7 +172,13 @@ class _Run:
     """What one call of :func:`predict` has found so far."""
 
     def __init__(
-        self, model: ImageModel, folder: Path, batch_size: int, draw: bool, track: str | None
+        self,
+        model: ImageModel,
+        folder: Path,
+        batch_size: int,
+        draw: bool,
+        track: str | None,
+        track_thr: float | None,
     ) -> None:
         self.images: list[dict[str, Any]] = []
         self.videos: list[dict[str, Any]] = []
@@ -188,7 +200,7 @@ class _Run:
         self._folder = folder
         self._batch_size = batch_size
         self._draw = draw
-        self._track = track
+        self._track, self._track_thr = track, track_thr
         self._taken: set[Path] = set()
         self._start = time.perf_counter()
 
@@ -278,7 +290,7 @@ class _Run:
         path = self._free_path('videos', source.name, drawn_suffix())
         writer = VideoWriter(path, reader.fps / every) if self._draw else None
         name = path.relative_to(self._folder / 'videos').with_suffix('')
-        follow = self._model.tracker(self._track, reader.fps / every) if self._track else None
+        follow = self._new_tracker(reader.fps / every)
         frames: list[dict[str, Any]] = []
         entry: dict[str, Any] = dict(file=str(source))
         told = stopped = False
@@ -311,6 +323,9 @@ class _Run:
             )
         if stopped:
             raise KeyboardInterrupt
+
+    def _new_tracker(self, fps: float) -> Tracker | None:
+        return self._model.tracker(self._track, fps, self._track_thr) if self._track else None
 
     def _say(self, text: str) -> None:
         self.progress.console.print(text, soft_wrap=True)

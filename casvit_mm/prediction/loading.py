@@ -12,10 +12,9 @@ from casvit_mm.deploy.tiled import tiled
 from casvit_mm.deploy.tiles import read_tiles
 from casvit_mm.errors import InputError
 
-__all__ = ['SCORE_THR', 'load', 'load_for_tracks']
+__all__ = ['SCORE_THR', 'load']
 
 SCORE_THR = 0.3  # minimum score of a detection, where the user says nothing
-_WEAK = 0.1  # ByteTrack, section 3.1: weaker objects are background, not hidden ones
 
 
 def load(
@@ -78,47 +77,6 @@ def load(
         least = max(SCORE_THR, model.spec.score_thr) if score_thr is None else score_thr
         model = deploy.Predictor(model.engine, least)
     return tiled(model, tiles)
-
-
-def load_for_tracks(
-    path: str | Path,
-    config: str | Path | None = None,
-    *,
-    score_thr: float | None = None,
-    tile: int | None = None,
-    overlap: float | None = None,
-    tiles_at_once: int = 1,
-    **options: Any,
-) -> ImageModel:
-    """Load a model that, of a detector, also finds objects too weak to be shown, for a tracker.
-
-    Args:
-        path: As :func:`load` takes it.
-        config: As :func:`load` takes it.
-        score_thr: Minimum score of what is shown, the model's ``score_thr``; it finds objects from
-            0.1 on, or from the score that a file was exported with.
-        tile: As :func:`load` takes it.
-        overlap: As :func:`load` takes it.
-        tiles_at_once: As :func:`load` takes it.
-        options: Others of :func:`load`.
-
-    Raises:
-        InputError: As :func:`load`.
-    """
-    tiles = read_tiles(tile, overlap, tiles_at_once)
-    if is_exported(path):
-        model = load(path, config, score_thr=score_thr, **options)
-        shown = model.score_thr
-        if shown is not None:
-            least = max(model.engine.spec.score_thr, min(shown, _WEAK))  # type: ignore[attr-defined]
-            model = deploy.Predictor(model.engine, least)  # type: ignore[attr-defined]
-    else:
-        shown = SCORE_THR if score_thr is None else score_thr
-        model = load(path, config, score_thr=min(shown, _WEAK), **options)
-    model = tiled(model, tiles)
-    if model.score_thr is not None:
-        model.score_thr = shown
-    return model
 
 
 def _refuse(path: str | Path, kind: str, **options: Any) -> None:

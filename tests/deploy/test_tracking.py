@@ -19,6 +19,7 @@ def found(boxes, scores, labels=None, time=None):
         tuple(CLASSES[label] for label in labels),
         masks=np.zeros((len(boxes), 8, 8), bool),
         classes=CLASSES,
+        size=(8, 8),
         time=time,
     )
 
