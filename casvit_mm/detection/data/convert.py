@@ -9,9 +9,9 @@ from typing import Any
 from casvit_mm.datasets.formats.coco import check_content
 from casvit_mm.datasets.formats.coco_file import SECTIONS
 from casvit_mm.datasets.issues import first_of
+from casvit_mm.datasets.object_sources import LoadedSplit, load_split
 from casvit_mm.datasets.writers.base import ImageLabels, LabelledSet
 from casvit_mm.detection.data.description import read_dataset
-from casvit_mm.detection.data.sources import LoadedSplit, load_split
 from casvit_mm.detection.data.split_checks import list_open_classes, open_names
 from casvit_mm.errors import InputError
 
