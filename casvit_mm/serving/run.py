@@ -82,6 +82,8 @@ def serve(
         app = create_app(model, name, limits=limits, batch_size=batch_size, score_thr=score_thr)
         address = f'http://{_shown(host)}:{listener.getsockname()[1]}'
         print(f'{name}: {model.task}, {len(model.classes)} classes, {model.device}, {note}')
+        if model.note:
+            print(f'note: {model.note}')
         print(f'a page to try it on: {address}/')
         print(f"curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' {address}/predict")
         print('Ctrl-C stops it', flush=True)
@@ -103,7 +105,9 @@ def load_model(
         InputError: As :func:`casvit_mm.load`; if the model is a backbone, or has left out what
             scores as low as ``score_thr``.
     """
-    least = None if is_exported(path) else min(_LEAST_SCORE, score_thr or _LEAST_SCORE)
+    least = None
+    if not is_exported(path):
+        least = _LEAST_SCORE if score_thr is None else min(_LEAST_SCORE, score_thr)
     model = load(path, config, score_thr=least, **options)
     if isinstance(model, Predictor):
         model = Predictor(model.engine)  # with the lowest score that the file holds

@@ -54,8 +54,9 @@ def test_an_exported_file_shows_all_that_it_holds(monkeypatch):
 
 def test_a_checkpoint_can_be_asked_for_lower_scores_than_the_page_shows(tmp_path):
     checkpoint = write_model(tmp_path, 'retinanet')[1]
-    model, score_thr = load_model(checkpoint, device='cpu', score_thr=0.01)
-    assert (model.score_thr, score_thr) == (0.01, 0.01)
+    for least in (0.01, 0.0):
+        model, score_thr = load_model(checkpoint, device='cpu', score_thr=least)
+        assert (model.score_thr, score_thr) == (least, least)
     with pytest.raises(InputError, match='--score-thr must be from'):
         load_model(checkpoint, device='cpu', score_thr=1.5)
 
