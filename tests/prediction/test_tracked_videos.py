@@ -84,3 +84,38 @@ def test_what_cannot_be_followed_is_refused_by_name(model, tmp_path, pixels, sti
         casvit_mm.load(segmentor).frames(still, track='ocsort')
     with pytest.raises(InputError, match='track is for a video'):
         casvit_mm.load(segmentor)(image, track='ocsort')
+
+
+def test_what_went_wrong_in_a_stream_is_counted_and_told(
+    model, predictor, tmp_path, pixels, monkeypatch, capsys
+):
+    class Reader:
+        """A stream that was connected again, and then lost."""
+
+        fps, num_frames, damaged, reconnected, lost_frames = 25, 0, 2, 1, 7
+
+        def __init__(self, origin, wait, report):
+            assert (origin, wait) == ('http://me:secret@127.0.0.1:9/cam', 5)
+            self.report = report
+
+        def frames(self, every):
+            yield 0, 0.0, np.ascontiguousarray(pixels[..., ::-1])
+            self.report('the stream was lost')
+            raise InputError('the stream did not come back')
+
+    monkeypatch.setattr('casvit_mm.prediction.files.VideoReader', Reader)
+    monkeypatch.setattr('casvit_mm.prediction.files.load', lambda *_, **__: predictor)
+    result = run(model, ['http://me:secret@127.0.0.1:9/cam'], tmp_path / 'out', wait=5)
+    (video,) = result['videos']
+    assert (len(video['frames']), video['damaged_frames']) == (1, 2)
+    assert (video['reconnected'], video['lost_frames']) == (1, 7)
+    assert [e['reason'] for e in result['unreadable']] == ['the stream did not come back']
+    printed = capsys.readouterr().out
+    for text in (
+        'the stream was lost',
+        'http://127.0.0.1:9/cam was connected again 1 time; about 7 frames went by',
+        '2 damaged frames of http://127.0.0.1:9/cam left out',
+    ):
+        assert text in printed
+    with pytest.raises(InputError, match='--wait must be more than 0 seconds, got 0'):
+        run(model, ['http://127.0.0.1:9/cam'], tmp_path / 'out', wait=0)
