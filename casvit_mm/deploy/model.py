@@ -194,11 +194,16 @@ def in_batches(images: Iterable[Prepared], batch_size: int) -> Iterator[list[Pre
     No image is padded to the size of another, so that a result does not depend on the batch.
     """
     waiting: list[Prepared] = []
-    for image in images:
-        if waiting and (len(waiting) == batch_size or waiting[0].shape != image.shape):
+    try:
+        for image in images:
+            if waiting and (len(waiting) == batch_size or waiting[0].shape != image.shape):
+                yield waiting
+                waiting = []
+            waiting.append(image)
+    except InputError:  # what came before it is not lost by it
+        if waiting:
             yield waiting
-            waiting = []
-        waiting.append(image)
+        raise
     if waiting:
         yield waiting
 

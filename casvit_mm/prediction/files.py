@@ -157,7 +157,7 @@ def _not_written(folder: Path, error: OSError) -> InputError:
     )
 
 
-class _UnreadableError(Exception):
+class _UnreadableError(InputError):
     """A video that cannot be read any further."""
 
 
