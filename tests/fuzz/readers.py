@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ from casvit_mm.segmentation.data import description as segmentation
 from casvit_mm.segmentation.data.checks import inspect_dataset as inspect_masks
 from casvit_mm.weights.matching import read_checkpoint
 from casvit_mm.weights.reading import class_names, forget_file, load_file
+from fuzz.formats import FORMATS, read_changed
 from fuzz.inputs import changed_bytes, changed_json, changed_value
 
 __all__ = ['READERS', 'Reader']
@@ -440,12 +442,19 @@ def _tool(
     return make
 
 
+def _format(name: str, folder: Path) -> Reader:
+    build, file, inputs = FORMATS[name]
+    build(folder)
+    return Reader(inputs, partial(read_changed, folder, file))
+
+
 READERS: dict[str, Callable[[Path], Reader]] = {
     'detection_yaml': _description('detection'),
     'segmentation_yaml': _description('segmentation'),
     'classification_yaml': _description('classification'),
     'coco': _coco,
     'voc': _voc,
+    **{name: partial(_format, name) for name in FORMATS},
     'labelme': _tool('0001.json', changed_json(_LABELME), read_labelme),
     'cvat': _tool('annotations.xml', changed_bytes(_CVAT), read_cvat),
     'label_studio': _tool('export.json', changed_json(_TASKS), read_label_studio),

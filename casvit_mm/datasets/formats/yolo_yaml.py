@@ -26,6 +26,7 @@ _REFUSED = {
     'obb': 'turned boxes (OBB)',
     'classify': 'classes of whole images in a data.yaml; name the folder with train/ and val/',
 }
+_MOST_CLASSES = 10**5
 _WINDOWS = re.compile(r'[A-Za-z]:[\\/]')
 
 
@@ -75,7 +76,8 @@ def _is_paths(value: Any) -> bool:
 def _names_of(content: dict[str, Any], where: str) -> Any:
     """Return ``names`` as they are written; with ``nc`` alone, those that Ultralytics makes."""
     number, names = content.get('nc'), content.get('names')
-    if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
+    whole = isinstance(number, int) and not isinstance(number, bool)
+    if number is not None and not (whole and 0 < number <= _MOST_CLASSES):
         raise InputError(f'{where}: nc must be the number of classes, got {number!r}')
     if names is None:
         return [f'class_{i}' for i in range(number or 0)]

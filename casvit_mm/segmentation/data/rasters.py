@@ -129,8 +129,7 @@ def _issues(loaded: LoadedSplit, values: dict[str, int], split: str) -> Iterator
 
 
 def _unknown_and_boxes(loaded: LoadedSplit, values: dict[str, int]) -> Iterator[Issue]:
-    names = {c['id']: c['name'] for c in loaded.content.get('categories') or () if 'name' in c}
-    if other := sorted({str(name) for name in names.values()} - set(values)):
+    if other := sorted(set(_names(loaded.content).values()) - set(values)):
         message = (
             f'{loaded.where} has categories that train does not have: {", ".join(other)}. Every '
             'split must list the same; classes: in a dataset.yaml renames and drops.'
@@ -153,15 +152,26 @@ def _unknown_and_boxes(loaded: LoadedSplit, values: dict[str, int]) -> Iterator[
         yield Issue('object without mask', str(which), message, False)
 
 
+def _names(content: dict[str, Any]) -> dict[int, str]:
+    """Return the names of the sound categories by their ids."""
+    return {
+        entry['id']: entry['name']
+        for entry in content.get('categories') or ()
+        if isinstance(entry, dict) and is_id(entry.get('id')) and isinstance(entry.get('name'), str)
+    }
+
+
 def _drawn_objects(content: dict[str, Any], values: dict[str, int]) -> dict[Any, list[Any]]:
     """Return by image what is drawn, in order: value, segmentation, and box where there is none."""
-    names = {c['id']: c['name'] for c in content['categories']}
+    names = _names(content)
     found: dict[Any, list[tuple[float, Any]]] = {}
     for entry in content['annotations']:
         if not isinstance(entry, dict):
+            continue  # find_issues says what is wrong
+        image, category = entry.get('image_id'), entry.get('category_id')
+        if not (is_id(image) and is_id(category)):
             continue
-        name = names.get(entry.get('category_id'))
-        value = values.get(str(name), IGNORED)
+        value = values.get(names.get(category or 0, ''), IGNORED)
         outline = entry.get('segmentation') or None
         if outline is None or entry.get('ignored'):
             value = IGNORED
@@ -171,7 +181,7 @@ def _drawn_objects(content: dict[str, Any], values: dict[str, int]) -> dict[Any,
         # A box is drawn before all outlines.
         order = float('inf') if outline is None else float(area) if is_number(area) else 0.0
         job = [value, outline, box if outline is None else None]
-        found.setdefault(entry.get('image_id'), []).append((order, job))
+        found.setdefault(image, []).append((order, job))
     # The sort is stable: of two of one area the later comes last.
     return {
         image: [job for _, job in sorted(jobs, key=lambda pair: -pair[0])]

@@ -79,6 +79,7 @@ def test_labels_beside_the_images_stay_there(folder):
         (dict(task='obb'), r'turned boxes \(OBB\)'),
         (dict(nc=3), 'nc says 3 classes, and names has 1'),
         (dict(nc='two'), 'nc must be the number of classes'),
+        (dict(nc=10**12), 'nc must be the number of classes'),
     ],
 )
 def test_a_wrong_description_is_refused(folder, content, message):
