@@ -15,8 +15,10 @@ pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 pytest.importorskip('mmpretrain')
 from export_models import write_model, write_photos
+from prediction_runs import write_video
 
 from casvit_mm import InputError, load
+from casvit_mm.commands import JOBS
 from casvit_mm.datasets.shapes import (
     CLASSES,
     generate_shape_classes,
@@ -252,6 +254,27 @@ def draw(tiny: Tiny) -> None:
     assert visualize(None, tiny.checkpoint, photos, out_dir=out, device='cpu')
 
 
+def track(tiny: Tiny) -> None:
+    if tiny.task == 'detection':
+        pytest.importorskip('trackers')
+    video = write_video(tiny.folder / 'clip.avi', 2)
+    given = dict(device='cpu', out_dir=str(tiny.new()), pictures=False, track='bytetrack')
+    (found,) = predict(tiny.checkpoint, [str(video)], **given)['videos']
+    assert len(found['frames']) == 2
+
+
+def answer(tiny: Tiny) -> None:
+    pytest.importorskip('fastapi')
+    from fastapi.testclient import TestClient
+
+    from casvit_mm.serving.app import create_app
+
+    body = (tiny.photos / '0.png').read_bytes()
+    kind = {'Content-Type': 'image/png'}
+    with TestClient(create_app(load(tiny.checkpoint, device='cpu'))) as client:
+        assert client.post('/predict', content=body, headers=kind).status_code == 200
+
+
 # By the command as the page has it.
 CHECKS: dict[str, Callable[[Tiny], None]] = {
     'tools/check_data.py YAML': check_data,
@@ -273,7 +296,9 @@ CHECKS: dict[str, Callable[[Tiny], None]] = {
     'tools/export.py CKPT --format FORMAT': export_file,
     'tools/predict.py CONFIG CKPT PHOTOS': predict_photos,
     'tools/predict.py CONFIG CKPT PHOTOS --labels FORMAT': label_photos,
+    'tools/predict.py CKPT VIDEO --track': track,
     'casvit_mm.load(CKPT)': load_model,
+    'casvit-mm serve MODEL': answer,
     'tools/visualize.py CKPT PHOTOS': draw,
     'tools/publish_weights.py CKPT': publish_file,
 }
@@ -301,9 +326,9 @@ def test_every_row_has_a_check_and_names_a_tool_with_its_options():
         if command.startswith('casvit_mm'):
             assert callable(pkgutil.resolve_name(command.partition('(')[0]))
             continue
-        tool, *words = command.split()
-        assert (ROOT / tool).is_file()
-        text = (ROOT / 'casvit_mm/commands' / Path(tool).name).read_text()
+        tool, *words = command.removeprefix('casvit-mm ').split()
+        assert tool in JOBS or (ROOT / tool).is_file()
+        text = (ROOT / f'casvit_mm/commands/{Path(tool).stem}.py').read_text()
         assert all(f"'{word}'" in text for word in words if word.startswith('--')), command
 
 

@@ -123,6 +123,11 @@ def test_mmengine_finds_the_weights_of_a_config(seen):
     assert seen['weights'].startswith('https://drive.google.com/file/d/18msm')
 
 
+def test_the_console_command_is_installed(installed):
+    commands = (installed / 'casvit_mm.egg-info/entry_points.txt').read_text()
+    assert 'casvit-mm = casvit_mm.commands:main' in commands
+
+
 def test_the_installed_package_lists_its_tools(elsewhere):
     listed = elsewhere('-m', 'casvit_mm').stdout
     assert '  train ' in listed

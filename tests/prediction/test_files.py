@@ -178,6 +178,39 @@ def times_in(video):
     return [time for _, time, _ in VideoReader(video).frames()]
 
 
+def test_ctrl_c_in_a_folder_keeps_the_images_before_it(
+    model, predictor, tmp_path, monkeypatch, capsys
+):
+    """The JSON and the pictures are whole and of the same images; the summary counts them."""
+    photos = tmp_path / 'photos'
+    photos.mkdir()
+    for number in range(9):
+        cv2.imwrite(str(photos / f'{number}.png'), np.full((48, 64, 3), 20 * number, np.uint8))
+    monkeypatch.setattr('casvit_mm.prediction.files.load', lambda *_, **__: predictor)
+    predict_batch, batches = predictor.predict, []
+
+    def interrupted(batch):
+        batches.append(batch)
+        if len(batches) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return predict_batch(batch)
+
+    monkeypatch.setattr(predictor, 'predict', interrupted)
+    result = run(model, [photos], tmp_path / 'out', batch_size=2)
+    assert result == json.loads((tmp_path / 'out/predictions.json').read_text())
+    assert result['interrupted']
+    assert [Path(entry['file']).name for entry in result['images']] == [
+        '0.png',
+        '1.png',
+        '2.png',
+        '3.png',
+    ]
+    drawn = sorted((tmp_path / 'out/pictures').rglob('*.png'))
+    assert len(drawn) == 4
+    assert all(cv2.imread(str(path)) is not None for path in drawn)
+    assert ' in 4 images' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('draw', [True, False])
 def test_ctrl_c_keeps_what_was_seen_of_a_video(
     model, predictor, tmp_path, monkeypatch, capsys, draw
