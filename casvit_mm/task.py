@@ -53,14 +53,12 @@ class EvaluationOutputs:
         out_pred: File or folder for the predictions.
         analysis: Folder for the worst images and, by task, curves and confusion matrix.
         show_dir: Folder for pictures of truth and prediction.
-        slide: Side in pixels of the window that large images are read by; None reads them whole.
     """
 
     out: str | None = None
     out_pred: str | None = None
     analysis: str | None = None
     show_dir: str | None = None
-    slide: int | None = None
 
 
 @dataclass(frozen=True)

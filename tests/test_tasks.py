@@ -209,8 +209,14 @@ def out(tiny: Tiny) -> None:
     assert json.loads((tiny.evaluated / 'metrics.json').read_text())['checkpoint']
 
 
-def slide(tiny: Tiny) -> None:
-    assert tiny.evaluate(slide=64)
+def tile(tiny: Tiny) -> None:
+    assert tiny.evaluate(tile=64)
+
+
+def predict_tiles(tiny: Tiny) -> None:
+    given = dict(config=tiny.config, device='cpu', out_dir=str(tiny.new()))
+    result = predict(tiny.checkpoint, [str(tiny.photos)], tile=64, **given)
+    assert len(result['images']) == 3
 
 
 def export_file(tiny: Tiny) -> None:
@@ -291,12 +297,13 @@ CHECKS: dict[str, Callable[[Tiny], None]] = {
     'tools/test.py CONFIG CKPT --out-pred PATH': out_pred,
     'tools/test.py CONFIG CKPT --show-dir DIR': show_dir,
     'tools/test.py CONFIG CKPT --analysis DIR': analysis,
-    'tools/test.py CONFIG CKPT --slide PX': slide,
+    'tools/test.py CONFIG CKPT --tile PX': tile,
     'tools/test.py CONFIG FILE.onnx': evaluate_file,
     'tools/export.py CKPT --format FORMAT': export_file,
     'tools/predict.py CONFIG CKPT PHOTOS': predict_photos,
     'tools/predict.py CONFIG CKPT PHOTOS --labels FORMAT': label_photos,
     'tools/predict.py CKPT VIDEO --track': track,
+    'tools/predict.py CONFIG CKPT PHOTOS --tile PX': predict_tiles,
     'casvit_mm.load(CKPT)': load_model,
     'casvit-mm serve MODEL': answer,
     'tools/visualize.py CKPT PHOTOS': draw,

@@ -72,8 +72,6 @@ def apply_dataset(
 
 def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
     """Keep predictions in the metric, and draw truth and prediction on every rank."""
-    if outputs.slide is not None:
-        raise InputError('--slide is for segmentation; a classifier sees an image as a whole')
     if outputs.show_dir is not None:
         hook = dict(
             type='ClassificationPicturesHook', out_dir=outputs.show_dir, root=image_root(cfg)

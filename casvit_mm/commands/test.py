@@ -4,7 +4,7 @@ casvit-mm test configs/maskrcnn_casvit_s_coco.py checkpoints/maskrcnn_casvit_s_c
 casvit-mm test CKPT --data dataset.yaml --out metrics.json --show-dir pictures
 casvit-mm test CKPT --data dataset.yaml --out-pred predictions.json --analysis errors
 casvit-mm test CONFIG model.onnx --data dataset.yaml
-casvit-mm test configs/semfpn_casvit_s_ade20k.py CKPT --out-pred masks --slide 512
+casvit-mm test CONFIG CKPT --data dataset.yaml --tile 640 --overlap 0.2
 tools/dist_test.sh CONFIG CKPT 8
 """
 
@@ -41,7 +41,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument('--show-dir', metavar='DIR', help='draw truth and predictions')
     parser.add_argument(
-        '--slide', type=int, metavar='PX', help='segment large images by windows of this side'
+        '--tile', type=int, metavar='PX', help='read larger images by tiles of this side'
+    )
+    parser.add_argument(
+        '--overlap', type=float, metavar='F', help='what neighbouring tiles have in common (0.2)'
     )
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')

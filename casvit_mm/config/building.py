@@ -128,7 +128,7 @@ def build_model(
 
 
 def memory_for(
-    config: str | Path | None, checkpoint: str | Path | None
+    config: str | Path | Config | None, checkpoint: str | Path | None
 ) -> AbstractContextManager[None]:
     """Limit the memory inside the block if the config is that of the checkpoint.
 

@@ -47,6 +47,7 @@ class ImageModel(ABC):
         device: Where it computes, for people to read.
         score_thr: Minimum score of a detection; None of another task.
         max_dets: Most objects of an image; None if there is no such limit.
+        label_thr: Probability above which a pixel is class 1, of a segmentor with one output.
         note: What the user should know of its file; empty if nothing.
     """
 
@@ -55,6 +56,7 @@ class ImageModel(ABC):
     device: str
     score_thr: float | None = None
     max_dets: int | None = None
+    label_thr: float | None = None
     note: str = ''
 
     def __call__(self, image: Any, *, batch_size: int = 1, track: str | None = None) -> Any:
@@ -178,6 +180,14 @@ class ImageModel(ABC):
     @abstractmethod
     def predict(self, batch: Sequence[Prepared]) -> list[Result]:
         """Return a result for each of several images whose inputs have one shape."""
+
+    def logits(self, batch: Sequence[Prepared]) -> list[np.ndarray]:
+        """Return what a segmentor's labels follow from, float32 ``(C, H, W)`` of each image.
+
+        Raises:
+            InputError: If the model gives none.
+        """
+        raise InputError(f'a model for {self.task} gives no logits of pixels')
 
     @abstractmethod
     def _prepare_pixels(self, pixels: np.ndarray) -> tuple[Any, tuple[int, ...]]:

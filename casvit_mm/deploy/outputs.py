@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from casvit_mm.deploy.spec import Spec
 from casvit_mm.deploy.suppression import suppress
 from casvit_mm.errors import InputError
 
-__all__ = ['read_outputs']
+__all__ = ['read_logits', 'read_outputs']
 
 Outputs = dict[str, np.ndarray]
 _MAX_PADDING = 256  # pixels that a network may add to a side of its input
@@ -41,6 +42,21 @@ def read_outputs(outputs: Outputs, spec: Spec, resized: Resized) -> Result:
     if spec.task == 'detection':
         return _detect(outputs, spec, resized)
     return Features({name: values[0] for name, values in outputs.items()})
+
+
+def read_logits(outputs: Outputs, spec: Spec, resized: Resized) -> np.ndarray:
+    """Return the logits of a segmentor at the size of the original image, ``(C, H, W)``.
+
+    Args:
+        outputs: As for :func:`read_outputs`.
+        spec: Of a segmentor.
+        resized: The input that they are for.
+
+    Raises:
+        InputError: If the outputs are not those of the task and its classes.
+    """
+    _check(outputs, spec)
+    return np.stack([one.copy() for one in _class_maps(outputs['logits'][0], spec, resized)])
 
 
 # Number of axes of each output, the batch among them.
@@ -88,19 +104,30 @@ def _classify(scores: np.ndarray, spec: Spec) -> Classification:
 
 
 def _labels(logits: np.ndarray, spec: Spec, resized: Resized) -> np.ndarray:
-    """Enlarge logits to the input, then to the image, as mmseg does; return the best class.
-
-    Args:
-        logits: ``(C, h, w)``.
-        spec: Threshold, and whether corners stay in place.
-        resized: The input.
-
-    Returns:
-        Numbers of the classes ``(H, W)`` at the original size.
-    """
+    """Return the number of the best class of each pixel, ``(H, W)`` at the original size."""
     best = np.full(resized.original_size, -np.inf, np.float32)  # the highest logit so far
     labels = np.zeros(resized.original_size, np.uint8 if len(logits) <= 256 else np.uint16)
     better = np.empty(resized.original_size, bool)
+    for number, enlarged in enumerate(_class_maps(logits, spec, resized)):
+        np.greater(enlarged, best, out=better)
+        np.fmax(enlarged, best, out=best)
+        np.copyto(labels, number, where=better)
+    if spec.label_thr is not None:
+        return (1 / (1 + np.exp(-best)) > spec.label_thr).astype(np.uint8)
+    return labels
+
+
+def _class_maps(logits: np.ndarray, spec: Spec, resized: Resized) -> Iterator[np.ndarray]:
+    """Enlarge logits to the input, then to the image, as mmseg does.
+
+    Args:
+        logits: ``(C, h, w)``.
+        spec: Whether corners stay in place.
+        resized: The input.
+
+    Yields:
+        The map of each class, ``(H, W)`` at the original size, in memory that the next one takes.
+    """
     sizes = resized.pixels.shape[:2], resized.original_size
     maps = [np.empty(size, np.float32) for size in sizes]
     height, width = resized.image_size
@@ -108,13 +135,7 @@ def _labels(logits: np.ndarray, spec: Spec, resized: Resized) -> np.ndarray:
     for number in range(len(logits)):
         enlarged = _enlarge(logits[number], maps[0], spec.align_corners)
         enlarged = enlarged[:height, :width]  # without the padding
-        enlarged = _enlarge(enlarged, maps[1], spec.align_corners)
-        np.greater(enlarged, best, out=better)
-        np.fmax(enlarged, best, out=best)
-        np.copyto(labels, number, where=better)
-    if spec.label_thr is not None:
-        return (1 / (1 + np.exp(-best)) > spec.label_thr).astype(np.uint8)
-    return labels
+        yield _enlarge(enlarged, maps[1], spec.align_corners)
 
 
 def _enlarge(values: np.ndarray, out: np.ndarray, align_corners: bool) -> np.ndarray:

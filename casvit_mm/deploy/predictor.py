@@ -12,7 +12,7 @@ import numpy as np
 from casvit_mm.deploy.engines import Engine, open_engine
 from casvit_mm.deploy.images import Resized, enlarge_canvas, resize
 from casvit_mm.deploy.model import ImageModel, Prepared, read_pixels
-from casvit_mm.deploy.outputs import read_outputs
+from casvit_mm.deploy.outputs import read_logits, read_outputs
 from casvit_mm.deploy.results import Features, Result
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.deploy.tiled import tiled
@@ -46,7 +46,7 @@ class Predictor(ImageModel):
                 )
             self.spec = replace(self.spec, score_thr=score_thr)
         self.task, self.classes = self.spec.task, self.spec.classes
-        self.device = engine.device
+        self.device, self.label_thr = engine.device, self.spec.label_thr
         if self.task == 'detection':
             self.score_thr = self.spec.score_thr
 
@@ -57,6 +57,21 @@ class Predictor(ImageModel):
         outputs = self.run(np.concatenate(tensors))
         return [
             self._result({name: values[i : i + 1] for name, values in outputs.items()}, one)
+            for i, one in enumerate(batch)
+        ]
+
+    def logits(self, batch: Sequence[Prepared]) -> list[np.ndarray]:
+        if self.task != 'segmentation':
+            return super().logits(batch)
+        if self.spec.size and len(batch) > 1:
+            return [maps for one in batch for maps in self.logits([one])]
+        outputs = self.run(
+            np.concatenate([prepare_tensor(p.data.pixels, self.spec) for p in batch])
+        )
+        return [
+            read_logits(
+                {name: values[i : i + 1] for name, values in outputs.items()}, self.spec, one.data
+            )
             for i, one in enumerate(batch)
         ]
 

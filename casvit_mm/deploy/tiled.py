@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from casvit_mm.deploy.label_maps import join_logits
 from casvit_mm.deploy.model import ImageModel, Prepared, in_batches
-from casvit_mm.deploy.results import Detections, Result
+from casvit_mm.deploy.results import Detections, Result, Segmentation
 from casvit_mm.deploy.seams import join_objects, move_objects
 from casvit_mm.deploy.tiles import Place, Tiles
 from casvit_mm.errors import InputError
 
-__all__ = ['TiledModel', 'tiled']
+__all__ = ['TiledModel', 'check_task', 'tiled']
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class _Large:
 
 
 class TiledModel(ImageModel):
-    """A detector as a function of images of any size.
+    """A detector or segmentor as a function of images of any size.
 
     Each tile goes through the model as an image of its own, with all that the model does to the
     size of an image. An image that is no larger than a tile is predicted as without tiles.
@@ -43,10 +44,7 @@ class TiledModel(ImageModel):
     """
 
     def __init__(self, model: ImageModel, tiles: Tiles) -> None:
-        if model.task == 'classification':
-            raise InputError('--tile is not for classification: a class is one of the whole image')
-        if model.task != 'detection':
-            raise InputError(f'--tile is not for {model.task}')
+        check_task(model.task)
         self.model, self.tiles = model, tiles
         self.task, self.classes, self.device = model.task, model.classes, model.device
         self.score_thr, self.note = model.score_thr, model.note
@@ -64,24 +62,45 @@ class TiledModel(ImageModel):
     def _predict_large(self, image: Prepared) -> Result:
         pixels = image.data.pixels
         size = pixels.shape[:2]
-        places: list[Place] = []
-        found: list[Detections] = []
         tiles = (
             self.model.prepare_image(_crop(pixels, place), tag=place)
             for place in self.tiles.places(*size)
         )
-        for batch in in_batches(tiles, self.tiles.at_once):
+        batches = in_batches(tiles, self.tiles.at_once)
+        joined = (self._objects if self.task == 'detection' else self._labels)(batches, size)
+        return replace(joined, classes=self.classes, size=size, source=image.source)
+
+    def _objects(self, batches: Iterator[list[Prepared]], size: tuple[int, int]) -> Detections:
+        places: list[Place] = []
+        found: list[Detections] = []
+        for batch in batches:
             for tile, result in zip(batch, self.model.predict(batch), strict=True):
                 assert isinstance(result, Detections)
                 places.append(tile.tag)
                 found.append(move_objects(result, tile.tag, size))
-        joined = join_objects(found, places, size)
-        return replace(joined, classes=self.classes, source=image.source)
+        return join_objects(found, places, size)
+
+    def _labels(self, batches: Iterator[list[Prepared]], size: tuple[int, int]) -> Segmentation:
+        logits = (maps for batch in batches for maps in self.model.logits(batch))
+        thr = self.model.label_thr
+        return Segmentation(join_logits(logits, self.tiles, size, len(self.classes), thr))
 
 
 def _crop(pixels: np.ndarray, place: Place) -> np.ndarray:
     top, left, height, width = place
     return pixels[top : top + height, left : left + width]
+
+
+def check_task(task: str) -> None:
+    """Refuse tiles for a task that has none.
+
+    Raises:
+        InputError: Saying why.
+    """
+    if task == 'classification':
+        raise InputError('--tile is not for classification: a class is one of the whole image')
+    if task not in ('detection', 'segmentation'):
+        raise InputError(f'--tile is for detection and segmentation, not for a {task}')
 
 
 def tiled(model: ImageModel, tiles: Tiles | None) -> ImageModel:

@@ -90,8 +90,6 @@ def _describe(data: str, prepared: dict[str, PreparedSplit], first: PreparedSpli
 
 def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
     """Keep predictions in the metric, and draw truth and prediction on every rank."""
-    if outputs.slide is not None:
-        raise InputError(f'--slide is for segmentation; {cfg.filename} is a detector')
     if outputs.show_dir is not None:
         of_config = cfg.default_hooks.get('visualization') or {}
         hook = dict(

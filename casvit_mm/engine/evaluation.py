@@ -15,9 +15,11 @@ from casvit_mm.config.forms import type_name
 from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.config.value_checks import check_groups
 from casvit_mm.deploy.engines import is_exported
+from casvit_mm.deploy.tiled import check_task
+from casvit_mm.deploy.tiles import read_tiles
 from casvit_mm.distributed.group import init_distributed, on_first_rank
 from casvit_mm.engine.data_loading import dead_workers_told
-from casvit_mm.engine.exported import check_classes, exported_model, read_spec
+from casvit_mm.engine.exported import check_classes, exported_model, read_spec, tiled_checkpoint
 from casvit_mm.engine.metric_checks import check_metrics
 from casvit_mm.engine.next_commands import after_test, as_text
 from casvit_mm.engine.setup import build_runner, load_config
@@ -26,7 +28,7 @@ from casvit_mm.engine.stored_recipe import stored_recipe
 from casvit_mm.engine.tasks import task_of
 from casvit_mm.errors import InputError
 from casvit_mm.io import check_writable
-from casvit_mm.task import EvaluationOutputs
+from casvit_mm.task import EvaluationOutputs, task_name
 from casvit_mm.weights.reading import class_names, load_file
 
 __all__ = ['evaluate']
@@ -42,7 +44,8 @@ def evaluate(
     out_pred: str | None = None,
     analysis: str | None = None,
     show_dir: str | None = None,
-    slide: int | None = None,
+    tile: int | None = None,
+    overlap: float | None = None,
     cfg_options: dict | None = None,
     launcher: str = 'none',
 ) -> dict[str, float]:
@@ -63,7 +66,9 @@ def evaluate(
         analysis: Folder for the confusion matrix and the worst images, for detection also for
             precision-recall curves.
         show_dir: Folder for pictures of truth and prediction.
-        slide: Segmentation only: side in pixels of the window that large images are read by.
+        tile: Side in pixels of the tiles by which larger images are read, of detection and
+            segmentation; None reads them whole.
+        overlap: Share of a tile that neighbours have in common; 0.2 if None.
         cfg_options: Config entries to set, by dotted name.
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
 
@@ -85,11 +90,14 @@ def evaluate(
     # A checkpoint already holds the averaged weights as its weights; the hook would swap them out.
     cfg.custom_hooks = [h for h in cfg.custom_hooks if not type_name(h).endswith('EMAHook')]
     task = task_of(cfg)
-    outputs = EvaluationOutputs(out, out_pred, analysis, show_dir, slide)
+    outputs = EvaluationOutputs(out, out_pred, analysis, show_dir)
+    tiles = read_tiles(tile, overlap)
+    if tiles is not None:
+        check_task(task_name(cfg))
 
     init_distributed(cfg)
     on_first_rank(lambda: check_backbone(cfg))
-    spec = read_spec(checkpoint, cfg, outputs) if is_exported(checkpoint) else None
+    spec = read_spec(checkpoint, cfg) if is_exported(checkpoint) else None
     classes = spec.classes if spec else class_names(load_file(checkpoint))
     if data is not None:
         task.apply_dataset(cfg, data, ('test',), classes)
@@ -99,7 +107,9 @@ def evaluate(
     task.configure_outputs(cfg, outputs)
     if spec is not None:
         check_classes(checkpoint, spec, cfg)
-        cfg.model, cfg.load_from = exported_model(checkpoint), None
+        cfg.model, cfg.load_from = exported_model(checkpoint, tiles), None
+    elif tiles is not None:
+        cfg.model, cfg.load_from = tiled_checkpoint(checkpoint, cfg, tiles), None
     files, folders = {'--out': out}, {'--analysis': analysis, '--show-dir': show_dir}
     (files if task.PREDICTIONS_IN_ONE_FILE else folders)['--out-pred'] = out_pred
     on_first_rank(lambda: check_writable(files, folders))

@@ -1,4 +1,4 @@
-"""Evaluate a file of ``tools/export.py`` with the data and the metric of its config."""
+"""Evaluate what reads images itself, by a config's data and metric: exported files, and tiles."""
 
 from __future__ import annotations
 
@@ -14,12 +14,22 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from torch import Tensor, nn
 
 from casvit_mm.config.editing import config_classes
-from casvit_mm.deploy import Classification, Detections, Segmentation, Spec, load
+from casvit_mm.deploy import Classification, Detections, ImageModel, Segmentation, Spec, load
 from casvit_mm.deploy.masks import CroppedMasks, encode_crop
+from casvit_mm.deploy.tiled import tiled
+from casvit_mm.deploy.tiles import Tiles, read_tiles
 from casvit_mm.errors import InputError, first_names
-from casvit_mm.task import EvaluationOutputs, task_name
+from casvit_mm.prediction.checkpoints import CheckpointModel
+from casvit_mm.task import task_name
 
-__all__ = ['ExportedModel', 'check_classes', 'exported_model', 'read_spec']
+__all__ = [
+    'ExportedModel',
+    'TiledCheckpoint',
+    'check_classes',
+    'exported_model',
+    'read_spec',
+    'tiled_checkpoint',
+]
 
 
 @MODELS.register_module()
@@ -30,16 +40,21 @@ class ExportedModel(BaseModel):
 
     Args:
         path: ``.onnx`` or ``.xml``.
+        tile: Side of the tiles by which larger images are read; None reads them whole.
+        overlap: Share of a tile that neighbours have in common.
 
     Raises:
         InputError: If the file cannot be loaded.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, tile: int | None = None, overlap: float | None = None) -> None:
         super().__init__()
-        self._predictor = load(path)
+        self._predictor = self._load(path, read_tiles(tile, overlap))
         # MMEngine wraps the model of several processes, which wants a parameter.
         self.unused = nn.Parameter(torch.zeros(()))
+
+    def _load(self, path: str, tiles: Tiles | None) -> ImageModel:
+        return tiled(load(path), tiles)
 
     def test_step(self, data: dict[str, Any]) -> list[BaseDataElement]:
         """Return the data samples of a batch with what the file predicts for their images."""
@@ -51,6 +66,27 @@ class ExportedModel(BaseModel):
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> None:
         """Refuse: nothing of the file can be trained or called by tensors."""
         raise NotImplementedError('an exported file predicts by test_step only')
+
+
+@MODELS.register_module()
+class TiledCheckpoint(ExportedModel):
+    """A checkpoint that reads each image itself, by tiles, as :func:`casvit_mm.load` does.
+
+    Args:
+        path: Weights of a whole model.
+        config: The config, as a dictionary.
+        tile: Side of the tiles.
+        overlap: Share of a tile that neighbours have in common.
+    """
+
+    def __init__(
+        self, path: str, config: dict[str, Any], tile: int, overlap: float | None = None
+    ) -> None:
+        self._config = Config(config)
+        super().__init__(path, tile, overlap)
+
+    def _load(self, path: str, tiles: Tiles | None) -> ImageModel:
+        return tiled(CheckpointModel(path, self._config, score_thr=None), tiles)
 
 
 def _put_result(sample: Any, result: Any) -> None:
@@ -75,15 +111,12 @@ def _put_result(sample: Any, result: Any) -> None:
         sample.set_pred_score(torch.from_numpy(scores)).set_pred_label(int(result.labels[0]))
 
 
-def read_spec(path: str, cfg: Config, outputs: EvaluationOutputs) -> Spec:
+def read_spec(path: str, cfg: Config) -> Spec:
     """Return what an exported file says of itself, after checking that it can be evaluated so.
 
     Raises:
-        InputError: If the file cannot be loaded, is of another task than the config, or should
-            read images by windows.
+        InputError: If the file cannot be loaded or is of another task than the config.
     """
-    if outputs.slide is not None:
-        raise InputError('--slide needs a checkpoint: an exported file reads an image whole')
     spec = load(path).spec
     task = task_name(cfg)
     if spec.task != task:
@@ -110,6 +143,15 @@ def check_classes(path: str, spec: Spec, cfg: Config) -> None:
         )
 
 
-def exported_model(path: str) -> dict[str, str]:
+def exported_model(path: str, tiles: Tiles | None) -> dict[str, Any]:
     """Return the config of an :class:`ExportedModel`."""
-    return dict(type='ExportedModel', path=str(Path(path).resolve()))
+    return dict(type='ExportedModel', path=str(Path(path).resolve()), **_as_options(tiles))
+
+
+def tiled_checkpoint(path: str, cfg: Config, tiles: Tiles) -> dict[str, Any]:
+    """Return the config of a :class:`TiledCheckpoint`, for the model and pipeline of a config."""
+    return dict(type='TiledCheckpoint', path=path, config=cfg.to_dict(), **_as_options(tiles))
+
+
+def _as_options(tiles: Tiles | None) -> dict[str, Any]:
+    return {} if tiles is None else dict(tile=tiles.side, overlap=tiles.overlap)

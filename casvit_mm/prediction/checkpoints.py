@@ -40,9 +40,10 @@ class CheckpointModel(ImageModel):
 
     Args:
         checkpoint: File of weights of a whole model; read without executing anything in it.
-        config: Config file, also the copy in a work dir; None takes the config that the checkpoint
-            holds.
-        score_thr: Minimum score of a detection; replaces the one of the config's ``test_cfg``.
+        config: Config file, also the copy in a work dir, or one that is read already; None takes
+            the config that the checkpoint holds.
+        score_thr: Minimum score of a detection; replaces the one of the config's ``test_cfg``,
+            which None keeps.
         max_dets: Raises the maximum of objects per image, where the config has a lower one.
         device: Such as ``'cpu'`` or ``'cuda:1'``; None takes a GPU where there is one.
         cfg_options: Config entries to set, by dotted name.
@@ -58,14 +59,14 @@ class CheckpointModel(ImageModel):
     def __init__(
         self,
         checkpoint: str | Path,
-        config: str | Path | None = None,
+        config: str | Path | Config | None = None,
         *,
-        score_thr: float = 0.3,
+        score_thr: float | None = 0.3,
         max_dets: int | None = None,
         device: str | None = None,
         cfg_options: dict[str, Any] | None = None,
     ) -> None:
-        if not 0 <= score_thr <= 1:
+        if score_thr is not None and not 0 <= score_thr <= 1:
             raise InputError(f'--score-thr must be from 0 to 1, got {score_thr}')
         self._device = torch.device(check_device(device))
         self.device, self.config = str(self._device), config
@@ -81,17 +82,30 @@ class CheckpointModel(ImageModel):
         limits = test_cfg.get('rcnn', test_cfg)
         self.max_dets = limits.get('max_per_img', limits.get('max_per_image'))
         self.classes, self.note = built.classes, built.note
-        self._model = built.model.to(self._device)
+        self._model: Any = built.model.to(self._device)
+        if self.task == 'segmentation' and getattr(self._model, 'out_channels', 0) == 1:
+            self.label_thr = self._model.decode_head.threshold
         self._pipeline = _build_pipeline(cfg)
 
     @torch.no_grad()
     def predict(self, batch: Sequence[Prepared]) -> list[Result]:
-        data = dict(
-            inputs=[one.data['inputs'] for one in batch],
-            data_samples=[one.data['data_samples'] for one in batch],
-        )
-        samples = self._model.test_step(data)
+        samples = self._model.test_step(_joined(batch))
         return [self._result(sample, one) for sample, one in zip(samples, batch, strict=True)]
+
+    @torch.no_grad()
+    def logits(self, batch: Sequence[Prepared]) -> list[np.ndarray]:
+        if not hasattr(self._model, 'class_logits'):
+            raise InputError(
+                f'--tile is for segmentors of type EncoderDecoder, whose logits it averages; this '
+                f'is a {type(self._model).__name__}'
+            )
+        maps = self._model.class_logits(**self._model.data_preprocessor(_joined(batch), False))
+        # A thin image was widened.
+        sizes = [one.pixels.shape[:2] for one in batch]
+        return [
+            values[:, :height, :width].float().cpu().numpy()
+            for values, (height, width) in zip(maps, sizes, strict=True)
+        ]
 
     def _result(self, sample: Any, image: Prepared) -> Result:
         height, width = image.pixels.shape[:2]
@@ -103,15 +117,23 @@ class CheckpointModel(ImageModel):
         return data, tuple(data['inputs'].shape)
 
 
+def _joined(batch: Sequence[Prepared]) -> dict[str, Any]:
+    """Return what ``test_step`` takes."""
+    return {key: [one.data[key] for one in batch] for key in ('inputs', 'data_samples')}
+
+
 def _read_config(
-    checkpoint: str | Path, config: str | Path | None, cfg_options: dict[str, Any] | None
+    checkpoint: str | Path, config: str | Path | Config | None, cfg_options: dict[str, Any] | None
 ) -> Config:
     """Return the config that is named, or the one that the checkpoint holds.
 
     Raises:
         InputError: If it cannot be read, or has no pipeline of images.
     """
-    cfg = read_model_config(config, cfg_options, checkpoint)
+    if isinstance(config, Config):
+        cfg = config  # of an evaluation, which has checked it
+    else:
+        cfg = read_model_config(config, cfg_options, checkpoint)
     if 'test_dataloader' not in cfg:
         raise InputError(
             f'{cfg.filename} has no test_dataloader, whose pipeline prediction follows'

@@ -17,7 +17,6 @@ from casvit_mm.datasets.picture_hooks import PicturesHook
 from casvit_mm.distributed.group import on_first_rank, unwrapped_model
 from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import run_all, write_json
-from casvit_mm.models.architectures import stage_stride
 from casvit_mm.plotting.tables import print_lines
 from casvit_mm.segmentation.data.apply import apply_splits, check_config
 from casvit_mm.segmentation.data.browse import PixelArtist
@@ -51,8 +50,6 @@ PREDICTIONS_IN_ONE_FILE = False
 
 sample_artist = PixelArtist
 
-_STRIDE = stage_stride(3)  # of the backbone's last stage
-
 
 def apply_dataset(
     cfg: Config, data: str, splits: tuple[str, ...], classes: tuple[str, ...] | None = None
@@ -76,19 +73,8 @@ def apply_dataset(
 
 
 def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:
-    """Write segmentation masks and pictures on every rank, and read large images by windows."""
+    """Write segmentation masks and pictures on every rank."""
     set_label_segmentor(cfg)  # the same labels sooner
-    if outputs.slide is not None:
-        if outputs.slide < 2 * _STRIDE or outputs.slide % _STRIDE:
-            raise InputError(
-                f'--slide {outputs.slide}: the side of the window must be a multiple of {_STRIDE}, '
-                f'from {2 * _STRIDE}; the crop size of the training is a good choice'
-            )
-        # Windows overlap by a third, as in mmseg's own configs.
-        step = outputs.slide * 2 // 3
-        cfg.model.test_cfg = dict(
-            mode='slide', crop_size=(outputs.slide, outputs.slide), stride=(step, step)
-        )
     if outputs.out_pred is not None or outputs.analysis is not None:
         metric = require_metric(cfg, 'SegmentationIoU')
         metric.update(out_dir=outputs.out_pred, root=image_root(cfg))

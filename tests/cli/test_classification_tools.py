@@ -198,8 +198,8 @@ def test_options_of_other_tasks_are_refused(trained, folders, tmp_path):
         work_dir=str(tmp_path),
         data=str(folders),
     )
-    with pytest.raises(InputError, match='--slide is for segmentation'):
-        evaluate(**given, slide=64)
+    with pytest.raises(InputError, match='--tile is not for classification'):
+        evaluate(**given, tile=64)
 
 
 def test_imagenet_that_is_not_there_is_described(tmp_path):

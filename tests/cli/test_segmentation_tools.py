@@ -16,7 +16,6 @@ from casvit_mm.datasets.shapes import generate_shape_labels
 from casvit_mm.engine import Start, TrainOptions, evaluate, train
 from casvit_mm.plotting.training_curves import draw_loss_curve, read_scalars
 from casvit_mm.segmentation import task
-from casvit_mm.task import EvaluationOutputs
 
 SHAPES = 'configs/semfpn_casvit_xs_shapes.py'
 ADE = 'configs/semfpn_casvit_xs_ade20k.py'
@@ -131,37 +130,10 @@ def test_every_option_of_the_evaluation_leaves_its_files(evaluated):
     }
 
 
-def test_a_window_as_large_as_the_image_gives_the_same_metrics(
-    trained, labels, evaluated, tmp_path
-):
-    options = dict(work_dir=str(tmp_path), data=str(labels), slide=64)
+def test_a_tile_as_large_as_the_image_gives_the_same_metrics(trained, labels, evaluated, tmp_path):
+    options = dict(work_dir=str(tmp_path), data=str(labels), tile=64)
     metrics = evaluate(str(ROOT / SHAPES), str(trained[0] / 'iter_4.pth'), **options)
     assert metrics == evaluated[0]
-
-
-def test_windows_overlap_by_a_third():
-    cfg = read_config(ROOT / ADE)
-    task.configure_outputs(cfg, EvaluationOutputs(slide=96))
-    assert cfg.model.test_cfg == dict(mode='slide', crop_size=(96, 96), stride=(64, 64))
-
-
-@pytest.mark.parametrize('side', [0, 32, 100])
-def test_a_window_that_does_not_suit_the_backbone_is_refused(side):
-    with pytest.raises(InputError, match='multiple of 32, from 64'):
-        task.configure_outputs(read_config(ROOT / ADE), EvaluationOutputs(slide=side))
-
-
-def test_sliding_is_refused_for_detectors(shapes, tmp_path):
-    checkpoint = tmp_path / 'x.pth'
-    torch.save(dict(state_dict={}), checkpoint)
-    with pytest.raises(InputError, match='--slide is for segmentation'):
-        evaluate(
-            str(ROOT / 'configs/maskrcnn_casvit_xs_shapes.py'),
-            str(checkpoint),
-            work_dir=str(tmp_path),
-            data=str(shapes),
-            slide=64,
-        )
 
 
 def test_data_of_another_task_is_named(labels, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from casvit_mm import InputError
+from casvit_mm.deploy.label_maps import join_logits
 from casvit_mm.deploy.tiles import Tiles, read_tiles
 
 
@@ -53,3 +54,25 @@ def test_sizes_that_are_none_are_refused(tile, overlap, message):
 def test_without_a_size_there_are_no_tiles():
     assert read_tiles(None, None) is None
     assert read_tiles(640, None) == Tiles(640, 0.2)
+
+
+@pytest.mark.parametrize('overlap', [0, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize('size', [(150, 210), (40, 200), (200, 64), (65, 65)])
+@pytest.mark.parametrize('classes', [1, 5])
+def test_labels_are_those_of_the_mean_of_all_logits(size, overlap, classes):
+    tiles, rng = Tiles(64, overlap), np.random.default_rng(0)
+    places = list(tiles.places(*size))
+    logits = [rng.normal(size=(classes, p.height, p.width)).astype(np.float32) for p in places]
+    sums, counts = np.zeros((classes, *size)), np.zeros(size)
+    for maps, (top, left, height, width) in zip(logits, places, strict=True):
+        sums[:, top : top + height, left : left + width] += maps
+        counts[top : top + height, left : left + width] += 1
+    mean = sums / counts
+    if classes == 1:
+        expected = 1 / (1 + np.exp(-mean[0])) > 0.3
+        found = join_logits(iter(logits), tiles, size, 2, label_thr=0.3)
+    else:
+        expected = mean.argmax(0)
+        found = join_logits(iter(logits), tiles, size, classes)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, expected)

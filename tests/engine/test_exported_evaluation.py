@@ -155,10 +155,10 @@ def change_classes(*names):
     ('config', 'options', 'message'),
     [
         ('casvit_xs_light.py', {}, 'is for segmentation, and .* for classification'),
-        (None, dict(slide=64), '--slide needs a checkpoint'),
+        (None, dict(tile=16), '--tile 16: the side must be'),
         (None, change_classes('wall', 'sky'), r'knows 3 classes \(circle, .* has 2 \(wall, sky\)'),
     ],
-    ids=['task', 'windows', 'classes'],
+    ids=['task', 'tiles', 'classes'],
 )
 def test_what_does_not_fit_the_file_is_refused(
     segmentor, tmp_path, monkeypatch, config, options, message

@@ -119,7 +119,47 @@ def test_predictions_are_those_that_are_evaluated(model, loaded, kind, tmp_path)
         assert number > 4
 
 
-def test_an_exported_file_predicts_the_same(kind, loaded, tmp_path):
+def test_tiles_read_what_is_larger_and_nothing_else(model, loaded, kind):
+    if kind == 'classification':
+        with pytest.raises(InputError, match='--tile is not for classification'):
+            casvit_mm.load(model[1], tile=64, device='cpu')
+        return
+    tiled = casvit_mm.load(model[1], tile=64, overlap=0.25, tiles_at_once=2, device='cpu')
+    small = random_image(64, 50)
+    assert_same(tiled(small), loaded(small))
+    large = random_image(64, 112)
+    result = tiled(large)
+    assert result.size == (64, 112)
+    if kind == 'segmentation':  # what one tile alone holds
+        first, second = loaded(large[:, :64]).labels, loaded(large[:, 48:]).labels
+        np.testing.assert_array_equal(result.labels[:, :48], first[:, :48])
+        np.testing.assert_array_equal(result.labels[:, 64:], second[:, 16:])
+
+
+@pytest.mark.slow
+def test_tiles_are_evaluated_as_they_predict(model, kind, tmp_path):
+    if kind != 'maskrcnn':
+        pytest.skip('segmentation goes the same way, classification has no tiles')
+    data = generate_shapes(tmp_path / 'data', sizes=(1, 1, 2), side=96, seed=1)
+    options = dict(data=str(data), work_dir=str(tmp_path / 'work'), cfg_options=QUIET)
+    out = tmp_path / 'found.json'
+    metrics = evaluate(*model, tile=64, overlap=0.3, out_pred=str(out), **options)
+    assert 'coco/segm_mAP' in metrics
+    tiled = casvit_mm.load(model[1], tile=64, overlap=0.3, max_dets=100, device='cpu')
+    found = json.loads(out.with_name('found.segm.json').read_text())
+    for number, path in enumerate(sorted((tmp_path / 'data/test').iterdir()), 1):
+        ours = tiled(path).annotations()
+        theirs = [f for f in found if f['image_id'] == number and f['score'] >= 0.3]
+        theirs.sort(key=lambda f: -f['score'])
+        assert len(ours) > 4
+        assert [a['segmentation'] for a in ours] == [f['segmentation'] for f in theirs]
+        assert theirs[0]['segmentation']['size'] == [96, 96]
+    exported = export_onnx(kind, tmp_path, write_photos(tmp_path), KINDS[kind][1])
+    again = evaluate(model[0], exported, tile=64, overlap=0.3, **options)
+    assert again['coco/bbox_mAP'] == pytest.approx(metrics['coco/bbox_mAP'], abs=0.02)
+
+
+def test_an_exported_file_predicts_the_same(kind, loaded, model, tmp_path):
     pytest.importorskip('onnxruntime')
     pytest.importorskip('onnx')
     photos = write_photos(tmp_path)
@@ -131,6 +171,10 @@ def test_an_exported_file_predicts_the_same(kind, loaded, tmp_path):
         if isinstance(ours, Segmentation):
             assert (ours.labels == theirs.labels).mean() > 0.999
             assert ours.size == theirs.size
+            tiles = [casvit_mm.load(f, tile=64, overlap=0.4) for f in (path, model[1])]
+            large = np.tile(cv2.imread(str(photo)), (2, 2, 1))
+            by_file, by_checkpoint = (one(large).labels for one in tiles)
+            assert (by_file == by_checkpoint).mean() > 0.999
         else:
             assert_same(ours, theirs)
 

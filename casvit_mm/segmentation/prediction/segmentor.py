@@ -48,6 +48,20 @@ class LabelSegmentor(EncoderDecoder):
             sample.set_data(dict(pred_sem_seg=PixelData(data=labels[None])))
         return data_samples
 
+    @torch.no_grad()
+    def class_logits(self, inputs: Tensor, data_samples: Any) -> list[Tensor]:
+        """Return the logits of each image, ``(C, H, W)`` at its original size."""
+        metas = [sample.metainfo for sample in data_samples]
+        maps = []
+        for values, meta in zip(self.inference(inputs, metas).split(1), metas, strict=True):
+            inside, size = self._in_the_image(values, meta), tuple(meta['ori_shape'][:2])
+            if inside.shape[2:] != size:
+                inside = resize(
+                    inside, size, mode='bilinear', align_corners=self.align_corners, warning=False
+                )
+            maps.append(inside[0])
+        return maps
+
     def _enlarges_by_class(self, inputs: Tensor) -> bool:
         head = type(self.decode_head)
         return (
