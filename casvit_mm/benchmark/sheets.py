@@ -144,17 +144,18 @@ def _moved(
 ) -> dict[str, Any]:
     """Return an annotation as it stands on a sheet of ``size``, height and width."""
     x, y, w, h = one['bbox']
-    moved = {key: one[key] for key in ('category_id', 'area', 'iscrowd') if key in one}
+    kept = ('category_id', 'area', 'iscrowd')
+    moved: dict[str, Any] = {'iscrowd': 0, **{key: one[key] for key in kept if key in one}}
     moved['bbox'] = [x + left, y + top, w, h]
     outline = one.get('segmentation')
     if isinstance(outline, dict):
         mask = decode_segmentation(outline, image.width, image.height)
         moved['segmentation'] = encode_mask(place_crop(mask, left, top, size[1], size[0]))
     elif outline:
-        moved['segmentation'] = [
-            (np.reshape(polygon, (-1, 2)) + (left, top)).ravel().tolist() for polygon in outline
-        ]
-    return {**moved, 'iscrowd': moved.get('iscrowd', 0)}
+        place = np.array((left, top))
+        polygons = [np.reshape(polygon, (-1, 2)) + place for polygon in outline]
+        moved['segmentation'] = [polygon.ravel().tolist() for polygon in polygons]
+    return moved
 
 
 def _grid(text: str) -> tuple[int, int]:
