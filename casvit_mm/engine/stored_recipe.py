@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -31,8 +32,7 @@ def stored_recipe(checkpoint: str) -> Config:
         InputError: As :func:`casvit_mm.config.stored.stored_config`.
     """
     stored = stored_config(load_file(checkpoint), checkpoint)
-    masks = 'mask_head' in (stored.model.get('roi_head') or {}) or 'Ins' in stored.model.type
-    detector = f'{"maskrcnn" if masks else "retinanet"}_casvit_xs_coco'
+    detector = f'{"maskrcnn" if _gives_masks(stored.model) else "retinanet"}_casvit_xs_coco'
     name = _RECIPES.get(task_name(stored), detector)
     recipe = read_config(ROOT / 'configs' / f'{name}.py')
     recipe.model = stored.model
@@ -41,6 +41,12 @@ def stored_recipe(checkpoint: str) -> Config:
     # The Runner keeps a copy of the config under the name of its file.
     named = f'{Path(checkpoint).stem}.py'
     return Config(recipe.to_dict(), cfg_text=recipe.text, filename=named)
+
+
+def _gives_masks(model: dict[str, Any]) -> bool:
+    parts = (model, model.get('roi_head') or {})
+    kinds = (str(part.get('type')) for part in (model, model.get('bbox_head') or {}))
+    return any('mask_head' in part for part in parts) or any('Ins' in kind for kind in kinds)
 
 
 def _work_dir(checkpoint: str) -> str:
