@@ -79,7 +79,7 @@ def job_command(job: str, *arguments: object) -> str:
     name = job.replace('_', '-')
     if program.parent.name == 'tools' and tool.is_file():
         words = ['python', str(tool)]
-    elif program.name == '__main__.py':
+    elif program.parts[-2:] == ('casvit_mm', '__main__.py'):
         words = ['python', '-m', 'casvit_mm', name]
     else:
         words = ['casvit-mm', name]

@@ -21,7 +21,7 @@ from casvit_mm.distributed.group import init_distributed, on_first_rank
 from casvit_mm.engine.data_loading import dead_workers_told
 from casvit_mm.engine.exported import check_classes, exported_model, read_spec, tiled_checkpoint
 from casvit_mm.engine.metric_checks import check_metrics
-from casvit_mm.engine.next_commands import after_test, as_text
+from casvit_mm.engine.next_commands import after_test, as_text, holds_config
 from casvit_mm.engine.setup import build_runner, load_config
 from casvit_mm.engine.step_errors import explaining_steps
 from casvit_mm.engine.stored_recipe import stored_recipe
@@ -98,7 +98,10 @@ def evaluate(
     init_distributed(cfg)
     on_first_rank(lambda: check_backbone(cfg))
     spec = read_spec(checkpoint, cfg) if is_exported(checkpoint) else None
-    classes = spec.classes if spec else class_names(load_file(checkpoint))
+    content = {} if spec else load_file(checkpoint)
+    classes = spec.classes if spec else class_names(content)
+    enough = holds_config(content)
+    del content
     if data is not None:
         task.apply_dataset(cfg, data, ('test',), classes)
     else:
@@ -129,7 +132,7 @@ def evaluate(
                 'No metrics: test_evaluator reported none, as without labels, by format_only, or '
                 "by mmdet's CocoMetric where nothing was detected"
             )
-        lines = after_test(config, checkpoint, data, exported=spec is not None)
+        lines = after_test(config, checkpoint, data, spec is not None, enough)
         print(f'\n{as_text(lines[analysis is not None :])}')
     return metrics
 

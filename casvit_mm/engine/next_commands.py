@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from casvit_mm.cli import job_command
 from casvit_mm.config.paths import PREFIX
 from casvit_mm.config.stored import STORED_CONFIG, portable_config
-from casvit_mm.weights.reading import load_file
+from casvit_mm.weights.reading import forget_file, load_file
 
-__all__ = ['after_check', 'after_test', 'after_training', 'as_text']
+__all__ = ['after_check', 'after_test', 'after_training', 'as_text', 'holds_config']
 
 _WEIGHTS = 'checkpoints/cas-vit-xs.pth'  # of the backbones of the recipes below
 # For a first training, by what the data have; docs/custom_dataset.md has more.
@@ -53,7 +54,9 @@ def after_training(config: str | Path, checkpoint: str, data: str | None) -> lis
         checkpoint: The best one.
         data: Its ``dataset.yaml``; None where the config names the data.
     """
-    alone = [checkpoint] if _holds_config(checkpoint) else [config, checkpoint]
+    enough = holds_config(load_file(checkpoint))
+    forget_file()
+    alone = [checkpoint] if enough else [config, checkpoint]
     test = [*alone, '--data', data] if data else [config, checkpoint]
     return [
         job_command('test', *test),
@@ -62,7 +65,9 @@ def after_training(config: str | Path, checkpoint: str, data: str | None) -> lis
     ]
 
 
-def after_test(config: str | None, checkpoint: str, data: str | None, exported: bool) -> list[str]:
+def after_test(
+    config: str | None, checkpoint: str, data: str | None, exported: bool, enough: bool
+) -> list[str]:
     """Return how to see the errors of a model, to predict with it, and to export it.
 
     Args:
@@ -70,13 +75,14 @@ def after_test(config: str | None, checkpoint: str, data: str | None, exported: 
         checkpoint: The checkpoint, or an exported file.
         data: The ``dataset.yaml``, if there is one.
         exported: Whether it is an exported file.
+        enough: Whether the checkpoint holds its config.
     """
     named = [config, checkpoint] if config else [checkpoint]
     described = ['--data', data] if data else []
     lines = [job_command('test', *named, *described, '--analysis', 'errors')]
     if exported:
         return [*lines, job_command('predict', checkpoint, 'photos/')]
-    alone = [checkpoint] if _holds_config(checkpoint) else named
+    alone = [checkpoint] if enough else named
     return [
         *lines,
         job_command('predict', *alone, 'photos/'),
@@ -84,7 +90,6 @@ def after_test(config: str | None, checkpoint: str, data: str | None, exported: 
     ]
 
 
-def _holds_config(checkpoint: str) -> bool:
-    """Return whether a checkpoint is enough by itself."""
-    content = load_file(checkpoint)
+def holds_config(content: dict[str, Any]) -> bool:
+    """Return whether a checkpoint, by what it holds, is enough by itself."""
     return STORED_CONFIG in (content.get('meta') or {}) and portable_config(content) is not None

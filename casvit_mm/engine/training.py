@@ -201,9 +201,9 @@ def _run(runner: Runner) -> None:
 
 def _log_next(runner: Runner, config: str, data: str | None) -> None:
     """Say what to do with the best checkpoint."""
-    checkpoint = runner.message_hub.get_info('best_ckpt') or runner.message_hub.get_info(
-        'last_ckpt'
-    )
+    # A run that was resumed elsewhere may still name the best one by the path that it had.
+    found = map(runner.message_hub.get_info, ('best_ckpt', 'last_ckpt'))
+    checkpoint = next((path for path in found if path and Path(path).is_file()), None)
     if is_main_process() and checkpoint:
         copied = str(Path(runner.work_dir, Path(runner.cfg.filename).name))
         here = f'{Path.cwd()}/'  # the Runner makes paths absolute

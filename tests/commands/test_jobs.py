@@ -190,8 +190,8 @@ def test_a_config_may_stand_before_the_checkpoint(words, config, files):
 
 
 def test_options_may_stand_between_the_files():
-    args = parse('test', 'c.py', '--data', 'd.yaml', 'best.pth', '--slide', '64')
-    assert (args.files, args.data, args.slide) == (['c.py', 'best.pth'], 'd.yaml', 64)
+    args = parse('test', 'c.py', '--data', 'd.yaml', 'best.pth', '--tile', '64')
+    assert (args.files, args.data, args.tile) == (['c.py', 'best.pth'], 'd.yaml', 64)
 
 
 @pytest.mark.parametrize('words', [['c.py'], ['a.pth', 'b.pth']])

@@ -36,11 +36,11 @@ def test_the_task_follows_from_the_sources(masks, shapes, tmp_path):
         described_task(path)
 
 
-def test_data_of_the_other_task_is_refused_by_name(masks, shapes):
+def test_data_of_the_other_task_is_refused_by_name(masks, folders):
     with pytest.raises(InputError, match='describes segmentation data: its sources name labels:'):
         detection.read_dataset(masks)
-    with pytest.raises(InputError, match=r'Segmentation needs labels:\. Use a detection config'):
-        segmentation.read_dataset(shapes)
+    with pytest.raises(InputError, match=r'describes classification data'):
+        segmentation.read_dataset(folders)
 
 
 def test_images_without_annotations_and_labels_are_for_classification(folders):

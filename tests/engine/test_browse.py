@@ -44,7 +44,8 @@ def test_pictures_of_every_task_are_written_and_the_same_for_the_same_seed(data,
 @pytest.mark.parametrize('task', CONFIGS)
 @pytest.mark.parametrize('other', CONFIGS)
 def test_data_of_another_task_are_refused_in_one_wording(data, tmp_path, task, other):
-    if task == other:
+    # Objects with outlines are masks for a segmentor.
+    if task == other or (task, other) == ('segmentation', 'detection'):
         return
     with pytest.raises(InputError) as caught:
         browse(str(ROOT / 'configs' / CONFIGS[task]), data=str(data[other]), out=str(tmp_path))

@@ -398,7 +398,7 @@ _LABELME = dict(
 _REGION = dict(original_width=32, original_height=32, image_rotation=0, id='r1')
 _BOX = dict(x=3, y=4, width=20, height=20, rotation=0, rectanglelabels=['cat'])
 _OUTLINE = dict(points=[[1, 1], [9, 1], [9, 9]], polygonlabels=['dog'])
-_TASKS = [
+_LABEL_STUDIO = [
     dict(
         data=dict(image='/data/upload/1/0001.png'),
         annotations=[
@@ -457,7 +457,7 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     **{name: partial(_format, name) for name in FORMATS},
     'labelme': _tool('0001.json', changed_json(_LABELME), read_labelme),
     'cvat': _tool('annotations.xml', changed_bytes(_CVAT), read_cvat),
-    'label_studio': _tool('export.json', changed_json(_TASKS), read_label_studio),
+    'label_studio': _tool('export.json', changed_json(_LABEL_STUDIO), read_label_studio),
     'lists': _lists,
     'checkpoint': _checkpoint,
     'safetensors': _safetensors,

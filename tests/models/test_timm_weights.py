@@ -171,7 +171,7 @@ def test_a_file_without_a_classifier_is_refused_where_one_is_asked_for(tmp_path)
 
 
 def test_pretrained_without_a_file_says_where_it_belongs():
-    advice = r'(?s)checkpoints/cas-vit-m\.pth.*download_weights cas-vit-m'
+    advice = r'(?s)checkpoints/cas-vit-m\.pth.*download-weights cas-vit-m'
     with pytest.raises(InputError, match=advice):
         timm.create_model('casvit_m', pretrained=True)
 

@@ -179,7 +179,7 @@ def test_a_misfit_counts_the_matches_and_leaves_the_model_untouched(tiny_arch, t
 
 
 def test_a_missing_file_says_where_to_get_it_and_how_to_do_without(tiny_arch):
-    with pytest.raises(InputError, match=r'(?s)nowhere\.pth.*download_weights.*--from-scratch'):
+    with pytest.raises(InputError, match=r'(?s)nowhere\.pth.*download-weights.*--from-scratch'):
         load_weights(CASViT(tiny_arch), 'nowhere.pth')
 
 

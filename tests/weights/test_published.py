@@ -28,17 +28,17 @@ def test_a_file_is_found_by_its_name_its_path_and_its_config(name):
 
 
 def test_a_misspelt_name_is_refused_with_the_nearest():
-    with pytest.raises(InputError, match=r"'casvit-s'.*Did you mean cas-vit-s.*download_weights"):
+    with pytest.raises(InputError, match=r"'casvit-s'.*Did you mean cas-vit-s.*download-weights"):
         find_file('casvit-s')
 
 
 @pytest.mark.parametrize(
     ('path', 'advice'),
     [
-        (Path('checkpoints/cas-vit-m.pth'), 'download_weights cas-vit-m'),
-        (Path('/home/me/checkpoints/cas-vit-m-384.pth'), 'download_weights cas-vit-m-384'),
-        (Path('checkpoints/cas-vit-s-2024-10.pth'), 'download_weights cas-vit-s-2024-10'),
-        (Path('mine.pth'), 'download_weights lists'),
+        (Path('checkpoints/cas-vit-m.pth'), 'download-weights cas-vit-m'),
+        (Path('/home/me/checkpoints/cas-vit-m-384.pth'), 'download-weights cas-vit-m-384'),
+        (Path('checkpoints/cas-vit-s-2024-10.pth'), 'download-weights cas-vit-s-2024-10'),
+        (Path('mine.pth'), 'download-weights lists'),
     ],
 )
 def test_advice_about_a_missing_file_names_it_if_it_is_published(path, advice):
