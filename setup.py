@@ -84,6 +84,8 @@ setup(
         'video': ['av>=14.2'],
         # Objects followed through videos; needs NumPy 2, which `openmmlab` does not take.
         'track': ['trackers>=2.6'],
+        # TIFFs that are read by windows; imagecodecs decodes LZW and JPEG.
+        'tiff': ['tifffile>=2025.5', 'imagecodecs>=2025.3'],
         # casvit-mm serve.
         'serve': [
             *('fastapi>=0.115', 'uvicorn>=0.30', 'python-multipart>=0.0.20'),

@@ -14,10 +14,13 @@ import cv2
 import numpy as np
 
 from casvit_mm.deploy.images import read_image
+from casvit_mm.deploy.windows import WindowedImage, open_windows
 from casvit_mm.errors import InputError
 from casvit_mm.io import replacing
 
-__all__ = ['Prediction', 'optional', 'to_coco', 'write_png']
+__all__ = ['PICTURE_SIDE', 'Prediction', 'optional', 'to_coco', 'write_png']
+
+PICTURE_SIDE = 4096  # pixels of the longer side of a picture, of an image that is read by windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +65,13 @@ class Prediction(ABC):
         """Return the prediction as rows of a table, the same keys in each."""
 
     @abstractmethod
-    def draw(self, image: np.ndarray | None = None) -> np.ndarray:
+    def draw(self, image: np.ndarray | WindowedImage | None = None) -> np.ndarray:
         """Return a picture of the prediction; needs Pillow.
 
         Args:
-            image: BGR pixels, uint8 ``(H, W, 3)``; None takes :attr:`image`.
+            image: BGR pixels, uint8 ``(H, W, 3)``, of the image or of a smaller copy of it; None
+                takes :attr:`image`. What is read by windows is scaled down until its longer side
+                is at most :data:`PICTURE_SIDE`.
 
         Returns:
             BGR pixels, uint8 ``(h, w, 3)``, enlarged where the image is small, with a line below.
@@ -74,6 +79,14 @@ class Prediction(ABC):
         Raises:
             InputError: If the image cannot be read, or Pillow is not installed.
         """
+
+    def _canvas(self, image: np.ndarray | WindowedImage | None) -> np.ndarray:
+        """Return the pixels to draw on, BGR, uint8 ``(H, W, 3)``."""
+        if image is None:
+            image = open_windows(self.source)
+        if isinstance(image, WindowedImage):
+            return image.reduced(PICTURE_SIDE)
+        return self.image if image is None else image
 
     @abstractmethod
     def to_supervision(self) -> Any:

@@ -30,6 +30,7 @@ __all__ = ['draw_classes', 'draw_objects', 'draw_segments']
 _MIN_SIDE = 640  # pixels; smaller images are enlarged, or labels would hide the objects
 _MAX_COVERED = 0.3  # share of a box that a label may cover
 _LONGEST_NAME = 40  # characters
+_MOST_LABELS = 1000  # of the best scores; each is compared with all boxes
 
 
 def draw_objects(
@@ -64,12 +65,13 @@ def draw_objects(
     factor = canvas.shape[0] // image.shape[0]
     colours = dict(zip(classes, distinct_colours(len(classes)), strict=True))
     order = np.argsort(scores, kind='stable')  # the highest last, on top
-    for i in order if masks is not None else ():
-        _draw_mask(canvas, crop_of(masks, i), colours[names[i]], factor)  # type: ignore[arg-type]
     corners = factor * np.asarray(boxes, np.float64).reshape(-1, 4)
+    line = _thickness(canvas, corners)
+    for i in order if masks is not None else ():
+        _draw_mask(canvas, crop_of(masks, i), colours[names[i]], factor, line)  # type: ignore[arg-type]
     for i in order:
         x1, y1, x2, y2 = corners[i].round().astype(int).tolist()
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), colours[names[i]][::-1], _thickness(canvas))
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), colours[names[i]][::-1], line)
     picture = pillow.fromarray(canvas[..., ::-1])
 
     def number(i: int) -> str:
@@ -79,7 +81,7 @@ def draw_objects(
         (f'{number(i)}{plain_name(names[i], _LONGEST_NAME)} {scores[i]:.2f}', colours[names[i]])
         for i in order[::-1]
     ]
-    _draw_labels(picture, labels, corners[order[::-1]], font)
+    _draw_labels(picture, labels[:_MOST_LABELS], corners[order[::-1]], font)
     counts = [
         (f'{plain_name(name, _LONGEST_NAME)} {count}', colours[name])
         for name, count in Counter(names[i] for i in order).most_common()
@@ -142,11 +144,14 @@ def _prepare(image: np.ndarray) -> tuple[ImageFont.FreeTypeFont, ModuleType]:
     return font, Image
 
 
-def _thickness(canvas: np.ndarray) -> int:
-    return max(1, round(max(canvas.shape) / 400))
+def _thickness(canvas: np.ndarray, boxes: np.ndarray) -> int:
+    """Return how thick a line is: by the picture, and thinner where most boxes are small."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).min(1)
+    small = float(np.median(sides)) / 10 if len(sides) else np.inf
+    return max(1, round(min(max(canvas.shape) / 400, small)))
 
 
-def _draw_mask(canvas: np.ndarray, mask: MaskCrop, colour: RGB, factor: int) -> None:
+def _draw_mask(canvas: np.ndarray, mask: MaskCrop, colour: RGB, factor: int, line: int) -> None:
     """Paint a mask and its outline onto a canvas ``factor`` times as large."""
     if not mask.pixels.size:
         return
@@ -157,7 +162,7 @@ def _draw_mask(canvas: np.ndarray, mask: MaskCrop, colour: RGB, factor: int) -> 
     contours, _ = cv2.findContours(
         inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left, top)
     )
-    cv2.drawContours(canvas, contours, -1, colour[::-1], _thickness(canvas))
+    cv2.drawContours(canvas, contours, -1, colour[::-1], line)
 
 
 def _draw_labels(
@@ -166,14 +171,14 @@ def _draw_labels(
     boxes: np.ndarray,
     font: ImageFont.FreeTypeFont,
 ) -> None:
-    """Write a text beside each box, ``(N, 4)`` corners, the most important first."""
+    """Write texts beside the first of the boxes, ``(N, 4)`` corners, the most important first."""
     from PIL import ImageDraw
 
     pen: ImageDraw.ImageDraw = ImageDraw.Draw(picture)
     placed = np.zeros((0, 4))
     height = font.size * 1.35
     pad = font.size * 0.25
-    for (text, colour), (x1, y1, _, y2) in zip(labels, boxes, strict=True):
+    for (text, colour), (x1, y1, _, y2) in zip(labels, boxes, strict=False):
         width = font.getlength(text) + 2 * pad
         left = max(0.0, min(x1, picture.width - width))
         for top in (y1 - height, y2, y1):

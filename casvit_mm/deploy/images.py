@@ -119,8 +119,9 @@ def too_large() -> str:
     """Say why an image is refused by its header."""
     return (
         f'its header declares more than {pixel_limit():,} pixels, or a side above {MAX_SIDE:,}. If '
-        f'that is true, set the environment variable {PIXEL_LIMIT} to a larger number, or cut it '
-        'into tiles'
+        f'that is true, set the environment variable {PIXEL_LIMIT} to a larger number, or save it '
+        'as a TIFF with tiles, which predictions with --tile read by windows (pip install '
+        "'casvit_mm[tiff]')"
     )
 
 

@@ -14,6 +14,7 @@ from casvit_mm.deploy.images import as_bgr, read_image
 from casvit_mm.deploy.results import Result
 from casvit_mm.deploy.tracking import Tracker
 from casvit_mm.deploy.videos import WAIT, VideoReader, is_video
+from casvit_mm.deploy.windows import WindowedImage
 from casvit_mm.errors import InputError
 
 __all__ = ['ImageModel', 'Prepared', 'in_batches', 'read_pixels']
@@ -24,14 +25,14 @@ class Prepared:
     """An image that is ready for a model.
 
     Attributes:
-        pixels: The image itself, BGR, uint8 ``(H, W, 3)``.
+        pixels: The image itself, BGR, uint8 ``(H, W, 3)``; windows of one that is too large.
         shape: Of the network's input. Images of one shape can be predicted together.
         data: What the model made of it.
         source: The file, or the pixels.
         tag: Whatever the caller wants to know it by.
     """
 
-    pixels: np.ndarray
+    pixels: np.ndarray | WindowedImage
     shape: tuple[int, ...]
     data: Any
     source: Path | np.ndarray

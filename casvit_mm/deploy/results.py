@@ -14,11 +14,13 @@ from casvit_mm.deploy.base import Prediction, optional, write_png
 from casvit_mm.deploy.drawing import draw_classes, draw_objects, draw_segments
 from casvit_mm.deploy.masks import CroppedMasks, crop_of, encode_crop
 from casvit_mm.deploy.rle import encode_mask
+from casvit_mm.deploy.windows import WindowedImage
 from casvit_mm.io import replacing
 
 __all__ = ['Classification', 'Detections', 'Features', 'Result', 'Segmentation']
 
 _TOP = 5  # classes that a picture names
+_ROWS = 256  # of a label map that are counted at once
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Classification(Prediction):
         columns = zip(self.names, self.labels.tolist(), self.scores.tolist(), strict=True)
         return [{'class': name, 'label': label, 'score': score} for name, label, score in columns]
 
-    def draw(self, image: np.ndarray | None = None) -> np.ndarray:
-        pixels = self.image if image is None else image
+    def draw(self, image: np.ndarray | WindowedImage | None = None) -> np.ndarray:
+        pixels = self._canvas(image)
         return draw_classes(pixels, self.names[:_TOP], self.scores[:_TOP])
 
     def annotations(self) -> list[dict[str, Any]]:
@@ -105,12 +107,17 @@ class Detections(Prediction):
                 row['track'] = track or None
         return rows
 
-    def draw(self, image: np.ndarray | None = None) -> np.ndarray:
-        pixels = self.image if image is None else image
+    def draw(self, image: np.ndarray | WindowedImage | None = None) -> np.ndarray:
+        pixels = self._canvas(image)
         classes = self.classes or tuple(dict.fromkeys(self.names))
-        return draw_objects(
-            pixels, self.boxes, self.scores, self.names, self.masks, classes, self.tracks
-        )
+        boxes, masks = self.boxes, self.masks
+        size = pixels.shape[:2]
+        if isinstance(masks, CroppedMasks) and size != masks.size:
+            masks = masks.resized(size)
+        if self.size != (0, 0) and size != self.size:
+            factors = size[1] / self.size[1], size[0] / self.size[0]
+            boxes = boxes * np.array(factors * 2, np.float32)
+        return draw_objects(pixels, boxes, self.scores, self.names, masks, classes, self.tracks)
 
     def annotations(self) -> list[dict[str, Any]]:
         found = []
@@ -169,7 +176,10 @@ class Segmentation(Prediction):
 
         ``share`` is that of the image, from 0 to 1.
         """
-        sizes = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+        sizes = np.zeros(len(self.classes), np.int64)
+        for top in range(0, len(self.labels), _ROWS):  # bincount takes 8 bytes for each pixel
+            block = self.labels[top : top + _ROWS].ravel()
+            sizes += np.bincount(block, minlength=len(self.classes))
         return [
             {
                 'class': self.classes[label],
@@ -181,8 +191,18 @@ class Segmentation(Prediction):
             if sizes[label]
         ]
 
-    def draw(self, image: np.ndarray | None = None) -> np.ndarray:
-        return draw_segments(self.image if image is None else image, self.labels, self.classes)
+    def draw(self, image: np.ndarray | WindowedImage | None = None) -> np.ndarray:
+        pixels = self._canvas(image)
+        rows, columns = (
+            np.arange(new) * old // new
+            for new, old in zip(pixels.shape, self.labels.shape, strict=False)
+        )
+        labels = (
+            self.labels[rows[:, None], columns]
+            if pixels.shape[:2] != self.labels.shape
+            else self.labels
+        )
+        return draw_segments(pixels, labels, self.classes)
 
     def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return labels ``(K,)`` of the classes that occur, masks ``(K, H, W)``, boxes ``(K, 4)``.

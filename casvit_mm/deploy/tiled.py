@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from casvit_mm.deploy.model import ImageModel, Prepared, in_batches
 from casvit_mm.deploy.results import Detections, Result, Segmentation
 from casvit_mm.deploy.seams import join_objects, move_objects
 from casvit_mm.deploy.tiles import Place, Tiles
+from casvit_mm.deploy.windows import WindowedImage, open_windows
 from casvit_mm.errors import InputError
+from casvit_mm.io import pixel_limit
 
 __all__ = ['TiledModel', 'check_task', 'tiled']
 
@@ -22,14 +25,15 @@ __all__ = ['TiledModel', 'check_task', 'tiled']
 class _Large:
     """An image that is predicted by tiles; its pixels, BGR, uint8 ``(H, W, 3)``."""
 
-    pixels: np.ndarray
+    pixels: np.ndarray | WindowedImage
 
 
 class TiledModel(ImageModel):
     """A detector or segmentor as a function of images of any size.
 
     Each tile goes through the model as an image of its own, with all that the model does to the
-    size of an image. An image that is no larger than a tile is predicted as without tiles.
+    size of an image. An image that is no larger than a tile is predicted as without tiles. A TIFF
+    with more pixels than may be read at once is read by windows.
 
     Args:
         model: What predicts.
@@ -48,6 +52,17 @@ class TiledModel(ImageModel):
         self.model, self.tiles = model, tiles
         self.task, self.classes, self.device = model.task, model.classes, model.device
         self.score_thr, self.note = model.score_thr, model.note
+
+    def prepare_image(self, image: Any, tag: Any = None) -> Prepared:
+        windows = open_windows(image)
+        if windows is None:
+            return super().prepare_image(image, tag)
+        if self.tiles.side**2 > pixel_limit():
+            raise InputError(
+                f'--tile {self.tiles.side}: a tile may have {pixel_limit():,} pixels, as an image'
+            )
+        shape = (*windows.shape, self.tiles.side)  # no input of the network
+        return Prepared(windows, shape, _Large(windows), Path(image), tag)
 
     def predict(self, batch: Sequence[Prepared]) -> list[Result]:
         if isinstance(batch[0].data, _Large):
@@ -86,7 +101,7 @@ class TiledModel(ImageModel):
         return Segmentation(join_logits(logits, self.tiles, size, len(self.classes), thr))
 
 
-def _crop(pixels: np.ndarray, place: Place) -> np.ndarray:
+def _crop(pixels: np.ndarray | WindowedImage, place: Place) -> np.ndarray:
     top, left, height, width = place
     return pixels[top : top + height, left : left + width]
 

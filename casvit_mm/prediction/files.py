@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,7 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from casvit_mm.datasets.images import leaves_high_bits_unused
-from casvit_mm.deploy.base import write_png
+from casvit_mm.deploy.base import PICTURE_SIDE, write_png
 from casvit_mm.deploy.model import ImageModel, Prepared, in_batches
 from casvit_mm.deploy.tracking import Tracker, check_tracker
 from casvit_mm.deploy.video_writing import VideoWriter, drawn_suffix
@@ -257,12 +258,16 @@ class _Run:
                 yield image
 
     def _add_image(self, source: Source, pixels: Any, result: Any) -> None:
-        entry = dict(file=str(source), width=pixels.shape[1], height=pixels.shape[0])
+        whole = pixels if isinstance(pixels, np.ndarray) else None
+        height, width = pixels.shape[:2]
+        entry: dict[str, Any] = dict(file=str(source), width=width, height=height)
         path = self._free_path('pictures', source.name, '.png')
         if self._draw:
             write_png(path, result.draw(pixels))
             entry['picture'] = str(path.relative_to(self._folder))
-        dark = isinstance(source.origin, Path) and pixels.max() < 64
+            if whole is None:
+                entry['picture_side'] = PICTURE_SIDE
+        dark = isinstance(source.origin, Path) and whole is not None and whole.max() < 64
         if dark and leaves_high_bits_unused(source.origin):  # type: ignore[arg-type]
             entry['upper_bits_unused'] = True
         if self.labels:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
 from casvit_mm.deploy.base import write_png
@@ -40,12 +39,12 @@ class TaskOutput(ABC):
         self.model, self.folder, self.pictures = model, folder, pictures
 
     @abstractmethod
-    def entry(self, result: Any, pixels: np.ndarray, file: str, name: str) -> dict[str, Any]:
+    def entry(self, result: Any, pixels: Any, file: str, name: str) -> dict[str, Any]:
         """Return what the JSON says of an image or a frame, after writing files of its own.
 
         Args:
             result: The prediction.
-            pixels: The image, BGR, uint8 ``(H, W, 3)``.
+            pixels: The image, BGR, uint8 ``(H, W, 3)``; windows of one that is too large.
             file: What the JSON calls it.
             name: Path of the results of this image or frame, without suffix.
         """
@@ -66,7 +65,7 @@ class TaskOutput(ABC):
 class DetectionOutput(TaskOutput):
     """Objects in the JSON, counted per class."""
 
-    def entry(self, result: Any, pixels: np.ndarray, file: str, name: str) -> dict[str, Any]:
+    def entry(self, result: Any, pixels: Any, file: str, name: str) -> dict[str, Any]:
         return dict(objects=_objects(result))
 
     def table(self, units: Sequence[Unit]) -> Table | None:
@@ -127,7 +126,7 @@ def tracks_of(frames: Sequence[Unit]) -> list[dict[str, Any]]:
 class SegmentationOutput(TaskOutput):
     """Label PNGs, and the classes that occur with their shares."""
 
-    def entry(self, result: Any, pixels: np.ndarray, file: str, name: str) -> dict[str, Any]:
+    def entry(self, result: Any, pixels: Any, file: str, name: str) -> dict[str, Any]:
         path = self.folder / 'labels' / f'{name}.png'
         write_png(path, result.labels)
         shares = [
@@ -160,7 +159,7 @@ class ClassificationOutput(TaskOutput):
         self._rows: list[list[Any]] = []
         self._sheets = ContactSheets(folder) if pictures else None
 
-    def entry(self, result: Any, pixels: np.ndarray, file: str, name: str) -> dict[str, Any]:
+    def entry(self, result: Any, pixels: Any, file: str, name: str) -> dict[str, Any]:
         best = result.rows()[:_TOP]
         frame = '' if result.frame is None else result.frame
         columns = ((row['class'], f'{row["score"]:.5f}') for row in best)

@@ -16,7 +16,7 @@ import numpy as np
 
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, read_text
 from casvit_mm.datasets.images import find_media
-from casvit_mm.deploy.images import decode_image, read_image
+from casvit_mm.deploy.images import decode_image
 from casvit_mm.errors import InputError
 
 __all__ = ['Source', 'find_sources']
@@ -49,14 +49,14 @@ class Source:
             return str(self.origin)
         return re.sub(r'//[^/@]*@', '//', self.origin)
 
-    def read(self) -> np.ndarray:
-        """Return an image as :func:`casvit_mm.deploy.read_image` does.
+    def read(self) -> np.ndarray | Path:
+        """Return an image as a model takes it: its file, or pixels as of ``read_image``.
 
         Raises:
-            InputError: If it cannot be read or fetched.
+            InputError: If it cannot be fetched.
         """
         if not isinstance(self.origin, str):
-            return read_image(self.origin)  # type: ignore[arg-type]
+            return self.origin  # type: ignore[return-value]
         try:
             with urlopen(self.origin, timeout=_TIMEOUT) as answer:
                 content = answer.read(_MOST_BYTES + 1)

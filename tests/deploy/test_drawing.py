@@ -46,3 +46,10 @@ def test_a_mask_is_painted_where_it_is():
     drawn = draw_objects(np.zeros((640, 640, 3), np.uint8), box, score, CLASSES[:1], mask, CLASSES)
     assert drawn[150, 350].max() > 50
     assert drawn[250, 350].max() == 0
+
+
+def test_lines_do_not_hide_small_objects():
+    pixels = np.full((2000, 2000, 3), 255, np.uint8)
+    boxes = np.array([[100, 100, 120, 120]], np.float32)
+    drawn = draw_objects(pixels, boxes, np.array([0.9]), ['cell'], None, ['cell'])
+    assert (drawn[105:116, 105:116] == 255).all()
