@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,18 @@ class Detections(Prediction):
     names: tuple[str, ...]
     masks: np.ndarray | CroppedMasks | None = None
     tracks: np.ndarray | None = None
+
+    def select(self, kept: np.ndarray) -> Detections:
+        """Return the objects that ``kept``, bool ``(N,)``, marks."""
+        return replace(
+            self,
+            boxes=self.boxes[kept],
+            scores=self.scores[kept],
+            labels=self.labels[kept],
+            names=tuple(name for name, keep in zip(self.names, kept, strict=True) if keep),
+            masks=None if self.masks is None else self.masks[kept],
+            tracks=None if self.tracks is None else self.tracks[kept],
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each object: class, label, score, and left, top, right and bottom.

@@ -85,12 +85,4 @@ class Tracker:
         if len(tracked):  # in an order of its own, numbered from 0, -1 for none
             tracks[tracked.data['index']] = tracked.tracker_id + 1
         kept = (found.scores >= self._score_thr) | (tracks > 0)
-        return replace(
-            found,
-            boxes=found.boxes[kept],
-            scores=found.scores[kept],
-            labels=found.labels[kept],
-            names=tuple(name for name, keep in zip(found.names, kept, strict=True) if keep),
-            masks=None if found.masks is None else found.masks[kept],
-            tracks=tracks[kept],
-        )
+        return replace(found, tracks=tracks).select(kept)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -29,24 +28,11 @@ def encode_answer(predicted: Predicted, output: str, score_thr: float | None) ->
     """
     result = predicted.result
     if isinstance(result, Detections) and score_thr is not None:
-        result = _scored(result, score_thr)
+        result = result.select(result.scores >= score_thr)
     if output == 'json':
         return json.dumps(_content(result, predicted, score_thr), allow_nan=False).encode()
     pixels = result.labels if output == 'labels' else result.draw()
     return cv2.imencode('.png', pixels)[1].tobytes()
-
-
-def _scored(result: Detections, score_thr: float) -> Detections:
-    """Return the objects that score at least ``score_thr``."""
-    kept = result.scores >= score_thr
-    return replace(
-        result,
-        boxes=result.boxes[kept],
-        scores=result.scores[kept],
-        labels=result.labels[kept],
-        names=tuple(name for name, keep in zip(result.names, kept, strict=True) if keep),
-        masks=None if result.masks is None else result.masks[kept],
-    )
 
 
 def _content(result: Any, predicted: Predicted, score_thr: float | None) -> dict[str, Any]:
