@@ -28,6 +28,7 @@ from casvit_mm.datasets.formats.gathering import (
     Gathering,
     ImageFinder,
     NoSurfaceError,
+    Shape,
     images_beside,
     number,
     split_of,
@@ -36,7 +37,6 @@ from casvit_mm.datasets.formats.outlines import (
     box_fields,
     ellipse_outline,
     mask_fields,
-    merge_fields,
     place_crop,
     polygon_fields,
     rotated_outline,
@@ -139,26 +139,22 @@ def _read_image(
     size = tuple(int(side) if side.isdecimal() else 0 for side in written)
     width, height = size if is_size(*size) else finder.size(name)
     image_id = found.add_image(name, width, height)
-    groups: dict[Any, tuple[str, str, list[Fields], Fields]] = {}
-    for i, element in enumerate((e for e in image if e.tag != 'tag'), 1):
-        source = f'{place}, shape {i}'
-        try:
-            label = (element.get('label') or '').strip()
-            if not label:
-                raise ValueError(f'({element.tag}) has no label')
-            fields = _fields(element, (width, height))
-        except ValueError as error:
-            found.refuse(source, error)
-            continue
-        group = element.get('group_id')
-        key = (label, group) if group not in (None, '', '0') else i
-        _, _, parts, attributes = groups.setdefault(key, (label, source, [], {}))
-        parts.append(fields)
-        attributes.update(_attributes(element))
-    for label, source, parts, attributes in groups.values():
-        merged = merge_fields(parts, width, height)
-        more = dict(attributes=attributes) if attributes else {}
-        found.add_object(label, image_id, source, {**merged, **more})
+    shapes = (element for element in image if element.tag != 'tag')
+    found.add_shapes(image_id, (width, height), place, shapes, lambda e: _shape(e, (width, height)))
+
+
+def _shape(element: Element, size: Size) -> Shape:
+    """Return an element of an image.
+
+    Raises:
+        ValueError: If it has no label, or is none of an object.
+    """
+    label = (element.get('label') or '').strip()
+    if not label:
+        raise ValueError(f'({element.tag}) has no label')
+    group = element.get('group_id')
+    fields = _fields(element, size)
+    return Shape(label, None if group in ('', '0') else group, fields, _attributes(element))
 
 
 def _attributes(element: Element) -> Fields:

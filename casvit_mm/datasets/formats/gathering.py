@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
 from casvit_mm.datasets.files import find_images, read_text
 from casvit_mm.datasets.formats.base import Annotations
+from casvit_mm.datasets.formats.outlines import merge_fields
 
 __all__ = [
     'Gathering',
     'ImageFinder',
     'NoSurfaceError',
+    'Shape',
     'images_beside',
     'last_part',
     'number',
@@ -39,6 +41,22 @@ _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 exchange width and height
 
 class NoSurfaceError(ValueError):
     """A shape that surrounds nothing, such as a line; its text is the kind."""
+
+
+class Shape(NamedTuple):
+    """A shape of a labelling tool.
+
+    Attributes:
+        label: Its class.
+        group: What it shares with the other shapes of its object; None of one alone.
+        fields: What ``outlines`` returns for it.
+        attributes: What else is said of it.
+    """
+
+    label: str
+    group: Any
+    fields: dict[str, Any]
+    attributes: dict[str, Any]
 
 
 @dataclass
@@ -69,6 +87,40 @@ class Gathering:
         """Add an object of class ``name``, with what ``outlines`` returns for it."""
         identity = dict(image_id=image_id, iscrowd=0, source=source)
         self._objects.append((name, {**identity, **fields}))
+
+    def add_shapes(
+        self,
+        image_id: int,
+        size: tuple[int, int],
+        place: str,
+        shapes: Iterable[Any],
+        read: Callable[[Any], Shape],
+    ) -> None:
+        """Add the objects of an image; shapes of one class and one group are one object.
+
+        Args:
+            image_id: What :meth:`add_image` returned.
+            size: Width and height of the image.
+            place: What messages call the image.
+            shapes: As the format has them.
+            read: Reads one; its ValueError refuses it.
+        """
+        objects: dict[Any, list[tuple[str, Shape]]] = {}
+        for i, entry in enumerate(shapes, 1):
+            source = f'{place}, shape {i}'
+            try:
+                shape = read(entry)
+            except ValueError as error:
+                self.refuse(source, error)
+                continue
+            key = i if shape.group is None else (shape.label, shape.group)
+            objects.setdefault(key, []).append((source, shape))
+        for parts in objects.values():
+            source, first = parts[0]
+            merged = merge_fields([shape.fields for _, shape in parts], *size)
+            attributes = {k: v for _, shape in parts for k, v in shape.attributes.items()}
+            more = dict(attributes=attributes) if attributes else {}
+            self.add_object(first.label, image_id, source, {**merged, **more})
 
     def refuse(self, place: str, reason: object) -> None:
         """Say of a file or a shape why it cannot be read; a line is counted, and not learnt."""

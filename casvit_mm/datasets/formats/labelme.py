@@ -31,6 +31,7 @@ from casvit_mm.datasets.formats.gathering import (
     Gathering,
     ImageFinder,
     NoSurfaceError,
+    Shape,
     number,
     read_json,
     split_of,
@@ -39,7 +40,6 @@ from casvit_mm.datasets.formats.outlines import (
     box_fields,
     ellipse_outline,
     mask_fields,
-    merge_fields,
     place_crop,
     polygon_fields,
 )
@@ -135,24 +135,22 @@ def _read_file(content: Any, place: str, name: str, finder: ImageFinder, found: 
     size = content.get('imageWidth'), content.get('imageHeight')
     width, height = size if is_size(*size) else finder.size(name)
     image_id = found.add_image(name, width, height)
-    groups: dict[Any, tuple[str, str, list[Fields], Fields]] = {}
-    for i, shape in enumerate(content['shapes'], 1):
-        source = f'{place}, shape {i}'
-        try:
-            label = _label(shape)
-            fields = _fields(shape, (width, height))
-        except ValueError as error:
-            found.refuse(source, error)
-            continue
-        group = shape.get('group_id')
-        key = (label, group) if isinstance(group, (int, str)) else i
-        _, _, parts, attributes = groups.setdefault(key, (label, source, [], {}))
-        parts.append(fields)
-        attributes.update(_attributes(shape))
-    for label, source, parts, attributes in groups.values():
-        merged = merge_fields(parts, width, height)
-        more = dict(attributes=attributes) if attributes else {}
-        found.add_object(label, image_id, source, {**merged, **more})
+    found.add_shapes(
+        image_id, (width, height), place, content['shapes'], lambda s: _shape(s, (width, height))
+    )
+
+
+def _shape(shape: Any, size: Size) -> Shape:
+    """Return a shape of a file.
+
+    Raises:
+        ValueError: If it has no label, or is none of an object.
+    """
+    label, fields = _label(shape), _fields(shape, size)
+    group = shape.get('group_id')
+    return Shape(
+        label, group if isinstance(group, (int, str)) else None, fields, _attributes(shape)
+    )
 
 
 def _label(shape: Any) -> str:
