@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from casvit_mm.datasets.class_fields import read_class_map, read_names
 from casvit_mm.datasets.description import (
     DatasetDescription,
     SourceFormat,
-    read_class_map,
-    read_names,
     read_shared_fields,
 )
 from casvit_mm.errors import InputError

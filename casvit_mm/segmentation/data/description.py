@@ -36,11 +36,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from casvit_mm.datasets.class_fields import read_names
 from casvit_mm.datasets.description import (
     DatasetDescription,
     SourceFormat,
     described_task,
-    read_names,
     read_shared_fields,
 )
 from casvit_mm.datasets.files import IMAGE_SUFFIXES
