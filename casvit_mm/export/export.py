@@ -20,10 +20,10 @@ from casvit_mm.deploy.images import read_image, resize
 from casvit_mm.deploy.predictor import fill_colour, load, prepare_tensor, size_steps
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
-from casvit_mm.export.all_places import outside_settings
 from casvit_mm.export.compare import TOLERANCES, Comparison, Tolerance, compare
 from casvit_mm.export.formats import FORMATS, Format
 from casvit_mm.export.graphs import Graph, build_graph
+from casvit_mm.export.head_maps import outside_settings
 from casvit_mm.export.images import GENERATED, images_in, sample_images
 from casvit_mm.export.loading import Loaded, load_model
 from casvit_mm.io import check_writable, pixel_limit
