@@ -2,6 +2,7 @@
 #                   TASK=segmentation: a small segmentor
 # make test         install what is missing, then lint, types and tests, but for the slowest
 # make test-all     the slowest as well
+# make gpu-report   measure the GPU of this machine, docs/gpu_report.md; LIMIT=15: within 15 minutes
 #
 # PYTHON=python3.12 picks the interpreter of .venv. TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # takes torch without CUDA, a tenth of the download. JOBS=8 tests in so many processes.
@@ -28,7 +29,7 @@ endif
 BIN := $(VENV)/bin
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: install quickstart test test-all lint types clean
+.PHONY: install quickstart test test-all gpu-report lint types clean
 
 install: $(VENV)/installed
 
@@ -59,6 +60,9 @@ test: lint types
 
 test-all: lint types
 	$(PYTEST)
+
+gpu-report: $(VENV)/installed-tests
+	$(BIN)/python tools/gpu_report.py --out work_dirs/gpu $(if $(LIMIT),--limit $(LIMIT))
 
 lint: $(VENV)/installed-tests
 	$(BIN)/ruff check .

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 __all__ = ['OBJECTS', 'made_up_labels']
 
 OBJECTS = 10  # in an image; COCO has 7.3
 
 
-def made_up_labels(model: nn.Module, samples: Sequence[Any], images: Tensor) -> None:
+def made_up_labels(model: Any, samples: Sequence[Any], images: Tensor) -> None:
     """Give data samples random labels, the same in every run.
 
     Args:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -106,7 +106,8 @@ def pieces(spec: ModelSpec, workload: Workload) -> tuple[list[Piece], list[Piece
     x = as_input(workload.images(), form, device)
     stages, mixers = [], []
     for name, module in modules.items():
-        mixer = next((m.token_mixer for m in module.modules() if hasattr(m, 'token_mixer')), None)
+        blocks = [child for child in module if hasattr(child, 'token_mixer')]
+        mixer = cast(nn.Module, blocks[0].token_mixer) if blocks else None
         with torch.inference_mode(), autocast(form, device), _first_input(mixer) as seen:
             y = module(x)
         stages.append(_piece(name, module, x, form, device))

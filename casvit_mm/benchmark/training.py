@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +41,10 @@ def training_call(spec: ModelSpec, workload: Workload) -> tuple[nn.Module, Calla
     fused = form.fused_optimizer or None  # None leaves the choice to PyTorch
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=fused)
     x = as_input(workload.images(), form, device)
-    loss_of = _whole_loss if isinstance(model, WholeModel) else _plain_loss
-    loss = loss_of(model, x, compiled=form.compile)
+    if isinstance(model, WholeModel):
+        loss = _whole_loss(model, x, form.compile)
+    else:
+        loss = _plain_loss(model, x, form.compile)
 
     def step() -> None:
         with autocast(form, device):
@@ -69,8 +72,8 @@ def _plain_loss(model: nn.Module, x: Tensor, compiled: bool) -> Callable[[], Ten
 
 def _whole_loss(model: WholeModel, x: Tensor, compiled: bool) -> Callable[[], Tensor]:
     """Return a call that computes the loss of a detector or segmentor."""
-    samples = model.samples(x)
-    made_up_labels(model.model, samples, x)
+    samples, whole = model.samples(x), cast(Any, model.model)
+    made_up_labels(whole, samples, x)
     if compiled:
         compile_model(model)
-    return lambda: model.model.parse_losses(model.model(x, samples, mode='loss'))[0]
+    return lambda: whole.parse_losses(whole(x, samples, mode='loss'))[0]
