@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from casvit_mm.plotting.figures import save_figure
+from casvit_mm.plotting.figures import plain_log_ticks, save_figure
 
 __all__ = ['draw_forms', 'draw_rooflines']
 
@@ -63,10 +63,11 @@ def _draw_bars(axis: Axes, rows: Sequence[dict[str, Any]], aim: float) -> None:
     axis.set_yticks(places, [row['form'] for row in rows], fontsize=8)
     axis.invert_yaxis()
     axis.axvline(aim, color='0.2', linestyle='--', linewidth=1)
-    axis.set_xlim(0, 1.25 * max(aim, *(one['q3'] for one in faster)))
+    axis.set_xlim(0, 1.5 * max(aim, *(one['q3'] for one in faster)))
     for place, row, one in zip(places, rows, faster, strict=True):
         text = f' {one["median"]:.2f}   {row["ms"]["p50"]:.3g} ms'
-        axis.text(one['q3'], place, text, va='center', fontsize=8)
+        behind = dict(facecolor='white', edgecolor='none', alpha=0.85, pad=0.5)  # the dashed line
+        axis.text(one['q3'], place, text, va='center', fontsize=8, bbox=behind)
 
 
 def draw_rooflines(lines: Sequence[dict[str, Any]], title: str, out: Path) -> Path:
@@ -97,11 +98,11 @@ def _draw_roofline(axis: Axes, line: dict[str, Any]) -> None:
     intensities = [row['multiply_adds'] / row['bytes'] for row in pieces]
     ridge = line['peak'] / line['bandwidth']
     low, high = 0.5 * min(*intensities, ridge), 2 * max(*intensities, ridge)
-    roof = [low * line['bandwidth'] / 1e9, line['peak'] / 1e9, line['peak'] / 1e9]
+    roof = [low * line['bandwidth'] / 1e12, line['peak'] / 1e12, line['peak'] / 1e12]
     axis.plot([low, ridge, high], roof, color='0.2', linewidth=1.5, label='measured limits')
     for number, (row, intensity) in enumerate(zip(pieces, intensities, strict=True)):
         is_mixer = number >= len(line['pieces'])
-        speed = row['multiply_adds'] / row['ms'] / 1e6  # per ms -> G per s
+        speed = row['multiply_adds'] / row['ms'] / 1e9  # per ms -> T per s
         axis.plot(
             [intensity],
             [speed],
@@ -112,7 +113,9 @@ def _draw_roofline(axis: Axes, line: dict[str, Any]) -> None:
             label=f'{row["name"]}: {max(row["of_bandwidth"], row["of_peak"]):.0%}',
         )
     axis.set(xscale='log', yscale='log', xlabel='multiply-adds per byte that must move')
-    axis.set_ylabel('G multiply-adds per second')
+    axis.set_ylabel('T multiply-adds per second')
+    plain_log_ticks(axis.xaxis)
+    plain_log_ticks(axis.yaxis)
     axis.set_title(f'{line["model"]} {line["form"]}, batch {line["batch"]}', fontsize=10)
     axis.grid(alpha=0.3, which='both')
     axis.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5), title='of the nearer limit')

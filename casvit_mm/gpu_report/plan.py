@@ -43,6 +43,7 @@ _TRAINING = (
 )
 _ROOFLINE = (BASELINE, 'fused+channels_last+compile+bf16')
 _ENGINES = (
+    'fused+channels_last+bf16',
     'fused+channels_last+bf16+cuda_graph',
     'fused+channels_last+compile+bf16+cuda_graph',
     *('onnxruntime', 'onnxruntime+fp16', 'tensorrt', 'tensorrt+fp16'),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -26,19 +27,19 @@ def test_a_smoke_run_of_one_step_leaves_a_page_and_is_not_repeated(tmp_path):
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize('part', [0, 1, 2])
 def test_every_step_goes_its_way_on_a_cpu(part, shapes, tmp_path):
-    # In thirds, for a command of the tests has its time limit, and so that processes share them.
+    # In thirds, so that the processes of make test-all share them.
     names = [step.name for step in STEPS][part::3]
     if shutil.which('g++') is None:
         names = [name for name in names if name != 'train-segmentor']  # the one that compiles
-    data = ['--bccd', shapes, '--dsb2018', shapes]
-    for name in names:
-        ended = run_command(
-            *(sys.executable, 'tools/gpu_report.py', '--out', tmp_path, '--smoke', *data),
-            *('--only', name),
-            PYTHONPATH=str(ROOT),
-        )
-        log = tmp_path / 'steps' / name / 'log.txt'
-        assert ended.returncode == 0, ended.stdout + ended.stderr + log.read_text()
+    options = ['--out', str(tmp_path), '--smoke', '--bccd', str(shapes), '--dsb2018', str(shapes)]
+    ended = subprocess.run(
+        [sys.executable, 'tools/gpu_report.py', *options, '--only', *names],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=3500,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     content = json.loads((tmp_path / 'report.json').read_text())
     states = {name: one['status'] for name, one in content['steps'].items()}
     assert states == dict.fromkeys(names, 'done')
