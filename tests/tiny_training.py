@@ -25,6 +25,7 @@ from torch.utils.data import Dataset
 
 from casvit_mm.cli import cli
 from casvit_mm.engine import Randomness, Start, TrainOptions, setup, train, training
+from casvit_mm.engine.interrupt import signal_received
 
 CONFIG = """
 default_scope = 'mmengine'
@@ -50,11 +51,11 @@ env_cfg = dict(mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
 
 @DATASETS.register_module()
 class TinyData(Dataset):
-    """Random vectors of 8 numbers; one of them may be damaged, or kill the worker that reads it."""
+    """Random vectors of 8 numbers, or fixed ones; one may be damaged, or kill its worker."""
 
-    def __init__(self, size: int = 16, damaged: int = -1, deadly: int = -1) -> None:
+    def __init__(self, size: int = 16, damaged: int = -1, deadly: int = -1, fixed: int = 0) -> None:
         self.metainfo = dict(classes=('one',))
-        self.size, self.damaged, self.deadly = size, damaged, deadly
+        self.size, self.damaged, self.deadly, self.fixed = size, damaged, deadly, fixed
 
     def __len__(self) -> int:
         return self.size
@@ -67,7 +68,8 @@ class TinyData(Dataset):
             raise AttributeError("'NoneType' object has no attribute 'shape'")
         if index == self.deadly:
             os.kill(os.getpid(), 9)
-        return dict(inputs=torch.rand(8), data_samples=torch.tensor(float(index % 2)))
+        numbers = torch.sin(torch.arange(8.0) * (index + 1)) if self.fixed else torch.rand(8)
+        return dict(inputs=numbers, data_samples=torch.tensor(float(index % 2)))
 
 
 @MODELS.register_module()
@@ -103,13 +105,25 @@ class TinyMetric(BaseMetric):
 class TinyHook(Hook):
     """Long work of one process, before an iteration; with ``hold`` no other thread runs meanwhile.
 
-    ``fail`` raises an error there instead.
+    ``fail`` raises an error there instead. At iteration 40 all wait for a signal or the file
+    ``gate``.
     """
 
-    def __init__(self, rank: int = -1, seconds: float = 0, hold: bool = False, fail: str = ''):
+    def __init__(
+        self,
+        rank: int = -1,
+        seconds: float = 0,
+        hold: bool = False,
+        fail: str = '',
+        gate: str = '',
+    ) -> None:
         self.rank, self.seconds, self.hold, self.fail = rank, seconds, hold, fail
+        self.gate = gate
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: object = None) -> None:
+        if self.gate and runner.iter == 40:
+            while not (Path(self.gate).exists() or signal_received()):
+                time.sleep(0.1)
         if runner.rank == self.rank and runner.iter == 3:
             if self.fail:
                 raise RuntimeError(self.fail)
@@ -123,16 +137,25 @@ class TinyHook(Hook):
 LEFT_OUT = ('_check_model', '_set_data', '_check_built_model')
 
 
-def train_tiny(work_dir: Path, *, resume: str | None = None, launcher: str = 'none', **changes):
+def train_tiny(
+    work_dir: Path,
+    *,
+    resume: str | None = None,
+    launcher: str = 'none',
+    save_minutes: float | None = None,
+    **changes,
+):
     """Train in this process and return the Runner."""
     work_dir.mkdir(parents=True, exist_ok=True)
-    path = work_dir / f'tiny{os.environ.get("RANK", "")}.py'
+    rank = os.environ.get('RANK', os.environ.get('SLURM_PROCID', ''))
+    path = work_dir / f'tiny{rank}.py'
     path.write_text(CONFIG)
     edits = tuple(edit for edit in training.EDITS if edit.__name__ not in LEFT_OUT)
     options = TrainOptions(
         work_dir=str(work_dir),
         start=Start(resume=resume),
         randomness=Randomness(seed=0),
+        save_minutes=save_minutes,
         cfg_options=changes,
         launcher=launcher,
     )
@@ -152,6 +175,7 @@ class TinyRun:
         processes: More than one are started by our launcher.
         prefix: Command that runs the launcher.
         launcher: Arguments of the launcher.
+        printed: File for what it prints, in the work dir.
         env: Further variables.
     """
 
@@ -162,10 +186,11 @@ class TinyRun:
         processes: int = 1,
         prefix: Sequence[str] = (),
         launcher: Sequence[str] = (),
+        printed: str = 'printed.txt',
         **env: str,
     ) -> None:
         work_dir.mkdir(parents=True, exist_ok=True)
-        self.work_dir = work_dir
+        self.work_dir, self._printed = work_dir, work_dir / printed
         command = [sys.executable, __file__, work_dir, *arguments]
         if processes > 1 or launcher:
             launcher = launcher or [f'--master-port={free_port()}']
@@ -175,7 +200,7 @@ class TinyRun:
             [*prefix, *map(str, command)],
             cwd=ROOT,
             env={**os.environ, 'PYTHONPATH': str(ROOT), **env},
-            stdout=(work_dir / 'printed.txt').open('a'),
+            stdout=self._printed.open('a'),
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -183,7 +208,7 @@ class TinyRun:
     @property
     def printed(self) -> str:
         """All that the run and earlier ones in its work dir have printed."""
-        return (self.work_dir / 'printed.txt').read_text()
+        return self._printed.read_text()
 
     def wait_for(self, text: str, seconds: float = 60) -> None:
         """Wait until the run has printed a text."""
@@ -239,6 +264,7 @@ def _main() -> None:
     parser.add_argument('work_dir', type=Path)
     parser.add_argument('--launcher', default='none')
     parser.add_argument('--resume', action='store_true')
+    parser.add_argument('--save-every', type=float)
     parser.add_argument('changes', nargs='*')
     args = parser.parse_intermixed_args()
     changes = dict(change.split('=', 1) for change in args.changes)
@@ -246,6 +272,7 @@ def _main() -> None:
         args.work_dir,
         resume='auto' if args.resume else None,
         launcher=args.launcher,
+        save_minutes=args.save_every,
         **{key: _value(value) for key, value in changes.items()},
     )
 

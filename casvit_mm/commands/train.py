@@ -25,6 +25,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='CKPT',
         help='go on from a checkpoint; the last one if not named',
     )
+    parser.add_argument(
+        '--save-every',
+        type=float,
+        metavar='MINUTES',
+        help='save the state inside an epoch as well, for --resume',
+    )
     parser.add_argument('--amp', action='store_true', help='mixed precision, on a GPU')
     parser.add_argument('--bf16', action='store_true', help='mixed precision, GPU or CPU')
     parser.add_argument(
@@ -70,6 +76,7 @@ def run(args: Namespace) -> None:
         auto_scale_lr=args.auto_scale_lr,
         tensorboard=args.tensorboard,
         profile_data=args.profile_data,
+        save_minutes=args.save_every,
         cfg_options=args.cfg_options,
         launcher=args.launcher,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ from casvit_mm.io import replacing
 __all__ = ['INTERRUPTED', 'AtomicBackend', 'SafeCheckpointHook', 'buffers_of_process']
 
 INTERRUPTED = 'interrupted.pth'
-# Above every signal.
-_NO_DATA = 1000
+# What the processes agree on between two iterations, beside the number of a signal, from 1 on.
+_GO_ON, _SAVE, _NO_DATA = -1, 0, 1000
 
 
 @register_backend('atomic')
@@ -88,11 +89,25 @@ class SafeCheckpointHook(CheckpointHook):
     - On SIGTERM, Ctrl-C and SIGHUP the iteration is finished, ``interrupted.pth`` is written and
       the run exits with status 143, 130 or 129. The file goes when the next ordinary checkpoint is
       there. Likewise, with status 2, if a sample cannot be read or a data worker dies.
+    - With ``save_minutes`` the same file is written inside an epoch, and the run goes on.
+
+    Args:
+        interval: Epochs, or iterations, from one checkpoint to the next.
+        save_minutes: Minutes after the last file until ``interrupted.pth`` is written; never if
+            None.
+        kwargs: What MMEngine's hook takes beside.
     """
 
     backend_args: dict | None
     best_ckpt_path: str | None
     last_ckpt: str | None
+
+    def __init__(
+        self, interval: int = -1, save_minutes: float | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(interval, **kwargs)
+        self.save_minutes = save_minutes
+        self._saved_at = time.monotonic()
 
     def before_train(self, runner: Runner) -> None:
         if self.backend_args is None and '://' not in str(self.out_dir):
@@ -102,11 +117,14 @@ class SafeCheckpointHook(CheckpointHook):
         if hub.get_info('iter_validated') is None:
             hub.update_info('iter_validated', runner.iter)
         self._saved_iter = runner.iter
+        self._saved_at = time.monotonic()
 
     def stop_if_due(
         self, runner: Runner, batches_done: int, failure: InputError | None = None
     ) -> None:
         """Save and stop if any process was told to end, or has no data to go on with.
+
+        Save and go on if ``save_minutes`` have passed.
 
         Every process must call this, between two iterations.
 
@@ -119,8 +137,8 @@ class SafeCheckpointHook(CheckpointHook):
             SystemExit: With the status that the signal stands for.
             InputError: The failure, in every process.
         """
-        stop = highest(_NO_DATA if failure else signal_received())
-        if not stop:
+        stop = highest(_NO_DATA if failure else signal_received() or self._due(runner))
+        if stop == _GO_ON:
             return
         # Gradients that wait for the next update are in no checkpoint.
         whole = runner.optim_wrapper.should_update()
@@ -128,6 +146,12 @@ class SafeCheckpointHook(CheckpointHook):
             check_weights(runner)
             runner.message_hub.update_info('batches_done', batches_done)
             self._save(runner, INTERRUPTED, dict(epoch=runner.epoch, iter=runner.iter))
+            runner.message_hub.update_info('batches_done', 0)  # of no other checkpoint
+        if stop == _SAVE:
+            if whole:
+                runner.logger.info(f'--save-every: saved after iteration {runner.iter}')
+            return
+        if whole:
             barrier()  # the launcher ends every process as soon as one has ended
         if stop == _NO_DATA:
             failures = all_gather_object(str(failure or ''))
@@ -138,6 +162,11 @@ class SafeCheckpointHook(CheckpointHook):
             )
         if whole:
             self._stop(runner, stop, f'after iteration {runner.iter} of {runner.max_iters}')
+
+    def _due(self, runner: Runner) -> int:
+        if self.save_minutes is None or self._saved_iter == runner.iter:
+            return _GO_ON
+        return _SAVE if time.monotonic() - self._saved_at >= 60 * self.save_minutes else _GO_ON
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -205,7 +234,7 @@ class SafeCheckpointHook(CheckpointHook):
             by_epoch=self.by_epoch,
             backend_args=self.backend_args,
         )
-        self._saved_iter = meta['iter']
+        self._saved_iter, self._saved_at = meta['iter'], time.monotonic()
         if is_main_process():
             pointer = Path(runner.work_dir, 'last_checkpoint')
             AtomicBackend().put_text(self.file_backend.join_path(self.out_dir, name), pointer)

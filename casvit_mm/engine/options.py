@@ -105,6 +105,8 @@ class TrainOptions:
         tensorboard: Also write a TensorBoard event file.
         profile_data: Number of batches to time; instead of training, tells whether reading the data
             or computing the model is the limit. See :mod:`casvit_mm.engine.profiling`.
+        save_minutes: Minutes from one saved state to the next inside an epoch; None saves at its
+            end alone.
         cfg_options: Config entries to set, by dotted name.
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
     """
@@ -117,5 +119,6 @@ class TrainOptions:
     auto_scale_lr: bool = False
     tensorboard: bool = False
     profile_data: int | None = None
+    save_minutes: float | None = None
     cfg_options: dict[str, Any] | None = None
     launcher: str = 'none'

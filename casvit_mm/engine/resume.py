@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from mmengine.config import Config
 import casvit_mm.engine.loops  # noqa: F401  registers what is named below
 from casvit_mm.config.editing import add_hook, dicts_in
 from casvit_mm.config.forms import entries, type_name
+from casvit_mm.distributed.group import RESUME
 from casvit_mm.engine.checkpoints import INTERRUPTED
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.resumed_schedule import check_length
@@ -135,6 +137,8 @@ def _leave_out_pretrained(cfg: Config) -> str:
 def set_resume(cfg: Config, options: TrainOptions) -> list[str]:
     """Put ``--resume``, or the ``resume`` of a config itself, into a config, in place.
 
+    A run that its launcher or scheduler starts again resumes without being asked.
+
     Afterwards ``cfg.resume`` says whether there is a checkpoint to go on from.
 
     Returns:
@@ -144,6 +148,14 @@ def set_resume(cfg: Config, options: TrainOptions) -> list[str]:
         InputError: As :func:`find_checkpoint`, or if the checkpoint cannot be resumed from.
     """
     resume = options.start.resume
+    if os.environ.get(RESUME) == 'auto':
+        if resume not in (None, 'auto'):
+            raise InputError(
+                f'--resume {resume}: a run that starts again by itself goes on from the last '
+                'checkpoint of its work dir. Leave the file out, with --work-dir '
+                f'{Path(resume).parent}'
+            )
+        resume = 'auto'
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
     checkpoint, notes = find_checkpoint(resume, cfg.work_dir)
@@ -219,6 +231,9 @@ def make_resumable(cfg: Config, options: TrainOptions) -> list[str]:
     """Give a config the loop and the hooks that a run goes on by exactly, in place.
 
     Training loops that are not MMEngine's own stay as they are.
+
+    Raises:
+        InputError: If ``--save-every`` is no time, or the config saves by a hook of its own.
     """
     loop = cfg.train_cfg
     if 'by_epoch' in loop:
@@ -229,5 +244,16 @@ def make_resumable(cfg: Config, options: TrainOptions) -> list[str]:
     checkpoint = cfg.default_hooks.checkpoint
     if checkpoint is not None and type_name(checkpoint) == 'CheckpointHook':
         checkpoint.type = 'SafeCheckpointHook'
+    if options.save_minutes is not None:
+        if not options.save_minutes > 0:
+            raise InputError(
+                f'--save-every must be a number of minutes above 0, got {options.save_minutes}'
+            )
+        if type_name(checkpoint) != 'SafeCheckpointHook' or not loop.type.startswith('Resumable'):
+            raise InputError(
+                '--save-every needs the CheckpointHook and a training loop of MMEngine; '
+                f'{cfg.filename} has others'
+            )
+        checkpoint.save_minutes = options.save_minutes
     add_hook(cfg, 'ResumedScheduleHook')
     return []
