@@ -2,7 +2,8 @@
 #                   TASK=segmentation: a small segmentor
 # make test         install what is missing, then lint, types and tests, but for the slowest
 # make test-all     the slowest as well
-# make gpu-report   measure the GPU of this machine, docs/gpu_report.md; LIMIT=15: within 15 minutes
+# make test-cluster several hosts, which are network namespaces, and Slurm on them: as root, with
+#                   iproute2, and slurm-wlm and munge of Debian; what is missing is said and skipped
 #
 # PYTHON=python3.12 picks the interpreter of .venv. TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # takes torch without CUDA, a tenth of the download. JOBS=8 tests in so many processes.
@@ -29,7 +30,7 @@ endif
 BIN := $(VENV)/bin
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: install quickstart test test-all gpu-report lint types clean
+.PHONY: install quickstart test test-all test-cluster lint types clean
 
 install: $(VENV)/installed
 
@@ -56,13 +57,13 @@ quickstart: $(VENV)/installed
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test: lint types
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m 'not slow and not cluster'
 
 test-all: lint types
-	$(PYTEST)
+	$(PYTEST) -m 'not cluster'
 
-gpu-report: $(VENV)/installed-tests
-	$(BIN)/python tools/gpu_report.py --out work_dirs/gpu $(if $(LIMIT),--limit $(LIMIT))
+test-cluster: $(VENV)/installed-tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -m cluster tests/cluster
 
 lint: $(VENV)/installed-tests
 	$(BIN)/ruff check .

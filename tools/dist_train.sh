@@ -2,7 +2,7 @@
 # Train on several GPUs, or several processes of a CPU host:
 #   tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]
 # Several hosts: the same command on each, with NNODES, NODE_RANK, MASTER_ADDR (and PORT) set.
-# PEER_TIMEOUT (60): seconds until a host that does not answer ends the others.
+# Hosts that come and go: NNODES=1:4 MAX_RESTARTS=3, and MASTER_ADDR. See docs/cluster.md.
 set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: $0 CONFIG GPUS [arguments of tools/train.py]" >&2; exit 2; }
 CONFIG=$1 GPUS=$2
@@ -11,5 +11,6 @@ shift 2
 # casvit_mm.launch is torchrun with a check of GPUS and PORT before it.
 exec python -m casvit_mm.launch \
     --nnodes="${NNODES:-1}" --node-rank="${NODE_RANK:-0}" --nproc-per-node="$GPUS" \
+    --max-restarts="${MAX_RESTARTS:-0}" \
     --master-addr="${MASTER_ADDR:-127.0.0.1}" --master-port="${PORT:-29500}" \
     "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "$@"

@@ -28,7 +28,6 @@ JOBS = (
     'export',
     'visualize',
     'benchmark',
-    'gpu_report',
     'study_mixers',
     'download_weights',
     'convert_weights',

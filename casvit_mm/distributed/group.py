@@ -15,9 +15,12 @@ from mmengine.runner import Runner
 from torch import nn
 
 from casvit_mm.distributed.processes import die_with_parent
+from casvit_mm.distributed.slurm import set_variables
 from casvit_mm.errors import InputError
 
 __all__ = [
+    'ALL_PROCESSES',
+    'RESUME',
     'init_distributed',
     'lost_connection',
     'on_first_rank',
@@ -27,6 +30,11 @@ __all__ = [
 
 T = TypeVar('T')
 
+# Variable of an elastic run: the number of its processes when every host is there.
+ALL_PROCESSES = 'CASVIT_MM_ALL_PROCESSES'
+# Variable of a run that is started more than once by the same command: it is 'auto' then.
+RESUME = 'CASVIT_MM_RESUME'
+
 
 def init_distributed(cfg: Config) -> None:
     """Start the process group that ``cfg.launcher`` asks for, with gloo where there is no GPU.
@@ -35,8 +43,8 @@ def init_distributed(cfg: Config) -> None:
     Runner is built, and the model wrapper must not be given a device.
 
     Raises:
-        InputError: If the launcher's environment variables are absent, or there are fewer GPUs than
-            processes.
+        InputError: If the launcher's environment variables are absent, there are fewer GPUs than
+            processes, or the processes do not find each other.
     """
     if cfg.launcher == 'none' or dist.is_initialized():
         return
@@ -47,14 +55,15 @@ def init_distributed(cfg: Config) -> None:
         )
     if cfg.launcher == 'pytorch':
         die_with_parent(signal.SIGTERM)  # also where torchrun itself was called
+    if cfg.launcher == 'slurm':
+        set_variables()
     if torch.cuda.is_available():
         local_world_size = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
         if local_world_size > torch.cuda.device_count():
             raise InputError(too_few_gpus(local_world_size))
-        init_dist(cfg.launcher, **cfg.env_cfg.get('dist_cfg', dict(backend='nccl')))
+        # Both launchers have set the same variables.
+        init_dist('pytorch', **cfg.env_cfg.get('dist_cfg', dict(backend='nccl')))
         return
-    if cfg.launcher != 'pytorch':
-        raise InputError(f'--launcher {cfg.launcher} needs GPUs; this host has none')
     # torchrun sets one thread per process; a CPU host has more to share.
     local_world_size = int(os.environ['LOCAL_WORLD_SIZE'])
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_world_size))

@@ -15,12 +15,12 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from torch.distributed import TCPStore
+from torch.distributed import Store
 
 __all__ = ['KILLED', 'Ended', 'Peers']
 
@@ -71,7 +71,10 @@ class Peers:
     """The connections of a launcher to those of the other hosts.
 
     Args:
-        env: Variables that torchrun sets for the first process of this host.
+        store: What the launchers of this start of the run share, and no other start.
+        address: Name or address of host 0.
+        node: Number of this host.
+        nodes: Number of hosts.
         ranks: Ranks of the processes of this host.
         seconds: Time until a host that does not answer is taken for lost.
         act: What to do when processes elsewhere have ended, called once, in another thread.
@@ -82,23 +85,26 @@ class Peers:
 
     Raises:
         OSError: If the launcher of host 0 cannot be reached.
+        RuntimeError: If the store cannot be.
     """
 
     def __init__(
         self,
-        env: Mapping[str, str],
+        store: Store,
+        address: str,
+        node: int,
+        nodes: int,
         ranks: tuple[int, ...],
         seconds: float,
         act: Callable[[Ended], None],
     ) -> None:
         self._seconds, self._act, self._over = seconds, act, False
-        self._node, self._nodes = int(env['GROUP_RANK']), int(env['GROUP_WORLD_SIZE'])
+        self._node, self._nodes, self._store = node, nodes, store
         self._selector = selectors.DefaultSelector()
         self._connections: list[_Connection] = []
+        self._said = threading.Event()  # what there was to say is on its way
+        self._server: socket.socket | None = None
         self._lock = threading.Lock()
-        wait = timedelta(seconds=max(seconds, 10))
-        address, port = env['MASTER_ADDR'], int(env['MASTER_PORT'])
-        self._store = TCPStore(address, port, is_master=False, timeout=wait)
         self.missing: set[int] = set()
         here = self._listen(address) if self._node == 0 else self._connect(address)
         self.here = Ended(ranks, f'{socket.gethostname()} ({here})')
@@ -111,7 +117,7 @@ class Peers:
     def _listen(self, address: str) -> str:
         """Accept connections, and publish where and the word by which a launcher is known."""
         family = socket.getaddrinfo(address, None)[0][0]
-        server = socket.create_server(('', 0), family=family)
+        server = self._server = socket.create_server(('', 0), family=family)
         self._selector.register(server, selectors.EVENT_READ, server)
         self.missing = set(range(1, self._nodes))
         self._token = secrets.token_hex(8)
@@ -120,6 +126,7 @@ class Peers:
 
     def _connect(self, address: str) -> str:
         """Connect to the launcher of host 0, and return the address of this host."""
+        self._store.wait([_KEY], timedelta(seconds=max(self._seconds, 10)))
         port, self._token = self._store.get(_KEY).decode().split()
         try:
             connection = socket.create_connection((address, int(port)), timeout=self._seconds)
@@ -134,12 +141,14 @@ class Peers:
         if not self._over:
             self._over = True
             self._send(self._connections, dict(ended=asdict(ended)))
+            self._said.set()
 
     def leave(self) -> None:
         """Tell the others that this host is done."""
         if not self._over:
             self._over = True
             self._send(self._connections, dict(bye=True))
+            self._said.set()
 
     def _send(self, connections: list[_Connection], message: dict[str, Any]) -> None:
         line = json.dumps(message).encode() + b'\n'
@@ -171,6 +180,12 @@ class Peers:
                     self._drop(key.data)
             if self._node == 0 and time.monotonic() > self._missed_at:
                 self._miss_those_who_never_came()
+        self._said.wait(10)
+        for connection in list(self._connections):
+            self._drop(connection)
+        self._selector.close()
+        if self._server:
+            self._server.close()
 
     def _read(self, connection: _Connection) -> None:
         try:
@@ -204,6 +219,7 @@ class Peers:
             self._over = True
             others = [connection for connection in self._connections if connection != said_by]
             self._send(others, dict(ended=asdict(ended)))
+            self._said.set()
             self._act(ended)
 
     def _miss_those_who_never_came(self) -> None:

@@ -20,6 +20,7 @@ from casvit_mm.engine.checkpoints import SafeCheckpointHook, buffers_of_process
 from casvit_mm.engine.data_loading import read_batches, take_batch
 from casvit_mm.engine.divergence import divergence_named
 from casvit_mm.engine.interrupt import deferring_signals
+from casvit_mm.engine.micro_batches import begin_micro_batches, train_step
 from casvit_mm.engine.seeding import SeededBatchSampler, seed_generators
 from casvit_mm.errors import InputError
 
@@ -69,6 +70,17 @@ def _stop_if_due(runner: Runner, done: int, failure: InputError | None = None) -
         raise failure
 
 
+def _train_on(loop: BaseLoop, index: int, batch: Any, micro_batches: int) -> None:
+    """Do an iteration, as MMEngine's loops do it, by micro-batches."""
+    runner = loop.runner
+    seed_generators(runner.seed, loop._iter)
+    with divergence_named(runner):
+        runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
+        outputs = train_step(runner, batch, micro_batches)
+        runner.call_hook('after_train_iter', batch_idx=index, data_batch=batch, outputs=outputs)
+        loop._iter += 1
+
+
 @LOOPS.register_module()
 class ResumableEpochLoop(EpochBasedTrainLoop):
     """Training by epochs that goes on from the batch, or the validation, where it stopped.
@@ -80,6 +92,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         val_begin: First epoch that is validated.
         val_interval: Epochs from one validation to the next.
         dynamic_intervals: (epoch, interval) pairs that change ``val_interval``.
+        micro_batches: Parts that a batch is trained on in, their gradients accumulated.
     """
 
     def __init__(
@@ -90,13 +103,15 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         val_begin: int = 1,
         val_interval: int = 1,
         dynamic_intervals: list[tuple[int, int]] | None = None,
+        micro_batches: int = 1,
     ) -> None:
         dataloader = _seeded(dataloader, runner.seed, endless=False)
         super().__init__(runner, dataloader, max_epochs, val_begin, val_interval, dynamic_intervals)
-        self._batches_done = 0
+        self._batches_done, self.micro_batches = 0, micro_batches
 
     def run(self) -> nn.Module:
         with deferring_signals():
+            begin_micro_batches(self.runner, self.micro_batches)
             self.runner.call_hook('before_train')
             _restore_buffers(self.runner)
             self._batches_done = self._resumed_batches()
@@ -151,9 +166,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
-        seed_generators(self.runner.seed, self._iter)
-        with divergence_named(self.runner):
-            super().run_iter(idx, data_batch)
+        _train_on(self, idx, data_batch, self.micro_batches)
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()
@@ -173,6 +186,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
         val_begin: First iteration that may be validated.
         val_interval: Iterations from one validation to the next.
         dynamic_intervals: (iteration, interval) pairs that change ``val_interval``.
+        micro_batches: Parts that a batch is trained on in, their gradients accumulated.
     """
 
     def __init__(
@@ -183,6 +197,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
         val_begin: int = 1,
         val_interval: int = 1000,
         dynamic_intervals: list[tuple[int, int]] | None = None,
+        micro_batches: int = 1,
     ) -> None:
         # The parent would start reading data at once, before it is known where to begin.
         BaseLoop.__init__(self, runner, _seeded(dataloader, runner.seed, endless=True))
@@ -193,10 +208,12 @@ class ResumableIterLoop(IterBasedTrainLoop):
         self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
             val_interval, dynamic_intervals
         )
+        self.micro_batches = micro_batches
         runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
 
     def run(self) -> nn.Module:
         with deferring_signals():
+            begin_micro_batches(self.runner, self.micro_batches)
             self.runner.call_hook('before_train')
             # The whole training is one epoch to the hooks.
             self.runner.call_hook('before_train_epoch')
@@ -214,9 +231,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
         return self.runner.model
 
     def run_iter(self, data_batch: Any) -> None:
-        seed_generators(self.runner.seed, self._iter)
-        with divergence_named(self.runner):
-            super().run_iter(data_batch)
+        _train_on(self, self._iter, data_batch, self.micro_batches)
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()

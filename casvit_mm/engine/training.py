@@ -24,6 +24,7 @@ from casvit_mm.distributed.group import init_distributed, on_first_rank
 from casvit_mm.engine.data_loading import dead_workers_told
 from casvit_mm.engine.finetune import finetune_from, training_classes
 from casvit_mm.engine.metric_checks import check_metrics
+from casvit_mm.engine.micro_batches import keep_images_per_step
 from casvit_mm.engine.next_commands import after_training, as_text
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.precision import warn_of_slow_precision
@@ -160,6 +161,7 @@ EDITS: tuple[Callable[[Config, TrainOptions], list[str]], ...] = (
     _start_processes,
     _synchronise_on_gpus_alone,
     claim_work_dir,  # rank 0 does for all
+    keep_images_per_step,
     scale_learning_rate,  # by the number of processes
     _check_model,
     warn_of_slow_precision,

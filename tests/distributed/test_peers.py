@@ -5,7 +5,7 @@ import socket
 import time
 
 import pytest
-from torch.distributed import TCPStore
+from torch.distributed import PrefixStore, TCPStore
 
 from casvit_mm.distributed.peers import KILLED, Ended, Peers
 
@@ -13,9 +13,10 @@ from casvit_mm.distributed.peers import KILLED, Ended, Peers
 class Host:
     """A launcher, here a thread, and the news that it acts on."""
 
-    def __init__(self, env, ranks, seconds=2):
+    def __init__(self, store, node, number, seconds=2):
         self.heard = queue.Queue()
-        self.peers = Peers(env, ranks, seconds, self.heard.put)
+        ranks = (2 * node, 2 * node + 1)
+        self.peers = Peers(store, '127.0.0.1', node, number, ranks, seconds, self.heard.put)
 
     def hears(self, seconds=5):
         return self.heard.get(timeout=seconds)
@@ -27,15 +28,13 @@ class Host:
 
 @pytest.fixture
 def run():
-    store = TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
+    server = TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
     hosts = []
 
     def start(*nodes, number=3):
-        env = dict(GROUP_WORLD_SIZE=str(number), MASTER_ADDR='127.0.0.1')
-        env['MASTER_PORT'] = str(store.port)
         for node in nodes:
-            ranks = (2 * node, 2 * node + 1)
-            hosts.append(Host({**env, 'GROUP_RANK': str(node)}, ranks))
+            client = TCPStore('127.0.0.1', server.port, is_master=False)
+            hosts.append(Host(PrefixStore('first', client), node, number))
         return hosts
 
     yield start

@@ -1,0 +1,25 @@
+"""Hosts for the tests of several of them: `make test-cluster`, as root."""
+
+import pytest
+import torch
+from hosts import Hosts, can_make_hosts
+
+
+def pytest_collection_modifyitems(items):
+    """Give the tests of this folder their mark."""
+    for item in items:
+        if 'tests/cluster' in str(item.path):
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.timeout(3000))
+
+
+@pytest.fixture
+def two_hosts():
+    """Two hosts on one switch."""
+    if torch.cuda.is_available():
+        pytest.skip('gloo, on a host without GPU')
+    if not can_make_hosts():
+        pytest.skip('needs ip netns and unshare, and to be root')
+    hosts = Hosts(2)
+    yield hosts
+    hosts.remove()
