@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # Evaluate under Slurm, one task per GPU:
 #   tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of tools/test.py]
-# GPUS (8), GPUS_PER_NODE (8), CPUS_PER_TASK (5) and SRUN_ARGS are taken from the environment.
+# GPUS (8) in all, GPUS_PER_NODE (8), CPUS_PER_TASK (5) and SRUN_ARGS are taken from the environment.
+# On nodes without GPU: TASKS in all and TASKS_PER_NODE (1) instead.
 set -euo pipefail
 [ $# -ge 4 ] || { echo "usage: $0 PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of tools/test.py]" >&2; exit 2; }
+here=$(dirname "$0")
 PARTITION=$1 JOB_NAME=$2 CONFIG=$3 CHECKPOINT=$4
 shift 4
-GPUS=${GPUS:-8} GPUS_PER_NODE=${GPUS_PER_NODE:-8}
+source "$here/slurm_tasks.sh"
 
 # SRUN_ARGS holds several options and is split on purpose.
 # shellcheck disable=SC2086
-exec srun --partition="$PARTITION" --job-name="$JOB_NAME" \
-    --gres="gpu:$GPUS_PER_NODE" --ntasks="$GPUS" --ntasks-per-node="$GPUS_PER_NODE" \
-    --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
-    python -u "$(dirname "$0")/test.py" "$CONFIG" "$CHECKPOINT" --launcher slurm "$@"
+exec srun --partition="$PARTITION" --job-name="$JOB_NAME" "${tasks[@]}" \
+    --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
+    python -u "$here/test.py" "$CONFIG" "$CHECKPOINT" --launcher slurm "$@"
