@@ -1,24 +1,19 @@
 """Pascal VOC annotations as COCO content.
 
-One XML file per image, also in folders below, boxes in pixels counted from 1
-(http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf, "Annotation"). What CVAT and
-Datumaro export, told by ``labelmap.txt`` beside the folder, counts from 0, as their own readers do;
-they write no file for an image without objects, so that a listed image without one has none. Both
-are said. The ``polygon`` that Roboflow and supervision add to an object is not read, and is
-counted.
+One XML file per image, boxes in pixels counted from 1
+(http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf, "Annotation").
 """
 
 from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from casvit_mm.datasets.files import find_files, find_images
+from casvit_mm.datasets.files import IMAGE_SUFFIXES, UNREAD_SUFFIXES, prefer_readable
 from casvit_mm.datasets.files import stem as stem_of
 from casvit_mm.datasets.formats.base import Annotations, Format, SourceFiles
 from casvit_mm.datasets.formats.folders import split_folders
@@ -29,101 +24,80 @@ __all__ = ['FORMAT', 'read_voc']
 
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 _SIDES = ('width', 'height')
-_OF_CVAT = 'labelmap.txt'  # which Datumaro and CVAT write beside the folder
-_EMPTY = ElementTree.Element('annotation')
 _FOLDERS = (('Annotations', 'JPEGImages'), ('annotations', 'images'), ('Annotations', 'Images'))
 
 
-def read_voc(files: SourceFiles) -> Annotations:
-    """Read the XML files of a folder and of those below it.
+def read_voc(
+    annotations: Path, images: Path, stems: list[str] | None = None
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Read a folder of XML files.
 
-    Boxes become ``[xmin - 1, ymin - 1, xmax - xmin, ymax - ymin]``, as in mmdet; those of CVAT and
-    Datumaro ``[xmin, ymin, ...]``. Objects marked
-    ``difficult`` become crowds: neither learnt nor counted, as the VOC protocol has it. The image
-    of ``a.xml`` is ``a.jpg`` (or another image suffix), else the file that its ``filename`` names;
-    so it is where ``a.jpg`` and ``a.png`` are there. Categories are in alphabetical order.
+    Boxes become ``[xmin - 1, ymin - 1, xmax - xmin, ymax - ymin]``, as in mmdet. Objects marked
+    ``difficult`` become crowds: neither learnt nor counted, as the VOC protocol has it.
+
+    Args:
+        annotations: Folder of XML files.
+        images: Folder of images; that of ``a.xml`` is ``a.jpg`` (or another image suffix), else the
+            file that its ``filename`` names; so it is where ``a.jpg`` and ``a.png`` are there.
+        stems: Names without suffix, of the files to read; None reads all.
+
+    Returns:
+        COCO content with categories in alphabetical order, every annotation with its ``source``;
+        and what could not be read, as (file, message).
 
     Raises:
         InputError: If the folder holds no XML file.
     """
-    folder = files.annotations
-    there = find_files(folder, {'.xml'})
-    images = find_images(files.images)
-    if files.listed is None and not there:
-        raise InputError(_describe_no_file(folder))
-    stems = sorted(there) if files.listed is None else [stem_of(name) for name in files.listed]
-    listed_in = '' if files.image_list is None else f' (listed in {files.image_list})'
+    files = _by_stem(annotations, {'.xml'})
+    if stems is None:
+        stems = sorted(files)
+        if not stems:
+            raise InputError(_describe_no_file(annotations))
+    there = _by_stem(images, IMAGE_SUFFIXES | UNREAD_SUFFIXES) if images.is_dir() else {}
+    found = prefer_readable(there)
     entries: list[dict] = []
     objects: list[tuple[str, dict]] = []
-    found = Annotations({}, open_classes=True, is_label=_is_label(folder))
-    without: list[str] = []
-    of_cvat = (folder.parent / _OF_CVAT).is_file()
-    outlined = 0
+    unreadable: list[tuple[str, str]] = []
     for stem in stems:
-        paths = there.get(stem, [folder / f'{stem}.xml'])
-        root = _EMPTY
+        paths = files.get(stem, [annotations / f'{stem}.xml'])
         try:
-            if of_cvat and stem not in there and stem in images:
-                without.append(stem)
-            else:
-                root = _parse(paths)
-            name = _image_of(stem, root, images.get(stem, []), files.images)
+            root = _parse(paths)
+            name = _image_of(stem, root, found.get(stem, []))
         except ValueError as error:
-            found.unreadable.append((paths[0].name, f'{paths[0]} {error}{listed_in}'))
+            unreadable.append((paths[0].name, f'{paths[0]} {error}'))
             continue
-        width, height = _size(root, files.images / name)
+        width, height = _size(root, images / name)
         entries.append(dict(id=len(entries) + 1, file_name=name, width=width, height=height))
         for number, element in enumerate(root.iter('object'), 1):
             place = f'{paths[0].name}, object {number}'
-            outlined += element.find('polygon') is not None
             try:
-                objects.append(_object(element, len(entries), place, first=0 if of_cvat else 1))
+                objects.append(_object(element, len(entries), place))
             except ValueError as error:
-                message = f'{paths[0]}: object {number} {error}{listed_in}'
-                found.unreadable.append((paths[0].name, message))
-    found.content = _content(entries, objects)
-    found.skipped = list(_notes(folder, of_cvat, without, outlined))
-    return found
-
-
-def _content(entries: list[dict], objects: list[tuple[str, dict]]) -> dict[str, Any]:
+                unreadable.append((paths[0].name, f'{paths[0]}: object {number} {error}'))
     names = sorted({name for name, _ in objects})
-    ids = {name: number for number, name in enumerate(names, 1)}
     for number, (name, annotation) in enumerate(objects, 1):
-        annotation.update(id=number, category_id=ids[name])
-    return dict(
+        annotation.update(id=number, category_id=names.index(name) + 1)
+    content = dict(
         images=entries,
         annotations=[annotation for _, annotation in objects],
-        categories=[dict(id=number, name=name) for name, number in ids.items()],
+        categories=[dict(id=i, name=name) for i, name in enumerate(names, 1)],
     )
+    return content, unreadable
 
 
-def _notes(
-    folder: Path, of_cvat: bool, without: list[str], outlined: int
-) -> Iterator[tuple[str, str]]:
-    if of_cvat:
-        message = f'boxes of {folder} count from 0, as those of CVAT and Datumaro do ({_OF_CVAT})'
-        yield str(folder), message
-    if without:
-        message = (
-            f'{len(without)} listed image(s) have no XML file and are taken for images without '
-            f'objects; first {without[0]}'
-        )
-        yield str(folder), message
-    if outlined:
-        message = (
-            f'the outlines of {outlined} object(s) (<polygon>) are not read, and their boxes are; '
-            'export COCO format for both'
-        )
-        yield str(folder), message
-
-
-def _is_label(folder: Path) -> Callable[[Path], bool]:
-    return lambda path: path.suffix.lower() == '.xml' and path.is_relative_to(folder)
+def _by_stem(folder: Path, suffixes: set[str]) -> dict[str, list[Path]]:
+    """Return the files of a folder with one of ``suffixes``, in any case, by name without it."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes:
+            found.setdefault(path.stem, []).append(path)
+    return found
 
 
 def _describe_no_file(annotations: Path) -> str:
     message = f'annotation folder {annotations} holds no XML file'
+    if any(path.suffix.lower() == '.xml' for path in annotations.rglob('*')):
+        return f'{message}, only folders below it do; name those, as several sources'
     named = name_folder(annotations)
     return message if named is None else f'{message}, but {named}.'
 
@@ -149,8 +123,8 @@ def _parse(paths: list[Path]) -> ElementTree.Element:
     return root
 
 
-def _image_of(stem: str, root: ElementTree.Element, candidates: list[Path], images: Path) -> str:
-    """Return the path of the image that an XML file is about, from the folder of images.
+def _image_of(stem: str, root: ElementTree.Element, candidates: list[Path]) -> str:
+    """Return the name of the image that an XML file is about.
 
     Raises:
         ValueError: If it may be one or another.
@@ -158,16 +132,16 @@ def _image_of(stem: str, root: ElementTree.Element, candidates: list[Path], imag
     named = (root.findtext('filename') or '').strip()
     names = [path.name for path in candidates]
     if len(names) == 1:
-        return candidates[0].relative_to(images).as_posix()
-    last = re.split(r'[\\/]', named)[-1]
+        return names[0]
     if not names:
-        return Path(stem).with_name(last or f'{Path(stem).name}.jpg').as_posix()
+        return named or f'{stem}.jpg'
+    last = re.split(r'[\\/]', named)[-1]
     if last not in names:
         raise ValueError(
             f'may be about {names[0]} or {names[1]}, and its <filename> {named!r} is neither; '
             'name one there, or take one away'
         )
-    return Path(stem).with_name(last).as_posix()
+    return last
 
 
 def _size(root: ElementTree.Element, image: Path) -> tuple[int, int]:
@@ -185,10 +159,8 @@ def _size(root: ElementTree.Element, image: Path) -> tuple[int, int]:
         return width, height
 
 
-def _object(
-    element: ElementTree.Element, image_id: int, source: str, first: int
-) -> tuple[str, dict]:
-    """Return the name and the annotation of one ``<object>``, pixels counted from ``first``.
+def _object(element: ElementTree.Element, image_id: int, source: str) -> tuple[str, dict]:
+    """Return the name and the annotation of one ``<object>``.
 
     Raises:
         ValueError: If it lacks a name or a corner, or a corner is no number.
@@ -210,7 +182,7 @@ def _object(
     difficult = (element.findtext('difficult') or '0').strip().lower() in ('1', 'true')
     return name, dict(
         image_id=image_id,
-        bbox=[x1 - first, y1 - first, width, height],
+        bbox=[x1 - 1, y1 - 1, width, height],
         area=max(width, 0.0) * max(height, 0.0),
         iscrowd=int(difficult),
         source=source,
@@ -218,12 +190,7 @@ def _object(
 
 
 def _holds(path: Path) -> bool:
-    """Return whether XML files of VOC lie in a folder or below it, by the first of them."""
-    return path.is_dir() and (_is_voc(path.glob('*.xml')) or _is_voc(path.rglob('*.xml')))
-
-
-def _is_voc(files: Iterable[Path]) -> bool:
-    first = next(iter(files), None)
+    first = min(path.glob('*.xml'), default=None) if path.is_dir() else None
     return first is not None and kind_of_xml(first) == 'voc'
 
 
@@ -234,12 +201,11 @@ def _describe(path: Path) -> dict[str, Any] | None:
         if _holds(path / labels) and (path / images).is_dir():
             source = dict(annotations=str(path / labels), images=str(path / images))
             return dict(root=str(path), **_split_by_lists(path / 'ImageSets/Main', source))
-    folders = split_folders(path).items()
-    splits = {split: child for split, child in folders if _is_voc(child.glob('*.xml'))}
+    splits = {split: child for split, child in split_folders(path).items() if _holds(child)}
     if 'train' in splits:
         sources = {split: _beside(child) for split, child in splits.items()}
         return dict(root=str(path), **sources)
-    return dict(root=str(path), data=_beside(path)) if _is_voc(path.glob('*.xml')) else None
+    return dict(root=str(path), data=_beside(path)) if _holds(path) else None
 
 
 def _beside(folder: Path) -> list[dict[str, str]]:
@@ -252,11 +218,25 @@ def _split_by_lists(lists: Path, source: dict[str, str]) -> dict[str, Any]:
     return splits if {'train', 'val'} <= set(splits) else dict(data=[source])
 
 
+def _read(files: SourceFiles) -> Annotations:
+    folder = files.annotations
+    stems = None if files.listed is None else [stem_of(name) for name in files.listed]
+    content, unreadable = read_voc(folder, files.images, stems)
+    if files.image_list is not None:
+        unreadable = [(place, f'{p} (listed in {files.image_list})') for place, p in unreadable]
+    return Annotations(
+        content,
+        open_classes=True,
+        unreadable=unreadable,
+        is_label=lambda path: path.suffix.lower() == '.xml' and path.parent == folder,
+    )
+
+
 FORMAT = Format(
     name='Pascal VOC',
     reads='a folder of XML files, one per image, or with Annotations and JPEGImages',
     holds=_holds,
     describe=_describe,
-    read=read_voc,
+    read=_read,
     reads_lists=True,
 )
