@@ -4,6 +4,7 @@
 # make test-all     the slowest as well
 # make test-cluster several hosts, which are network namespaces, and Slurm on them: as root, with
 #                   iproute2, and slurm-wlm and munge of Debian; what is missing is said and skipped
+# make gpu-report   measure the GPU of this machine, docs/gpu_report.md; LIMIT=15: within 15 minutes
 #
 # PYTHON=python3.12 picks the interpreter of .venv. TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # takes torch without CUDA, a tenth of the download. JOBS=8 tests in so many processes.
@@ -30,7 +31,7 @@ endif
 BIN := $(VENV)/bin
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: install quickstart test test-all test-cluster lint types clean
+.PHONY: install quickstart test test-all test-cluster gpu-report lint types clean
 
 install: $(VENV)/installed
 
@@ -64,6 +65,9 @@ test-all: lint types
 
 test-cluster: $(VENV)/installed-tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -m cluster tests/cluster
+
+gpu-report: $(VENV)/installed-tests
+	$(BIN)/python tools/gpu_report.py --out work_dirs/gpu $(if $(LIMIT),--limit $(LIMIT))
 
 lint: $(VENV)/installed-tests
 	$(BIN)/ruff check .

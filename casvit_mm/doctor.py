@@ -94,8 +94,23 @@ def check_environment() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
                 )
             )
     _look_at_operators(rows, errors)
+    _look_at_engines(rows)
     _look_at_devices(rows)
     return rows, errors
+
+
+def _look_at_engines(rows: list[tuple[str, str]]) -> None:
+    """List what exported files run in here; none of them is needed to train."""
+    try:
+        from casvit_mm.deploy.engines import ENGINES
+    except ImportError:  # of OpenCV, which has a row of its own
+        return
+    for number, engine in enumerate(ENGINES):
+        found = ', '.join(_distributions((engine.package,)))
+        if not found:
+            found = 'not installed' if find_spec(engine.package) is None else 'installed'
+            found += f": pip install '.[{engine.extra}]'" * (found == 'not installed')
+        rows.append(('' if number else 'engines', f'{engine.name}: {found}'))
 
 
 def _look_at_operators(rows: list[tuple[str, str]], errors: list[tuple[str, str]]) -> None:

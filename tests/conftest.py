@@ -1,13 +1,16 @@
 """Fixtures that several test files share."""
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import TINY_ARCH
 
 import casvit_mm  # noqa: F401  before mmdet: lends mmcv its operators
 from casvit_mm.datasets.scan_memory import CACHE
 from casvit_mm.datasets.shapes import generate_shapes
+from casvit_mm.gpu_report.task import TESTS_ON
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -16,6 +19,19 @@ def scan_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE, str(tmp_path_factory.mktemp('cache')))
         yield
+
+
+@pytest.fixture
+def gpu(monkeypatch) -> str:
+    """Where a test marked ``gpu`` computes, in float32 as a CPU does; without a GPU it is skipped.
+
+    The variable lets the CPU stand in, to try the test itself.
+    """
+    device = os.environ.get(TESTS_ON) or ('cuda' if torch.cuda.is_available() else None)
+    if device is None:
+        pytest.skip('needs a GPU')
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
+    return device
 
 
 @pytest.fixture

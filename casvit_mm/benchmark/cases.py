@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import nn
 
 from casvit_mm.benchmark.cost import count_parameters
@@ -15,7 +16,7 @@ from casvit_mm.benchmark.workload import Workload
 from casvit_mm.errors import InputError
 from casvit_mm.models.complexity import multiply_adds
 
-__all__ = ['BenchmarkCase', 'build_cases']
+__all__ = ['BenchmarkCase', 'Failure', 'build_cases']
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,37 @@ class BenchmarkCase:
     module: nn.Module | None = None
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A case that could not be run.
+
+    Attributes:
+        model: Its name.
+        form: How it should have run.
+        batch: Images per call; 0 where the host cannot run the form at all.
+        reason: First line of the error.
+        memory: Whether memory did not suffice.
+    """
+
+    model: str
+    form: str
+    batch: int
+    reason: str
+    memory: bool
+
+    def __str__(self) -> str:
+        batch = f', batch {self.batch}' if self.batch else ''
+        return f'{self.model} {self.form}{batch} failed: {self.reason}'
+
+    @classmethod
+    def of(cls, model: str, workload: Workload, error: Exception) -> Failure:
+        """Return what an error says of a case."""
+        memory = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(
+            words in str(error) for words in ('out of memory', "can't allocate memory")
+        )
+        return cls(model, workload.form.name, workload.batch, _first_line(error), memory)
+
+
 # inference_call or training_call
 BuildCall = Callable[[ModelSpec, Workload], tuple[nn.Module | None, Callable[[], object]]]
 
@@ -55,6 +87,7 @@ def build_cases(
     workloads: Sequence[Workload],
     notes: list[str],
     build_call: BuildCall = inference_call,
+    failures: list[Failure] | None = None,
 ) -> list[BenchmarkCase]:
     """Return the cases of one model, one for each workload.
 
@@ -63,6 +96,8 @@ def build_cases(
         workloads: What it computes.
         notes: Takes what the reader of the table should know.
         build_call: Returns the call that is timed.
+        failures: Takes the cases that fail, each of which is called once; None lets an error end
+            the run.
 
     Raises:
         InputError: If our model cannot be had in a form; of others that is a note.
@@ -79,10 +114,16 @@ def build_cases(
     for workload in workloads:
         try:
             module, call = build_call(spec, workload)
-        except InputError as error:
-            if not (spec.peer or spec.official):
+            if failures is not None:
+                call()
+                _finish(workload.host.device)
+        except Exception as error:
+            if failures is not None:
+                failures.append(Failure.of(spec.name, workload, error))
+            elif isinstance(error, InputError) and (spec.peer or spec.official):
+                notes.append(f'{spec.name} {workload.form.name} left out: {error}')
+            else:
                 raise
-            notes.append(f'{spec.name} {workload.form.name} left out: {error}')
             continue
         case = BenchmarkCase(
             spec.name,
@@ -97,6 +138,17 @@ def build_cases(
         )
         cases.append(case)
     return cases
+
+
+def _finish(device: str) -> None:
+    """Wait for a GPU, whose errors come late."""
+    if device.startswith('cuda'):
+        torch.cuda.synchronize(device)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
 
 
 def _describe_peer(spec: ModelSpec, model: nn.Module, fused: bool) -> str:

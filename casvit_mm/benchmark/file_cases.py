@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from casvit_mm.benchmark.cases import BenchmarkCase
-from casvit_mm.benchmark.engines import ENGINE_OF_SUFFIX, open_file
+from casvit_mm.benchmark.engines import open_file
 from casvit_mm.benchmark.file_inputs import FileInputs, describe_inputs
 from casvit_mm.benchmark.forms import Form
 from casvit_mm.benchmark.host import Host
 from casvit_mm.benchmark.inputs import pixels
 from casvit_mm.benchmark.workload import Workload
-from casvit_mm.deploy.engines import OnnxEngine, OpenVinoEngine, is_exported
+from casvit_mm.deploy.engines import ENGINES, Engine, engine_of, is_exported
 from casvit_mm.deploy.model import ImageModel
 from casvit_mm.deploy.predictor import Predictor
 from casvit_mm.errors import InputError
@@ -31,8 +31,8 @@ def build_file_cases(
     """Return the cases of a file as a network: one for each input size that it takes.
 
     Args:
-        text: Path of ``.onnx`` or ``.xml``, of ours or of any maker; OpenVINO's precision may
-            follow, as in ``model.xml+bf16``.
+        text: Path of a file of ours, or of any maker in ``.onnx`` or ``.xml``; OpenVINO's
+            precision may follow, as in ``model.xml+bf16``.
         family: Group of models that it is compared with.
         batches: Images per call, where the file leaves them open.
         sizes: Heights and widths, likewise.
@@ -58,13 +58,14 @@ def build_file_cases(
     return cases
 
 
-def _open(text: str, option: str, host: Host) -> tuple[Path, Form, OnnxEngine | OpenVinoEngine]:
+def _open(text: str, option: str, host: Host) -> tuple[Path, Form, Engine]:
     name, _, precision = text.partition('+')
     path = Path(name)
-    kind = ENGINE_OF_SUFFIX.get(path.suffix)
-    if kind is None:
-        raise InputError(f'{option} {text}: known are {" and ".join(ENGINE_OF_SUFFIX)}')
-    form = Form.parse('+'.join(filter(None, (kind, precision))))
+    kind = engine_of(path)
+    if kind is None or kind.executes:
+        known = [engine.suffix for engine in ENGINES if not engine.executes]
+        raise InputError(f'{option} {text}: known are {", ".join(known)}')
+    form = Form('+'.join(filter(None, (kind.name, precision))), kind.name, precision or 'fp32')
     return path, form, open_file(path, kind, host.threads, precision or None)
 
 

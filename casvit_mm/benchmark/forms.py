@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +21,14 @@ __all__ = [
     'autocast',
     'check_form',
     'compile_model',
+    'mixed_type',
     'prepare',
 ]
 
 PRECISIONS = ('fp32', 'bf16', 'fp16', 'amp')
-_ENGINES = ('torch', 'onnxruntime', 'openvino')
-_WORDS = ('eager', 'fused', 'channels_last', 'compile', 'fused_optimizer', *_ENGINES, *PRECISIONS)
+_ENGINES = ('torch', 'onnxruntime', 'tensorrt', 'openvino')
+_PARTS = ('fused', 'channels_last', 'compile', 'cuda_graph', 'fused_optimizer')
+_WORDS = ('eager', *_PARTS, *_ENGINES, *PRECISIONS)
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,14 @@ class Form:
 
     Attributes:
         name: As the user wrote it, with the precision where that is not float32.
-        engine: ``'torch'``, ``'onnxruntime'`` or ``'openvino'``.
+        engine: ``'torch'``, ``'onnxruntime'``, ``'tensorrt'`` (by onnxruntime's provider of it) or
+            ``'openvino'``.
         precision: ``'fp32'``; ``'bf16'`` and ``'fp16'`` change the weights, or tell the engine to;
-            ``'amp'`` is PyTorch's mixed precision in bfloat16.
+            ``'amp'`` is PyTorch's mixed precision, see :func:`mixed_type`.
         fused: BatchNorms folded by :func:`casvit_mm.fuse`.
         channels_last: Weights and input in the order that convolutions read fastest.
         compile: ``torch.compile``.
+        cuda_graph: The kernels of a call are recorded once, and launched together after that.
         fused_optimizer: One kernel per step of the optimizer; for training.
     """
 
@@ -49,6 +54,7 @@ class Form:
     fused: bool = False
     channels_last: bool = False
     compile: bool = False
+    cuda_graph: bool = False
     fused_optimizer: bool = False
 
     @classmethod
@@ -76,9 +82,7 @@ class Form:
         engine = next((word for word in words if word in _ENGINES), 'torch')
         named = next((word for word in words if word in PRECISIONS), None)
         precision = named or precision
-        parts = {
-            word: word in words for word in ('fused', 'channels_last', 'compile', 'fused_optimizer')
-        }
+        parts = {word: word in words for word in _PARTS}
         name = text if named or precision == 'fp32' else f'{text}+{precision}'
         form = cls(name, engine, precision, **parts)
         form._check_engine()
@@ -87,15 +91,15 @@ class Form:
     def _check_engine(self) -> None:
         if self.engine == 'torch':
             return
-        if self.channels_last or self.compile or self.precision == 'amp':
+        if self.channels_last or self.compile or self.cuda_graph or self.precision == 'amp':
             raise InputError(
-                f'--forms {self.name}: channels_last, compile and amp are forms of PyTorch; '
-                f'{self.engine} chooses layout and kernels by itself'
+                f'--forms {self.name}: channels_last, compile, cuda_graph and amp are forms of '
+                f'PyTorch; {self.engine} chooses layout and kernels by itself'
             )
-        if self.engine == 'onnxruntime' and self.precision != 'fp32':
+        if self.engine in ('onnxruntime', 'tensorrt') and self.precision == 'bf16':
             raise InputError(
-                f'--forms {self.name}: onnxruntime takes the precision of its file. Write one with '
-                'tools/export.py, and time it by --file'
+                f'--forms {self.name}: {self.engine} takes a file in fp32 or fp16. An int8 one is '
+                'written by tools/export.py, and timed by --file'
             )
 
 
@@ -105,8 +109,14 @@ def check_form(form: Form, device: str) -> None:
     Raises:
         InputError: Naming what is missing.
     """
-    if form.engine != 'torch' and device != 'cpu':
-        raise InputError(f'--forms {form.name}: {form.engine} is timed on the CPU: --device cpu')
+    on_gpu = device.startswith('cuda')
+    if form.engine == 'openvino' and on_gpu:
+        raise InputError(f'--forms {form.name}: openvino is timed on the CPU: --device cpu')
+    if form.engine == 'onnxruntime' and form.precision == 'fp16' and not on_gpu:
+        raise InputError(f'--forms {form.name}: on a CPU onnxruntime computes in fp32')
+    if (form.engine == 'tensorrt' or form.cuda_graph) and not on_gpu:
+        word = 'tensorrt' if form.engine == 'tensorrt' else 'cuda_graph'
+        raise InputError(f'--forms {form.name}: {word} needs a GPU: --device cuda')
     if form.compile:
         try:
             check_compiler()
@@ -153,8 +163,16 @@ def as_input(x: Tensor, form: Form, device: str) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if form.channels_last else x
 
 
+@cache
+def mixed_type(device: str) -> torch.dtype:
+    """Return the type of mixed precision: bfloat16, and float16 on a GPU before Ampere."""
+    if device.startswith('cuda') and torch.cuda.get_device_capability(device) < (8, 0):
+        return torch.float16
+    return torch.bfloat16
+
+
 def autocast(form: Form, device: str) -> torch.autocast | nullcontext:
-    """Return PyTorch's mixed precision in bfloat16 for ``amp``, and nothing for other forms."""
+    """Return PyTorch's mixed precision for ``amp``, and nothing for other forms."""
     if form.precision != 'amp':
         return nullcontext()
-    return torch.autocast(device.partition(':')[0], torch.bfloat16)
+    return torch.autocast(device.partition(':')[0], mixed_type(device))

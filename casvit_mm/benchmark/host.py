@@ -51,8 +51,12 @@ def facts(device: str, threads: int) -> dict[str, Any]:
         python=platform.python_version(),
     )
     if device.startswith('cuda'):
-        found['gpu'] = torch.cuda.get_device_name(device)
+        gpu = torch.cuda.get_device_properties(device)
+        found['gpu'] = gpu.name
+        found['gpu_memory'] = gpu.total_memory
+        found['capability'] = f'{gpu.major}.{gpu.minor}'
         found['cuda'] = torch.version.cuda
+        found['cudnn'] = torch.backends.cudnn.version()
     installed = {dist.metadata['Name'] for dist in metadata.distributions()}
     found |= {name: metadata.version(name) for name in _PACKAGES if name in installed}
     return found

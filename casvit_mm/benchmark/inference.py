@@ -16,7 +16,7 @@ from casvit_mm.errors import InputError
 from casvit_mm.models.fusion import fuse
 from casvit_mm.models.wrappers import WholeModel
 
-__all__ = ['in_form', 'inference_call']
+__all__ = ['in_form', 'inference_call', 'record_graph']
 
 
 def inference_call(
@@ -30,13 +30,18 @@ def inference_call(
     form, host, x = workload.form, workload.host, workload.images()
     if form.engine != 'torch':
         return None, run_exported(
-            _to_export(spec, form), x, form.engine, host.threads, form.precision
+            _to_export(spec, form), x, form.engine, host.threads, form.precision, host.device
         )
     model = in_form(spec, form, host.device)
     if isinstance(model, WholeModel) and form.precision in ('bf16', 'fp16'):
         raise InputError(
             f'{spec.name} {form.name}: non-maximum suppression and the like need float32. Use '
             'amp, or time an exported file by --file'
+        )
+    if isinstance(model, WholeModel) and form.cuda_graph:
+        raise InputError(
+            f'{spec.name} {form.name}: what a detector computes depends on what it finds, which no '
+            'CUDA graph can hold. Time the backbone: --part backbone'
         )
     if form.compile:
         model = compile_model(model)
@@ -46,7 +51,37 @@ def inference_call(
         with torch.inference_mode(), autocast(form, host.device):
             return model(x)
 
-    return model, call
+    return model, record_graph(call) if form.cuda_graph else call
+
+
+def record_graph(call: Callable[[], object]) -> Callable[[], object]:
+    """Return a call that launches the kernels of ``call`` at once, recorded as a CUDA graph.
+
+    It returns the outputs of the recording, which each launch overwrites. Input and weights are
+    those that ``call`` holds.
+
+    Raises:
+        InputError: If ``call`` does what a graph cannot hold, such as waiting for a value.
+    """
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # kernels are chosen and compiled before anything is recorded
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            outputs = call()
+    except RuntimeError as error:
+        raise InputError(f'this call cannot be recorded as a CUDA graph: {error}') from error
+
+    def launch() -> object:
+        graph.replay()
+        return outputs
+
+    return launch
 
 
 def in_form(spec: ModelSpec, form: Form, device: str) -> nn.Module:

@@ -11,11 +11,11 @@ from typing import Any
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from casvit_mm.benchmark.peers import OURS, PEERS
 from casvit_mm.benchmark.scaling import FITTED_FROM
-from casvit_mm.plotting.figures import save_figure
+from casvit_mm.plotting.figures import plain_log_ticks, save_figure
 
 __all__ = ['draw_accuracy', 'draw_growth']
 
@@ -97,17 +97,10 @@ def _draw_panel(axis: Axes, rows: Sequence[dict[str, Any]]) -> None:
     axis.set(
         xscale='log', xlabel='latency, ms per call (log)', ylabel='published ImageNet top-1, %'
     )
-    _plain_ticks(axis)
+    plain_log_ticks(axis.xaxis)
     axis.margins(x=0.12, y=0.08)
     axis.grid(alpha=0.3, which='both')
     axis.legend(fontsize=8, loc='lower right', ncols=2)
-
-
-def _plain_ticks(axis: Axes) -> None:
-    """Write 20, not 2 x 10^1."""
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
-    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _family(model: str) -> str:

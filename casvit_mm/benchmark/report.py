@@ -10,6 +10,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from casvit_mm.benchmark.cases import Failure
 from casvit_mm.benchmark.plots import draw_accuracy, draw_growth
 from casvit_mm.io import replacing, write_json
 from casvit_mm.plotting.tables import LiteralConsole
@@ -121,9 +122,11 @@ def _model_table(rows: Sequence[dict[str, Any]]) -> _TextTable:
 def _time_table(kind: str, rows: Sequence[dict[str, Any]]) -> _TextTable:
     columns = ['model', 'form', 'batch', 'size', 'ms', 'quartiles', 'p90', 'p99', 'images/s']
     title = f'Time of one {"call" if kind == "inference" else kind}'
-    table = _TextTable(title, [*columns, 'faster', 'quartiles'], left=2)
+    # Of a GPU alone: it has little, and tells it at once.
+    memory = ['MiB'] * any('memory' in row for row in rows)
+    table = _TextTable(title, [*columns, *memory, 'faster', 'quartiles'], left=2)
     for row in rows:
-        ms, faster = row['ms'], row['faster']
+        ms, faster, taken = row['ms'], row['faster'], row.get('memory')
         table.rows.append(
             [
                 row['model'],
@@ -135,6 +138,7 @@ def _time_table(kind: str, rows: Sequence[dict[str, Any]]) -> _TextTable:
                 _significant(ms['p90']),
                 _significant(ms['p99']),
                 _significant(row['images_per_second']),
+                *['-' if taken is None else _significant(taken / 2**20)] * len(memory),
                 f'{faster["median"]:.2f}x',
                 f'{faster["q1"]:.2f}-{faster["q3"]:.2f}',
             ]
@@ -207,12 +211,12 @@ def _roofline_table(found: dict[str, Any]) -> _TextTable:
     title += f'multiplies {found["peak"] / 1e9:.0f} GMAC/s'
     columns = ['piece', 'ms', 'share of time', 'MB at least', 'GMAC', 'of bandwidth', 'of peak']
     table = _TextTable(title, columns, left=1)
-    for row in found['pieces']:
+    for row in found['pieces'] + found['mixers']:
         table.rows.append(
             [
                 row['name'],
                 _significant(row['ms']),
-                f'{row["share"]:.0%}',
+                '-' if row in found['mixers'] else f'{row["share"]:.0%}',
                 f'{row["bytes"] / 1e6:.1f}',
                 f'{row["multiply_adds"] / 1e9:.3f}',
                 f'{row["of_bandwidth"]:.0%}',
@@ -242,6 +246,10 @@ def _notes(result: dict[str, Any]) -> Iterable[str]:
             f'{baseline}. Compare these: milliseconds change with what else runs here.'
         )
         yield 'GMAC: multiply-adds of convolutions and matrix products, per image.'
+        if any('memory' in row for row in result['rows']):
+            yield 'MiB: the most that a call takes beside weights and input.'
+        for failure in result.get('failures', []):
+            yield str(Failure(**failure))
     if host['load'] is not None and host['load'] > 0.5 * host['cores']:
         yield (
             f'This machine was busy before the run: load {host["load"]} on {host["cores"]} cores. '

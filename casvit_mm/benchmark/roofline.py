@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from casvit_mm.benchmark.cost import count_parameters
-from casvit_mm.benchmark.forms import Form, as_input, autocast
+from casvit_mm.benchmark.forms import Form, as_input, autocast, compile_model, mixed_type
 from casvit_mm.benchmark.inference import in_form
 from casvit_mm.benchmark.model_specs import ModelSpec
 from casvit_mm.benchmark.workload import Workload
@@ -22,7 +23,15 @@ from casvit_mm.models.complexity import multiply_adds
 from casvit_mm.models.inspection import find_casvit
 from casvit_mm.timing import Schedule, make_timer, time_calls
 
-__all__ = ['Piece', 'bytes_moved', 'pieces', 'rooflines', 'shares']
+__all__ = [
+    'Piece',
+    'bytes_moved',
+    'machine_calls',
+    'machine_limits',
+    'pieces',
+    'rooflines',
+    'shares',
+]
 
 _BUFFER = 2**28  # bytes; far beyond any cache
 # Of the matrices whose product tells the peak: large enough for each, small enough to wait for.
@@ -31,11 +40,11 @@ _SIDE = dict(cpu=1024, cuda=8192)
 
 @dataclass(frozen=True)
 class Piece:
-    """The stem, or a stage with the downsampling before it.
+    """The stem, a stage with the downsampling before it, or a token mixer.
 
     Attributes:
         name: Name in the table.
-        call: Runs it once on what the piece before gave.
+        call: Runs it once on what it gets in the model.
         moved: Bytes that it must at least read and write.
         multiply_adds: Of the whole batch.
     """
@@ -62,19 +71,21 @@ def rooflines(
     rows = []
     for spec, workload in product(specs, workloads):
         form, device = workload.form, workload.host.device
-        cut = pieces(spec, workload)
-        calls = [piece.call for piece in cut] + [*_machine_calls(form, device)]
+        stages, mixers = pieces(spec, workload)
+        limits = machine_calls(form.precision, device)
+        calls = [piece.call for piece in (*stages, *mixers)] + list(limits)
         *seconds, copy, multiply = time_calls(calls, make_timer(device), schedule)
-        bandwidth = 2 * _BUFFER / float(np.median(copy))  # a copy reads and writes
-        peak = _SIDE[device.partition(':')[0]] ** 3 / float(np.median(multiply))
+        bandwidth, peak = machine_limits(copy, multiply, device)
         row = dict(model=spec.name, form=form.name, batch=workload.batch, size=workload.size)
-        row |= dict(bandwidth=bandwidth, peak=peak, pieces=shares(cut, seconds, bandwidth, peak))
+        row |= dict(bandwidth=bandwidth, peak=peak)
+        row['pieces'] = shares(stages, seconds[: len(stages)], bandwidth, peak)
+        row['mixers'] = shares(mixers, seconds[len(stages) :], bandwidth, peak)
         rows.append(row)
     return rows
 
 
-def pieces(spec: ModelSpec, workload: Workload) -> list[Piece]:
-    """Cut a model's backbone into pieces.
+def pieces(spec: ModelSpec, workload: Workload) -> tuple[list[Piece], list[Piece]]:
+    """Cut a model's backbone into stem and stages, and take one token mixer out of each stage.
 
     Raises:
         InputError: If it has no CASViT, or the form is none of PyTorch.
@@ -93,22 +104,37 @@ def pieces(spec: ModelSpec, workload: Workload) -> list[Piece]:
         before = [backbone.downsamples[index - 1]] if index else []
         modules[f'stage {index + 1}'] = nn.Sequential(*before, *stage.children())
     x = as_input(workload.images(), form, device)
-    cut = []
+    stages, mixers = [], []
     for name, module in modules.items():
-        with torch.inference_mode(), autocast(form, device):
+        blocks = [child for child in module if hasattr(child, 'token_mixer')]
+        mixer = cast(nn.Module, blocks[0].token_mixer) if blocks else None
+        with torch.inference_mode(), autocast(form, device), _first_input(mixer) as seen:
             y = module(x)
-        plain = x.to(next(module.parameters()).dtype)  # what amp leaves is in half precision
-        run = torch.compile(module, dynamic=False) if form.compile else module
-        cut.append(
-            Piece(
-                name,
-                partial(_run, run, x, form, device),
-                bytes_moved(module, plain, form),
-                multiply_adds(module, plain),
-            )
-        )
+        stages.append(_piece(name, module, x, form, device))
+        if mixer is not None:
+            alone = nn.Sequential(mixer)
+            mixers.append(_piece(f'a mixer of {name}', alone, seen[0], form, device))
         x = y
-    return cut
+    return stages, mixers
+
+
+@contextmanager
+def _first_input(module: nn.Module | None) -> Iterator[list[Tensor]]:
+    """Give a list that gets the input of a module when it is called."""
+    seen: list[Tensor] = []
+    if module is None:
+        yield seen
+        return
+    hook = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    yield seen
+    hook.remove()
+
+
+def _piece(name: str, module: nn.Sequential, x: Tensor, form: Form, device: str) -> Piece:
+    plain = x.to(next(module.parameters()).dtype)  # what amp leaves is in half precision
+    moved, count = bytes_moved(module, plain, form), multiply_adds(module, plain)
+    run = compile_model(module) if form.compile else module
+    return Piece(name, partial(_run, run, x, form, device), moved, count)
 
 
 def bytes_moved(module: nn.Sequential, x: Tensor, form: Form) -> int:
@@ -147,19 +173,32 @@ def _is_pointwise(module: nn.Module) -> bool:
     return isinstance(module, (nn.BatchNorm2d, nn.ReLU, nn.GELU, nn.Identity))
 
 
-def _machine_calls(form: Form, device: str) -> tuple[Callable[[], object], Callable[[], object]]:
+def machine_calls(precision: str, device: str) -> tuple[Callable[[], object], Callable[[], object]]:
     """Return calls that copy memory and multiply matrices as fast as PyTorch can.
 
     Args:
-        form: Its precision is that of the matrices.
+        precision: One of :data:`casvit_mm.benchmark.forms.PRECISIONS`, that of the matrices.
         device: Where they run.
     """
-    kind = dict(fp16=torch.float16, fp32=torch.float32).get(form.precision, torch.bfloat16)
+    kinds = dict(fp16=torch.float16, fp32=torch.float32, bf16=torch.bfloat16)
+    kind = kinds.get(precision) or mixed_type(device)
     source = torch.ones(_BUFFER // 4, device=device)
     target = torch.empty_like(source)
     side = _SIDE[device.partition(':')[0]]
     a, b = (torch.rand(side, side, device=device, dtype=kind) for _ in range(2))
     return partial(target.copy_, source), partial(torch.mm, a, b)
+
+
+def machine_limits(copy: np.ndarray, multiply: np.ndarray, device: str) -> tuple[float, float]:
+    """Return bytes and multiply-adds per second.
+
+    Args:
+        copy: Seconds of the first call of :func:`machine_calls`.
+        multiply: Seconds of the second.
+        device: Where they ran.
+    """
+    bandwidth = 2 * _BUFFER / float(np.median(copy))  # a copy reads and writes
+    return bandwidth, _SIDE[device.partition(':')[0]] ** 3 / float(np.median(multiply))
 
 
 def shares(

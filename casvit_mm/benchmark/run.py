@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from casvit_mm.benchmark import report
-from casvit_mm.benchmark.cases import BenchmarkCase, build_cases
+from casvit_mm.benchmark.cases import BenchmarkCase, Failure, build_cases
 from casvit_mm.benchmark.comparison import compare, lead_over_peers
 from casvit_mm.benchmark.file_cases import build_file_cases, build_prediction_cases
 from casvit_mm.benchmark.forms import check_form
@@ -27,6 +28,7 @@ from casvit_mm.benchmark.settings import Settings
 from casvit_mm.benchmark.training import training_call
 from casvit_mm.errors import InputError
 from casvit_mm.io import check_writable
+from casvit_mm.models.memory import peak_of_call
 from casvit_mm.models.wrappers import WholeModel
 from casvit_mm.timing import in_turn, make_timer, time_calls
 
@@ -47,8 +49,8 @@ def benchmark(settings: Settings) -> dict[str, Any]:
     torch.set_num_threads(host.threads)
     cv2.setNumThreads(host.threads)
     torch.backends.cudnn.benchmark = True
-    for form in settings.chosen_forms:
-        check_form(form, host.device)
+    failures: list[Failure] | None = [] if settings.keep_going else None
+    settings = _with_possible_forms(settings, failures)
     result: dict[str, Any] = dict(host=facts(host.device, host.threads), settings=vars(settings))
     specs = _find_models(settings)
     if settings.roofline:
@@ -57,7 +59,7 @@ def benchmark(settings: Settings) -> dict[str, Any]:
     elif settings.sizes:
         result |= dict(kind='growth', curves=growth(specs, settings.workloads, settings.schedule))
     else:
-        result |= _comparison(specs, settings)
+        result |= _comparison(specs, settings, failures)
     report.present(result, Path(settings.out) if settings.out else None)
     return result
 
@@ -76,10 +78,40 @@ def _find_models(settings: Settings) -> list[ModelSpec]:
     return specs
 
 
-def _comparison(specs: Sequence[ModelSpec], settings: Settings) -> dict[str, Any]:
-    """Time every model in every form, and compare them."""
+def _with_possible_forms(settings: Settings, failures: list[Failure] | None) -> Settings:
+    """Return the settings with the forms that this host can run.
+
+    Raises:
+        InputError: If it cannot run one and ``failures`` is None, which takes those otherwise; or
+            if it can run none.
+    """
+    forms = []
+    for form in settings.chosen_forms:
+        try:
+            check_form(form, settings.host.device)
+        except InputError as error:
+            if failures is None:
+                raise
+            failures.append(Failure('every model', form.name, 0, str(error), memory=False))
+        else:
+            forms.append(form.name)
+    if failures and not forms:
+        raise InputError('\n'.join(failure.reason for failure in failures))
+    return replace(settings, forms=forms)
+
+
+def _comparison(
+    specs: Sequence[ModelSpec], settings: Settings, failures: list[Failure] | None
+) -> dict[str, Any]:
+    """Time every model in every form, and compare them.
+
+    Raises:
+        InputError: If nothing is left to time.
+    """
     notes: list[str] = []
-    cases = _build_all_cases(specs, settings, notes)
+    cases = _build_all_cases(specs, settings, notes, failures)
+    if failures and not cases:
+        raise InputError('\n'.join(map(str, failures)))
     whole = [case for case in cases if isinstance(case.module, WholeModel)]
     if settings.by_part and not whole:
         raise InputError('--by-part is for whole detectors and segmentors in a form of torch')
@@ -91,20 +123,35 @@ def _comparison(specs: Sequence[ModelSpec], settings: Settings) -> dict[str, Any
         rows=rows,
         notes=notes,
         lead=lead_over_peers(rows),
+        failures=[vars(failure) for failure in failures or ()],
     )
+    if settings.host.device.startswith('cuda'):
+        for row, case in zip(rows, cases, strict=True):
+            row['memory'] = _peak(case, settings.host.device)
     if settings.by_part:
         result['parts'] = _by_part(whole, settings)
     return result
 
 
+def _peak(case: BenchmarkCase, device: str) -> int | None:
+    """Return the bytes that a call takes on a GPU; of a CUDA graph and an engine it is not told."""
+    form = case.workload.form
+    if form.engine != 'torch' or form.cuda_graph:
+        return None
+    return peak_of_call(case.call, device)
+
+
 def _build_all_cases(
-    specs: Sequence[ModelSpec], settings: Settings, notes: list[str]
+    specs: Sequence[ModelSpec],
+    settings: Settings,
+    notes: list[str],
+    failures: list[Failure] | None,
 ) -> list[BenchmarkCase]:
     """Return the cases of the models, of files as networks, and of files from pixels to results."""
     build_call = training_call if settings.train else inference_call
     cases = []
     for spec in specs:
-        cases += build_cases(spec, settings.workloads, notes, build_call)
+        cases += build_cases(spec, settings.workloads, notes, build_call, failures)
     family = specs[0].family if len(specs) == 1 else 'files'  # a file beside the one it is from
     for text in settings.files:
         cases += build_file_cases(

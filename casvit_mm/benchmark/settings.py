@@ -72,6 +72,7 @@ class Settings:
         by_part: Also tell where the time of a whole model goes.
         roofline: Compare each stage with the machine's limits, instead.
         train: Time the training step, instead.
+        keep_going: Leave out what fails, and say so, instead of ending the run.
         out: Folder for tables, JSON and pictures.
     """
 
@@ -99,6 +100,7 @@ class Settings:
     by_part: bool = False
     roofline: bool = False
     train: bool = False
+    keep_going: bool = False
     out: str | None = None
 
     def __post_init__(self) -> None:

@@ -28,6 +28,7 @@ JOBS = (
     'export',
     'visualize',
     'benchmark',
+    'gpu_report',
     'study_mixers',
     'download_weights',
     'convert_weights',

@@ -10,9 +10,9 @@ casvit-mm benchmark casvit_s --sizes 224 512 768 1024 1536 2048 --out work_dirs/
 casvit-mm benchmark casvit_s --roofline --device cuda --batch 256 --dtype bf16
 
 MODEL is casvit_xs, _s, _m or _t (the classifier), a config, or any model of timm. A form is made of
-words joined by +: eager or fused (norms folded); channels_last; compile; fused_optimizer (with
---train); onnxruntime or openvino; and a precision, bf16, fp16 or amp. Everything in one run is
-timed in turn, so that the ratios hold on a busy machine too.
+words joined by +: eager or fused (norms folded); channels_last; compile; cuda_graph;
+fused_optimizer (with --train); onnxruntime, tensorrt or openvino; and a precision, bf16, fp16 or
+amp. Everything in one run is timed in turn, so that the ratios hold on a busy machine too.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add('--sizes', nargs='+', metavar='S', help='instead: growth of time and memory over these')
     add('--roofline', action='store_true', help="instead: each stage and the machine's limits")
     add('--train', action='store_true', help='instead: the training step')
+    add('--keep-going', action='store_true', help='leave out what fails, and say so')
     add('--out', metavar='DIR', help='for table, JSON and picture')
 
 

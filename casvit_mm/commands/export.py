@@ -39,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--out',
         metavar='FILE',
-        help='ends in .onnx, .xml, .pt2, .mlpackage; of fastest: without (beside CKPT)',
+        help='file, beside CKPT by default; with the ending of its format, of fastest without',
     )
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(
@@ -57,8 +57,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--nms',
         choices=['inside', 'outside'],
-        default='inside',
-        help='objects are chosen in the file (default) or, of a detector of one stage, by deploy',
+        help='objects are chosen in the file, or, of a detector of one stage, by deploy: the '
+        'default of formats that cannot choose',
     )
     parser.add_argument('--backbone', action='store_true', help='the backbone alone')
     precisions = parser.add_mutually_exclusive_group()
@@ -82,6 +82,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Export, and print what was written and what comes next."""
+    from casvit_mm.deploy.engines import engine_of
     from casvit_mm.export import FORMATS, export, export_fastest
     from casvit_mm.export.repository import write_repository
 
@@ -121,7 +122,8 @@ def run(args: Namespace) -> None:
     if repository:
         for version in write_repository(done.path, repository):
             print(f'  {version}')
-    if done.path.suffix in ('.onnx', '.xml'):  # what runs here, executing nothing in it
+    engine = engine_of(done.path)
+    if engine is not None and not engine.executes:
         print('\nnext:')
         if done.spec.task != 'backbone':
             print(f'  {job_command("predict", done.path, "photos/")}')

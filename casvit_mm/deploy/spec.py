@@ -37,8 +37,8 @@ class Spec:
         mask_thr: Probability from which a pixel belongs to a mask.
         mask_stride: Input pixels per position of masks that are logits of the whole input; None
             where they are probabilities within the boxes.
-        outside: How :func:`casvit_mm.deploy.suppression.suppress` chooses objects among all places
-            of a detector; None where the file does that itself.
+        outside: How :func:`casvit_mm.deploy.suppression.suppress` finds objects in the maps of a
+            detector's head; None where the file does that itself.
         label_thr: Probability above which a pixel of a segmentor with a single output is its
             class; None where the largest of several outputs wins.
         align_corners: Whether a segmentor's output is enlarged with its corners in place.
@@ -163,24 +163,46 @@ def _is_step(value: Any) -> bool:
     return value['op'] in _WITHOUT_INTERPOLATION or _is_interpolation(value.get('interpolation'))
 
 
-# How objects are chosen outside of the file.
-_OUTSIDE: dict[str, Callable[[Any], bool]] = dict(
-    levels=_is_list_of(_is_size),  # stride, and places per position
-    divisor=_is_side,
-    score_thr=_is_number(0, 1),
-    nms_pre=lambda value: type(value) is int,
-    min_side=_is_number(-_MAX_SIDE, _MAX_SIDE),
-    iou_thr=_is_number(0, 1),
-    max_per_img=_is_side,
-    one_class=_is_one_of(True, False),
-    mask_widths=_is_list_of(_is_side),
-    mask_offset=_is_number(0, 1),
+def _is_mapping(
+    entries: dict[str, Callable[[Any], bool]], optional: tuple[str, ...] = ()
+) -> Callable[[Any], bool]:
+    def check(value: Any) -> bool:
+        fits = isinstance(value, dict) and set(entries) - set(optional) <= set(value) <= set(
+            entries
+        )
+        return fits and all(entries[name](one) for name, one in value.items())
+
+    return check
+
+
+_is_place = _is_number(-_MAX_SIDE, _MAX_SIDE)
+_is_coder = _is_mapping(
+    dict(
+        kind=_is_one_of('deltas', 'distances', 'distributions', 'centre_and_size'),
+        clip=_is_one_of(True, False),
+        means=_is_list_of(_is_place, 4),
+        stds=_is_list_of(_is_place, 4),
+    ),
+    optional=('means', 'stds'),
 )
-
-
-def _is_outside(value: Any) -> bool:
-    fits = isinstance(value, dict) and set(value) == set(_OUTSIDE)
-    return fits and all(check(value[name]) for name, check in _OUTSIDE.items())
+# How objects are found outside of the file.
+_is_outside = _is_mapping(
+    dict(
+        levels=_is_list_of(
+            _is_mapping(dict(stride=_is_side, anchors=_is_list_of(_is_list_of(_is_place, 4))))
+        ),
+        offset=_is_number(0, 1),
+        coder=lambda value: _is_coder(value) and (value['kind'] != 'deltas') != ('stds' in value),
+        divisor=_is_side,
+        score_thr=_is_number(0, 1),
+        nms_pre=lambda value: type(value) is int,
+        min_side=_is_place,
+        iou_thr=_is_number(0, 1),
+        max_per_img=_is_side,
+        one_class=_is_one_of(True, False),
+        mask_widths=_is_list_of(_is_side),
+    )
+)
 
 
 _IS_SOUND: dict[str, Callable[[Any], bool]] = dict(

@@ -1,25 +1,21 @@
-"""The choice among all places of a detector of one stage, where its file leaves it to NumPy."""
+"""The objects of a detector of one stage whose file ends at the maps of its head."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from casvit_mm.deploy.places import Outputs, find_candidates
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
 
 __all__ = ['suppress']
-
-Outputs = dict[str, np.ndarray]
 
 
 def suppress(outputs: Outputs, spec: Spec, size: tuple[int, int]) -> Outputs:
     """Return the outputs that the file would have with its choice inside.
 
     Args:
-        outputs: Of one image: ``boxes`` ``(1, N, 4)``, ``scores`` ``(1, N, K)``, and what else
-            docs/export.md names.
+        outputs: Of one image: the maps of each level, see docs/export.md.
         spec: Of a file with ``outside``.
         size: Height and width of the input.
 
@@ -31,66 +27,17 @@ def suppress(outputs: Outputs, spec: Spec, size: tuple[int, int]) -> Outputs:
     """
     settings = spec.outside
     assert settings is not None  # the caller asks for it only then
-    levels = _levels(settings, size)  # (N,)
-    _check(outputs, settings, len(levels))
-    boxes, scores = outputs['boxes'][0], outputs['scores'][0]  # (N, 4), (N, K)
-    factors = outputs['factors'][0] if 'factors' in outputs else np.ones(len(boxes), np.float32)
-    if settings['one_class']:
-        labels = scores.argmax(1)
-        scores = scores.max(1) * factors
-        places = np.flatnonzero(scores > settings['score_thr'])
-        labels, scores = labels[places], scores[places]
-    else:
-        places, labels = np.nonzero(scores > settings['score_thr'])
-        scores = scores[places, labels]
-        kept = _best_of_each(levels[places], scores, settings['nms_pre'])
-        places, labels = places[kept], labels[kept]
-        scores = scores[kept] * factors[places]
+    boxes, scores, labels, details = find_candidates(outputs, spec, size)
     if settings['min_side'] >= 0:
-        large = (boxes[places, 2:] - boxes[places, :2] > settings['min_side']).all(1)
-        places, labels, scores = places[large], labels[large], scores[large]
-    kept = _without_duplicates(boxes[places], scores, labels, settings['iou_thr'])
+        large = (boxes[:, 2:] - boxes[:, :2] > settings['min_side']).all(1)
+        boxes, scores, labels = boxes[large], scores[large], labels[large]
+        details = details[large]
+    kept = _without_duplicates(boxes, scores, labels, settings['iou_thr'])
     kept = kept[: settings['max_per_img']]
-    places = places[kept]
-    found = dict(boxes=boxes[places], scores=scores[kept], labels=labels[kept].astype(np.int64))
-    if 'kernels' in outputs:
-        found['masks'] = _draw(outputs['kernels'][0][places], outputs['features'][0], spec)
+    found = dict(boxes=boxes[kept], scores=scores[kept], labels=labels[kept])
+    if settings['mask_widths']:
+        found['masks'] = _draw(details[kept], outputs['features'][0], spec)
     return {name: values[None] for name, values in found.items()}
-
-
-def _levels(settings: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
-    """Return the number of the level of each place, ``(N,)``."""
-    divisor = settings['divisor']
-    height, width = (-(-side // divisor) * divisor for side in size)
-    counts = [
-        -(-height // stride) * -(-width // stride) * anchors
-        for stride, anchors in settings['levels']
-    ]
-    return np.repeat(np.arange(len(counts)), counts)
-
-
-def _check(outputs: Outputs, settings: dict[str, Any], places: int) -> None:
-    """Refuse outputs that are not those of the description."""
-    axes = dict(boxes=3, scores=3, factors=2, kernels=3, features=4)
-    known = all(name in axes and values.ndim == axes[name] for name, values in outputs.items())
-    lengths = {values.shape[1] for name, values in outputs.items() if name != 'features'}
-    if not known or not {'boxes', 'scores'} <= set(outputs) or lengths != {places}:
-        raise InputError(
-            'the outputs of the exported file are not the places that its description counts. '
-            'Export it again'
-        )
-    widths = settings['mask_widths']
-    if bool(widths) != ('kernels' in outputs) or ('kernels' in outputs) != ('features' in outputs):
-        raise InputError('the exported file lacks the parts of its masks. Export it again')
-
-
-def _best_of_each(levels: np.ndarray, scores: np.ndarray, number: int) -> np.ndarray:
-    """Return the rows of the ``number`` best of each level; all if it is negative."""
-    order = np.argsort(-scores, kind='stable')
-    if number < 0:
-        return order
-    kept = [order[levels[order] == level][:number] for level in np.unique(levels)]
-    return np.concatenate([*kept, order[:0]])
 
 
 def _without_duplicates(
@@ -133,7 +80,7 @@ def _draw(details: np.ndarray, features: np.ndarray, spec: Spec) -> np.ndarray:
         raise InputError('the exported file lacks the parts of its masks. Export it again')
     parts = np.split(details, np.cumsum(sizes), 1)
     rows, columns = np.mgrid[:height, :width].reshape(2, -1)
-    centres = (np.stack([columns, rows]) + settings['mask_offset']) * spec.mask_stride  # (2, hw)
+    centres = (np.stack([columns, rows]) + settings['offset']) * spec.mask_stride  # (2, hw)
     flat = features.reshape(channels, -1)
     masks = np.empty((len(details), height, width), np.float32)
     for number in range(len(details)):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import all_reduce, is_main_process
+from mmengine.dist import all_reduce, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from casvit_mm.config.forms import entries
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
+from casvit_mm.io import write_json
 from casvit_mm.models.memory import peak_of_call
 from casvit_mm.plotting.tables import LiteralConsole
 
@@ -37,7 +38,8 @@ _KEPT = 6
 def profile_instead_of_training(cfg: Config, options: TrainOptions) -> list[str]:
     """With ``--profile-data``, make a config time data loader and model, and end without training.
 
-    Logs go into ``profile`` in the work dir, so that a run which is there stays as it is.
+    Logs and ``profile.json`` go into ``profile`` in the work dir, so that a run which is there
+    stays as it is.
 
     Raises:
         InputError: If the number of batches is not positive.
@@ -105,6 +107,7 @@ class ProfileHook(Hook):
             _print(reading, training, loader.num_workers, kept)
             weights = sum(one.numel() * one.element_size() for one in runner.model.parameters())
             _print_memory(memory, weights)
+            _write(Path(runner.work_dir, 'profile.json'), reading, training, memory)
         runner.train_loop.stop_training = True
 
 
@@ -178,6 +181,15 @@ def _print(reading: Throughput, training: Throughput, workers: int, kept: list[A
     console = LiteralConsole()
     console.print(table)
     console.print(advise(reading, training, workers, _cpus(), _sides(kept)), soft_wrap=True)
+
+
+def _write(path: Path, reading: Throughput, training: Throughput, memory: int) -> None:
+    """Write what was measured, over all processes; memory is that of one."""
+    loader, model = (
+        dict(images_per_second=one.images_per_second, ms_per_batch=one.milliseconds)
+        for one in (reading, training)
+    )
+    write_json(path, dict(loader=loader, model=model, processes=get_world_size(), bytes=memory))
 
 
 def _print_memory(step: int, weights: int) -> None:

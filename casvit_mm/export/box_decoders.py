@@ -37,6 +37,11 @@ class DeltaDecoder(nn.Module):
         self.register_buffer('stds', torch.tensor(coder.stds))
         self.clip_border = coder.clip_border
 
+    def settings(self) -> dict[str, Any]:
+        """Return what :mod:`casvit_mm.deploy.places` needs to do the same."""
+        numbers = dict(means=self.means.tolist(), stds=self.stds.tolist())
+        return dict(kind='deltas', clip=bool(self.clip_border), **numbers)
+
     def forward(self, priors: Tensor, deltas: Tensor, height: int, width: int) -> Tensor:
         # Float32 also where the network computes in less.
         deltas = deltas.float() * self.stds.float() + self.means.float()
@@ -65,6 +70,10 @@ class DistanceDecoder(nn.Module):
         super().__init__()
         self.clip_border = clip_border
         self.distances = distances
+
+    def settings(self) -> dict[str, Any]:
+        """Return what :mod:`casvit_mm.deploy.places` needs to do the same."""
+        return dict(kind=_KINDS[type(self.distances)], clip=self.clip_border)
 
     def forward(self, priors: Tensor, predicted: Tensor, height: int, width: int) -> Tensor:
         points = (priors[:, :2] + priors[:, -2:]) * 0.5  # a point stays what it is
@@ -108,6 +117,10 @@ class _CentreAndSize(nn.Module):
     def forward(self, predicted: Tensor) -> Tensor:
         offsets, halves = predicted[:, :2], predicted[:, 2:].exp() * 0.5  # (N, 2)
         return torch.cat([halves - offsets, halves + offsets], 1) * self.stride
+
+
+# What turns predictions into distances, as a description names it.
+_KINDS = {nn.Identity: 'distances', _Integral: 'distributions', _CentreAndSize: 'centre_and_size'}
 
 
 def _clipped(corners: Tensor, height: int, width: int) -> Tensor:

@@ -20,10 +20,10 @@ from casvit_mm.deploy.images import read_image, resize
 from casvit_mm.deploy.predictor import fill_colour, load, prepare_tensor, size_steps
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
-from casvit_mm.export.all_places import outside_settings
 from casvit_mm.export.compare import TOLERANCES, Comparison, Tolerance, compare
 from casvit_mm.export.formats import FORMATS, Format
 from casvit_mm.export.graphs import Graph, build_graph
+from casvit_mm.export.head_maps import outside_settings
 from casvit_mm.export.images import GENERATED, images_in, sample_images
 from casvit_mm.export.loading import Loaded, load_model
 from casvit_mm.io import check_writable, pixel_limit
@@ -91,7 +91,7 @@ def export(
     size: str | None = None,
     dynamic: bool = False,
     preprocess: str = 'inside',
-    nms: str = 'inside',
+    nms: str | None = None,
     backbone: bool = False,
     precision: str = 'fp32',
     calibrate: str | None = None,
@@ -113,7 +113,7 @@ def export(
         preprocess: ``'inside'``: normalisation and channel order are part of the file;
             ``'outside'``: the caller does both.
         nms: ``'inside'``: objects are chosen in the file; ``'outside'``: by ``casvit_mm.deploy``,
-            for engines that have no non-maximum suppression.
+            for engines that have no non-maximum suppression. None: inside where the format can.
         backbone: Export the backbone alone, with its feature maps as outputs.
         precision: ``'fp32'``, ``'fp16'``, ``'bf16'`` or ``'int8'``.
         calibrate: Folder of images that ``'int8'`` is calibrated on.
@@ -132,11 +132,7 @@ def export(
     _check_allowed(allow_error, checkpoint)
     loaded = load_model(config, checkpoint, cfg_options)
     spec = _complete(loaded, kind, size, dynamic, preprocess, backbone, precision)
-    if nms == 'outside':
-        if spec.task != 'detection':
-            raise InputError(
-                f'--nms outside: a model of {spec.task} has no suppression to leave out'
-            )
+    if _chooses_outside(kind, spec.task, nms):
         spec = replace(spec, outside=outside_settings(loaded.model))
     graph = build_graph(loaded.cfg, loaded.model, spec, _dtype(kind, precision))
     if not kind.single_rows and spec.size is None:
@@ -146,7 +142,7 @@ def export(
         if precision == 'int8':
             _quantize(kind, path, spec, calibrate)
         comparison, source, example = None, '', None
-        if kind.runs_here:
+        if kind.engine is not None:
             number = _NUM_COMPARED if allow_error is None else _NUM_JUDGED
             with sample_images(loaded.cfg, images, number) as (files, source):
                 if allow_error is not None and source == GENERATED:
@@ -160,6 +156,18 @@ def export(
             comparison.check(_tolerance(spec, checkpoint is not None, allow_error), precision)
     seconds = time.perf_counter() - start
     return Exported(Path(out), spec, graph.names, comparison, source, example, loaded.note, seconds)
+
+
+def _chooses_outside(kind: Format, task: str, nms: str | None) -> bool:
+    """Return whether objects are chosen by ``casvit_mm.deploy`` among what the file says."""
+    if nms == 'outside' and task != 'detection':
+        raise InputError(f'--nms outside: a model of {task} has no suppression to leave out')
+    if nms == 'inside' and not kind.chooses:
+        raise InputError(
+            f'--nms inside: files of --format {kind.name} cannot choose objects; leave it out, '
+            'casvit_mm.deploy chooses them'
+        )
+    return task == 'detection' and (nms == 'outside' or not kind.chooses)
 
 
 def _check_allowed(allow_error: float | None, checkpoint: str | None) -> None:
@@ -190,7 +198,7 @@ def _tolerance(spec: Spec, trained: bool, allow_error: float | None) -> Toleranc
 def _check_request(format: str, out: str, precision: str, calibrate: str | None) -> Format:
     """Refuse a request that cannot work, before anything is built."""
     kind = FORMATS[format]
-    if Path(out).suffix != kind.suffix:
+    if not Path(out).name.endswith(kind.suffix):
         raise InputError(f'--out {out}: a file of --format {format} ends in {kind.suffix}')
     check_writable({'--out': out}, {})
     if precision not in kind.precisions:
@@ -206,7 +214,7 @@ def _check_request(format: str, out: str, precision: str, calibrate: str | None)
     if calibrate is not None:
         images_in(calibrate, 1, '--calibrate')
     for package in kind.needs(precision):
-        check_installed(package, 'export')
+        check_installed(package, kind.extra)
     return kind
 
 
@@ -223,8 +231,8 @@ def _complete(
     spec = replace(loaded.spec, preprocess=preprocess, precision=precision)
     if backbone:
         spec = replace(spec, task='backbone', classes=())
-    if dynamic and not kind.dynamic:
-        raise InputError('Core ML programs have a fixed size: leave --dynamic out')
+    if dynamic and kind.no_open_sizes:
+        raise InputError(f'{kind.no_open_sizes}: leave --dynamic out')
     constant = _constant_size(spec)
     fixed = constant if size is None else _parse_size(size)
     if fixed != constant and spec.task == 'detection' and spec.steps[-1]['op'] == 'pad':
@@ -263,14 +271,9 @@ def _constant_size(spec: Spec) -> tuple[int, int] | None:
 
 
 def _dtype(kind: Format, precision: str) -> torch.dtype:
-    """Return the type in which the networks of the graph compute.
-
-    OpenVINO and Core ML convert a float32 graph themselves.
-    """
-    if kind.suffix in ('.onnx', '.pt2'):
-        halves = dict(fp16=torch.float16, bf16=torch.bfloat16)
-        return halves.get(precision, torch.float32)
-    return torch.float32
+    """Return the type in which the networks of the graph compute."""
+    halves = dict(fp16=torch.float16, bf16=torch.bfloat16)
+    return halves.get(precision, torch.float32) if kind.casts else torch.float32
 
 
 def write_graph(kind: Format, graph: Graph, spec: Spec, path: Path) -> None:
@@ -309,7 +312,12 @@ def _unfinished(out: Path, kind: Format) -> Iterator[Path]:
 
 
 def move(sources: Sequence[Path], targets: Sequence[Path]) -> None:
-    """Move files and folders to their targets, which are replaced."""
+    """Move the files of a model to their targets, which are replaced; the one that is named last.
+
+    Of several files the old one of that name goes first: nobody can load half of each model.
+    """
+    if len(targets) > 1 and targets[-1].is_file():
+        targets[-1].unlink()
     for source, target in zip(sources, targets, strict=True):
         if target.is_dir():  # an older .mlpackage
             shutil.rmtree(target)

@@ -83,11 +83,11 @@ def export_fastest(
         InputError: If ``out`` has the suffix of a format, none of the engines is installed, or no
             file is within ``allow_error``; or as ``write`` raises it.
     """
-    suffixes = [kind.suffix for kind in FORMATS.values()]
-    if Path(out).suffix in suffixes:
+    suffixes = [kind.suffix for kind in FORMATS.values() if out.endswith(kind.suffix)]
+    if suffixes:
         raise InputError(
             f'--out {out}: --format fastest adds the suffix of what it keeps; leave out '
-            f'{Path(out).suffix}'
+            f'{suffixes[0]}'
         )
     tried = [
         (name, precision)

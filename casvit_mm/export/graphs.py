@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
-from casvit_mm.export.all_places import AllPlaces
 from casvit_mm.export.detectors import OneStage, TwoStage, scored_twice
+from casvit_mm.export.head_maps import HeadMaps
 from casvit_mm.models.inspection import feature_strides
 
 __all__ = ['Graph', 'build_graph']
@@ -148,7 +148,7 @@ def build_graph(cfg: Config, model: Any, spec: Spec, dtype: torch.dtype = torch.
         divisor = model.data_preprocessor.pad_size_divisor
         two_stages = getattr(model, 'roi_head', None) is not None
         if spec.outside is not None:
-            body = AllPlaces(model, scored_twice(model))
+            body = HeadMaps(model, scored_twice(model))
         else:
             body = TwoStage(model) if two_stages else OneStage(model)
         names, strides = body.names, body.strides

@@ -45,6 +45,10 @@ class WholeModel(nn.Module):
         self._sample_type = sample_type
 
     def forward(self, x: Tensor) -> Any:
+        return self.model(x, self.samples(x), mode='predict')
+
+    def samples(self, x: Tensor) -> list[Any]:
+        """Return a data sample without labels for each image of ``(B, 3, H, W)``."""
         size = tuple(x.shape[2:])
         meta = dict(
             img_shape=size,
@@ -54,8 +58,7 @@ class WholeModel(nn.Module):
             scale_factor=(1.0, 1.0),
             padding_size=[0, 0, 0, 0],
         )
-        samples = [self._sample_type(metainfo=meta) for _ in range(len(x))]
-        return self.model(x, samples, mode='predict')
+        return [self._sample_type(metainfo=meta) for _ in range(len(x))]
 
 
 def as_function(model: nn.Module, scope: str) -> nn.Module:

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from casvit_mm.errors import plain_name
 from casvit_mm.io import replacing
 
-__all__ = ['legend_name', 'matrix_figure', 'save_figure']
+__all__ = ['legend_name', 'matrix_figure', 'plain_log_ticks', 'save_figure']
 
 
 def save_figure(figure: Figure, out: Path) -> Path:
@@ -30,6 +32,13 @@ def save_figure(figure: Figure, out: Path) -> Path:
     with replacing(out, 'wb') as file:
         figure.savefig(file, dpi='figure', format='png')
     return out
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """Write 20 beside a logarithmic axis, not 2 x 10^1."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def legend_name(name: str) -> str:

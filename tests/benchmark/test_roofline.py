@@ -29,6 +29,12 @@ def test_every_stage_has_a_row(configs, monkeypatch):
     monkeypatch.setattr('casvit_mm.benchmark.roofline._BUFFER', 2**12)
     monkeypatch.setattr('casvit_mm.benchmark.roofline._SIDE', dict(cpu=8))
     result = benchmark(quick(models=[configs['classifier']], size=['64x32'], roofline=True))
-    rows = result['rooflines'][0]['pieces']
+    (found,) = result['rooflines']
+    rows = found['pieces']
     assert [row['name'] for row in rows] == ['stem', *(f'stage {i}' for i in range(1, 5))]
     assert sum(row['share'] for row in rows) == pytest.approx(1)
+    mixers = found['mixers']
+    assert [row['name'] for row in mixers] == [f'a mixer of stage {i}' for i in range(1, 5)]
+    # A mixer is a part of its stage.
+    pairs = zip(mixers, rows[1:], strict=True)
+    assert all(0 < part['multiply_adds'] < whole['multiply_adds'] for part, whole in pairs)

@@ -20,7 +20,18 @@ def test_a_training_step_moves_the_weights(configs):
     assert not torch.equal(model.model.head.fc.weight, before)
 
 
-@pytest.mark.parametrize('form', ['fused', 'openvino', 'eager+bf16'])
+@pytest.mark.parametrize(
+    ('task', 'layer'), [('detector', 'rpn_head.rpn_cls'), ('segmentor', 'decode_head.conv_seg')]
+)
+def test_a_detector_and_a_segmentor_are_trained_on_made_up_labels(configs, task, layer):
+    spec = find_model_spec(configs[task])
+    model, step = training_call(spec, Workload(Form.parse('eager+amp'), 2, (64, 96), CPU))
+    before = model.model.get_submodule(layer).weight.clone()
+    step()
+    assert not torch.equal(model.model.get_submodule(layer).weight, before)
+
+
+@pytest.mark.parametrize('form', ['fused', 'openvino', 'eager+bf16', 'eager+cuda_graph'])
 def test_forms_for_inference_do_not_train(configs, form):
     with pytest.raises(InputError, match='form for inference'):
         training_call(

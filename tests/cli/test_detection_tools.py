@@ -219,14 +219,13 @@ def test_mmdets_own_test_tool_imports_after_the_operators_are_installed(tmp_path
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
-def test_one_process_trains_on_a_gpu_through_nccl(shapes, tmp_path):
+def test_one_process_trains_on_a_gpu_through_nccl(shapes, tmp_path, gpu):
     result = run_command(
         'tools/dist_train.sh',
         SHAPES,
         1,
         '--from-scratch',
-        '--amp',
+        '--amp' if gpu.startswith('cuda') else '--bf16',
         '--data',
         shapes,
         '--work-dir',

@@ -1,6 +1,7 @@
 """Options for speed, which must not change what is trained, and the question what limits it."""
 
 import copy
+import json
 import os
 import re
 import sys
@@ -240,7 +241,10 @@ def test_profiling_leaves_a_log_and_no_checkpoint(profiled):
     work_dir, before = profiled
     new = [path for path in work_dir.rglob('*') if path.is_file() and path not in before]
     assert all(path.is_relative_to(work_dir / 'profile') for path in new)
-    assert {path.suffix for path in new} == {'.py', '.log'}
+    assert {path.suffix for path in new} == {'.py', '.log', '.json'}
+    found = json.loads((work_dir / 'profile/profile.json').read_text())
+    assert found['processes'] == 1
+    assert min(found['loader']['images_per_second'], found['model']['ms_per_batch']) > 0
 
 
 def test_profiling_prints_both_rates_and_the_limit(config, tmp_path, capsys):

@@ -21,8 +21,8 @@ from casvit_mm.deploy.images import Resized
 from casvit_mm.deploy.outputs import read_outputs
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.export import FORMATS, build_graph, networks
-from casvit_mm.export.all_places import outside_settings
 from casvit_mm.export.detectors import check_heads, least_score, mask_stride
+from casvit_mm.export.head_maps import outside_settings
 from casvit_mm.export.reference import reference
 
 EXPORTED = [kind for kind in HEADS if kind != 'paa']
@@ -183,10 +183,18 @@ def test_a_choice_outside_needs_no_operator_that_chooses(tmp_path):
 def test_places_that_the_description_does_not_count_are_refused():
     model = dense_detector('rtmdet')
     spec = replace(spec_of(model), outside=outside_settings(model))
-    outputs = dict(boxes=np.zeros((1, 9, 4)), scores=np.zeros((1, 9, 3)))
+    with torch.no_grad():
+        outputs = build_graph(Config(), model, spec)(torch.zeros(1, 3, 96, 160))
+    outputs = {name: values.numpy() for name, values in outputs.items()}
     image = random_image(96, 160)
-    with pytest.raises(InputError, match='not the places that its description counts'):
-        read_outputs(outputs, spec, Resized(image, (96, 160), (96, 160)))
+    resized = Resized(image, (96, 160), (96, 160))
+    assert read_outputs(outputs, spec, resized) is not None
+    wrong = dict(few=outputs['logits16'][..., :-1], classes=outputs['logits16'][:, :2])
+    for values in (*wrong.values(), None):
+        changed = {name: array for name, array in outputs.items() if name != 'logits16'}
+        changed |= {} if values is None else dict(logits16=values)
+        with pytest.raises(InputError, match='not the places that its description counts'):
+            read_outputs(changed, spec, resized)
 
 
 def test_a_threshold_above_all_scores_leaves_no_object():

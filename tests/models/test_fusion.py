@@ -278,12 +278,11 @@ def test_a_fused_backbone_runs_under_autocast():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_a_backbone_fuses_and_runs_in_low_precision_on_a_gpu(dtype):
+def test_a_backbone_fuses_and_runs_in_low_precision_on_a_gpu(dtype, gpu):
     model = backbone(torch.float32)
-    x = images(dtype=dtype).cuda().contiguous(memory_format=torch.channels_last)
-    fused = fuse(copy.deepcopy(model).cuda().to(dtype)).to(memory_format=torch.channels_last)
+    x = images(dtype=dtype).to(gpu).contiguous(memory_format=torch.channels_last)
+    fused = fuse(copy.deepcopy(model).to(gpu, dtype)).to(memory_format=torch.channels_last)
     assert_equal([m.cpu().float() for m in fused(x)], model(x.cpu().float()), 0.1)
 
 

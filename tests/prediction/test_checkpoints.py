@@ -89,7 +89,6 @@ def test_a_pipeline_that_reads_images_in_its_own_way_is_refused(model):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
-def test_a_gpu_finds_what_the_cpu_finds(model, predictor, pixels):
-    ours = CheckpointModel(*reversed(model), score_thr=0.05)(pixels)
+def test_a_gpu_finds_what_the_cpu_finds(model, predictor, pixels, gpu):
+    ours = CheckpointModel(*reversed(model), score_thr=0.05, device=gpu)(pixels)
     np.testing.assert_allclose(ours.scores, predictor(pixels).scores, atol=1e-3)

@@ -67,8 +67,8 @@ class Format:
             format, by its content.
         describe: Returns the fields of a description of ours for a file or folder named by
             ``--data``: ``train``, ``val`` and ``test``, or ``data`` alone, where the format knows
-            no split. None if it is not of this format. An ``InputError`` if it is, and cannot be
-            used.
+            no split; and perhaps ``notes``, what the log should say. None if it is not of this
+            format. An ``InputError`` if it is, and cannot be used.
         read: Reads one source. An ``InputError`` if nothing of it can be read.
         reads_lists: Whether ``read`` itself takes the listed images alone; what the others read is
             reduced to them afterwards.

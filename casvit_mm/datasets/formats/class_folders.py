@@ -30,14 +30,17 @@ def _describe(path: Path) -> dict[str, Any] | None:
     splits = split_folders(path)
     if not splits:
         return dict(root=str(path), data=[dict(images=str(path))]) if _has_classes(path) else None
-    if 'train' not in splits or not all(map(_has_classes, splits.values())):
+    if 'train' not in splits or not _has_classes(splits['train']):
+        return None
+    # A small test set may have images of one class.
+    if not all(_has_classes(folder, number=1) for folder in splits.values()):
         return None
     sources = {split: [dict(images=str(folder))] for split, folder in splits.items()}
     return dict(root=str(path), **sources)
 
 
-def _has_classes(folder: Path) -> bool:
-    """Return whether a folder holds two folders or more, with images in each of them."""
+def _has_classes(folder: Path, number: int = 2) -> bool:
+    """Return whether a folder holds some folders or more, with images in each of them."""
     below = [child for child in folder.iterdir() if child.name[0] != '.']
     folders = [child for child in below if child.is_dir()]
     if any(child.name.lower() in _PARTS or split_in(child.name) for child in folders):
@@ -46,7 +49,7 @@ def _has_classes(folder: Path) -> bool:
         child.suffix.lower() in _ANNOTATIONS and not child.name.endswith(SPLIT_SUFFIX)
         for child in below
     )
-    return len(folders) > 1 and not annotated and all(map(_holds_images, folders))
+    return len(folders) >= number and not annotated and all(map(_holds_images, folders))
 
 
 def _holds_images(folder: Path) -> bool:

@@ -24,6 +24,7 @@ import numpy as np
 
 from casvit_mm.datasets.formats.base import Format
 from casvit_mm.datasets.formats.coco_values import is_size
+from casvit_mm.datasets.formats.folders import split_in
 from casvit_mm.datasets.formats.gathering import (
     Gathering,
     ImageFinder,
@@ -238,7 +239,10 @@ def _describe(path: Path) -> dict[str, Any] | None:
     found = {file: subsets(file) for file in files}
     names = {subset for counts in found.values() for subset in counts}
     splits = {subset: split_of(subset) for subset in names}
-    root = str((path if path.is_dir() else path.parent).resolve())
+    top = path if path.is_dir() else path.parent
+    root = str(top.resolve())
+    if names == {''} and (by_name := _split_by_names(files, top)):
+        return dict(root=root, **by_name)
     if 'train' not in splits.values() or len(names) < 2:
         return dict(root=root, data=[_source(file) for file in files])
     if unknown := sorted(name for name, split in splits.items() if split is None):
@@ -253,6 +257,19 @@ def _describe(path: Path) -> dict[str, Any] | None:
             entry = dict(_source(file), subset=subset)
             sources.setdefault(str(splits[subset]), []).append(entry)
     return sources
+
+
+def _split_by_names(files: list[Path], root: Path) -> dict[str, list[dict[str, str]]]:
+    """Return the sources by what files or their folders are called, as Datumaro does; or nothing.
+
+    A subset that a file says goes before.
+    """
+    splits: dict[str, list[dict[str, str]]] = {}
+    for file in files:
+        split = split_in(file.relative_to(root).with_suffix('').as_posix())
+        splits.setdefault(split or '', []).append(_source(file))
+    told = 'train' in splits and '' not in splits and len(splits) > 1
+    return splits if told else {}
 
 
 def _source(file: Path) -> dict[str, str]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import os
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
+
+from casvit_mm.datasets.files import IMAGE_SUFFIXES, find_files
 
 __all__ = ['kind_of_xml', 'name_content', 'name_file', 'name_folder']
 
@@ -17,12 +22,19 @@ _FORMATS = {
     'createml': f"CreateML's JSON. {_COCO}, with boxes [x, y, width, height] from the upper left",
     'results': 'a list of predictions in COCO format. Name the ground truth',
     'datumaro': f"Datumaro's own JSON. {_COCO}: datum convert -if datumaro -i FOLDER -f coco",
+    'archive': 'an archive. Unpack it and name the folder',
+    'json_min': "Label Studio's short export. Export JSON, not JSON-MIN or CSV",
+    'labelme_xml': f"the XML of the LabelMe of 2008. {_COCO}, or save JSON by today's LabelMe",
     'open_images': 'a table of Open Images. Name that of the boxes, or the folder by --data',
+    'open_images_masks': f'a table of masks of Open Images, which are not read. {_COCO}',
+    'open_images_classes': 'a table of classes of whole images of Open Images, which is not read. '
+    'Put the images into a folder for each class',
     'table': f'a table. {_COCO}',
     'yolo': 'a list of YOLO. Give the data.yaml that belongs to it as --data',
     'yolo_yaml': 'a description of YOLO. Give it as --data',
     'voc': 'Pascal VOC XML of one image. Name the folder that holds such files',
 }
+_ARCHIVES = ('.zip', '.tar', '.gz', '.tgz', '.7z', '.rar')
 _LOOKED_AT = 20  # files of a folder
 
 
@@ -38,9 +50,11 @@ def name_file(path: Path) -> str | None:
         except (OSError, ValueError, RecursionError):
             return None
     elif suffix in ('.csv', '.tsv'):
-        kind = 'open_images' if b'ImageID' in _start(path) else 'table'
+        kind = _kind_of_table(_start(path).partition(b'\n')[0])
     elif suffix == '.txt':
-        kind = 'yolo'
+        kind = 'yolo' if _is_yolo(_start(path)) else None
+    elif suffix in _ARCHIVES:
+        kind = 'archive'
     elif suffix in ('.yaml', '.yml'):
         kind = 'yolo_yaml' if b'names' in _start(path) else None
     return None if kind is None else _FORMATS[kind]
@@ -59,15 +73,38 @@ def name_content(content: Any) -> str | None:
         return None
     if 'annotations' in first and 'image' in first:
         return _FORMATS['createml']
+    if 'annotation_id' in first and 'lead_time' in first:
+        return _FORMATS['json_min']
     return _FORMATS['results'] if 'image_id' in first and 'score' in first else None
 
 
 def name_folder(folder: Path) -> str | None:
-    """Say what the first file of a folder is that a message can be about."""
-    for path in sorted(folder.iterdir())[:_LOOKED_AT]:
-        if path.is_file() and (named := name_file(path)) is not None:
-            return f'{path.name} is {named}'
-    return None
+    """Say what the first file of a folder, or of those in it, is that a message can be about."""
+    known = {'.xml', '.json', '.csv', '.tsv', '.txt', '.yaml', '.yml', *_ARCHIVES}
+    files = [path for found in find_files(folder, known).values() for path in found]
+    files.sort(key=lambda path: (path.suffix.lower() == '.txt', len(path.parts)))
+    named = [(path, name_file(path)) for path in files[:_LOOKED_AT]]
+    told = [(path, name) for path, name in named if name is not None]
+    told.sort(key=lambda pair: pair[1] == _FORMATS['table'])  # which says least
+    return f'{told[0][0].relative_to(folder).as_posix()} is {told[0][1]}' if told else None
+
+
+def _kind_of_table(header: bytes) -> str:
+    if b'annotation_id' in header and b'lead_time' in header:
+        return 'json_min'
+    if b'ImageID' not in header or b'LabelName' not in header:
+        return 'table'
+    if b'MaskPath' in header:
+        return 'open_images_masks'
+    return 'open_images' if b'XMin' in header else 'open_images_classes'
+
+
+def _is_yolo(start: bytes) -> bool:
+    """Return whether a text begins with a class and numbers, or with the path of an image."""
+    line = start.lstrip(codecs.BOM_UTF8).strip().partition(b'\n')[0].decode('utf-8', 'replace')
+    if os.path.splitext(line.strip())[1].lower() in IMAGE_SUFFIXES:
+        return True
+    return re.fullmatch(r'\d+(\s+[-+.\de]+){4,}', line.strip()) is not None
 
 
 def _is_via_export(content: dict[str, Any]) -> bool:
@@ -76,13 +113,20 @@ def _is_via_export(content: dict[str, Any]) -> bool:
 
 
 def kind_of_xml(path: Path) -> str | None:
-    """Return ``'voc'`` or ``'cvat'`` by the root of an XML file, None for another one."""
+    """Return ``'voc'``, ``'cvat'`` or ``'labelme_xml'`` by what an XML file holds, else None."""
+    kind = None
     try:
         for _, element in ElementTree.iterparse(path, events=('start',)):
-            return {'annotations': 'cvat', 'annotation': 'voc'}.get(element.tag.lower())
+            tag = element.tag.lower()
+            if kind is None:
+                kind = {'annotations': 'cvat', 'annotation': 'voc'}.get(tag)
+                if kind != 'voc':
+                    return kind
+            elif tag in ('bndbox', 'pt', 'segm'):  # what an object has first
+                return 'voc' if tag == 'bndbox' else 'labelme_xml'
     except (OSError, ElementTree.ParseError, ValueError, LookupError):
         pass
-    return None
+    return kind
 
 
 def _start(path: Path) -> bytes:

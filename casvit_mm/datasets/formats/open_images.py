@@ -77,12 +77,14 @@ def read_open_images(annotations: Path, images: Path) -> Gathering:
 
     Args:
         annotations: The CSV file.
-        images: Folder of images, named by ``ImageID``, in it or below.
+        images: Folder of images, named by ``ImageID`` in it or below, or in folders that it names.
 
     Raises:
         InputError: If no image of the table is there, or the file is no text in UTF-8.
     """
-    there = {key.rpartition('/')[2]: paths[0] for key, paths in find_images(images).items()}
+    # By name, as all of Open Images are called; by path, where a tool has folders of its own.
+    by_path = {key: paths[0] for key, paths in find_images(images).items()}
+    there = {**{key.rpartition('/')[2]: path for key, path in by_path.items()}, **by_path}
     names = class_names(annotations)
     found = Gathering()
     rows: list[tuple[int, dict[str, str]]] = []
@@ -120,7 +122,7 @@ def read_open_images(annotations: Path, images: Path) -> Gathering:
         found.add_object(names.get(label, label), image_id, place, fields)
     if absent:
         found.notes.append(f'{len(absent)} image(s) of the table are not in {images}')
-    if others := len(there) - len(taken):
+    if others := len(by_path) - len(taken):
         found.notes.append(f'{others} image(s) of {images} have no row and are not used')
     if not names:
         found.notes.append('no table of names beside it: classes are called by their codes')

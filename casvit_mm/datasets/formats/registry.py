@@ -16,6 +16,7 @@ from casvit_mm.datasets.formats import (
     class_folders,
     coco_folder,
     cvat,
+    darknet,
     label_studio,
     labelme,
     lvis,
@@ -34,6 +35,7 @@ FORMATS: tuple[Format, ...] = (
     coco_folder.FORMAT,
     voc.FORMAT,
     yolo.FORMAT,
+    darknet.FORMAT,
     labelme.FORMAT,
     cvat.FORMAT,
     label_studio.FORMAT,
@@ -87,7 +89,7 @@ def describe_data(path: Path) -> Described | None:
             raise InputError(_describe_unknown(path))
         return None
     ((form, fields),) = found
-    notes = [f'read as {form.name}']
+    notes = [f'read as {form.name}', *fields.pop('notes', ())]
     if 'train' in fields and not {'val', 'test'} & set(fields):
         fields = dict(fields, data=fields.pop('train'))
     if 'data' in fields and 'split' not in fields:

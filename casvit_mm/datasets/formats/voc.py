@@ -1,19 +1,24 @@
 """Pascal VOC annotations as COCO content.
 
-One XML file per image, boxes in pixels counted from 1
-(http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf, "Annotation").
+One XML file per image, also in folders below, boxes in pixels counted from 1
+(http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf, "Annotation"). What CVAT and
+Datumaro export, told by ``labelmap.txt`` beside the folder, counts from 0, as their own readers do;
+they write no file for an image without objects, so that a listed image without one has none. Both
+are said. The ``polygon`` that Roboflow and supervision add to an object is not read, and is
+counted.
 """
 
 from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from casvit_mm.datasets.files import IMAGE_SUFFIXES, UNREAD_SUFFIXES, prefer_readable
+from casvit_mm.datasets.files import find_files, find_images
 from casvit_mm.datasets.files import stem as stem_of
 from casvit_mm.datasets.formats.base import Annotations, Format, SourceFiles
 from casvit_mm.datasets.formats.folders import split_folders
@@ -24,80 +29,101 @@ __all__ = ['FORMAT', 'read_voc']
 
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 _SIDES = ('width', 'height')
+_OF_CVAT = 'labelmap.txt'  # which Datumaro and CVAT write beside the folder
+_EMPTY = ElementTree.Element('annotation')
 _FOLDERS = (('Annotations', 'JPEGImages'), ('annotations', 'images'), ('Annotations', 'Images'))
 
 
-def read_voc(
-    annotations: Path, images: Path, stems: list[str] | None = None
-) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Read a folder of XML files.
+def read_voc(files: SourceFiles) -> Annotations:
+    """Read the XML files of a folder and of those below it.
 
-    Boxes become ``[xmin - 1, ymin - 1, xmax - xmin, ymax - ymin]``, as in mmdet. Objects marked
-    ``difficult`` become crowds: neither learnt nor counted, as the VOC protocol has it.
-
-    Args:
-        annotations: Folder of XML files.
-        images: Folder of images; that of ``a.xml`` is ``a.jpg`` (or another image suffix), else the
-            file that its ``filename`` names; so it is where ``a.jpg`` and ``a.png`` are there.
-        stems: Names without suffix, of the files to read; None reads all.
-
-    Returns:
-        COCO content with categories in alphabetical order, every annotation with its ``source``;
-        and what could not be read, as (file, message).
+    Boxes become ``[xmin - 1, ymin - 1, xmax - xmin, ymax - ymin]``, as in mmdet; those of CVAT and
+    Datumaro ``[xmin, ymin, ...]``. Objects marked
+    ``difficult`` become crowds: neither learnt nor counted, as the VOC protocol has it. The image
+    of ``a.xml`` is ``a.jpg`` (or another image suffix), else the file that its ``filename`` names;
+    so it is where ``a.jpg`` and ``a.png`` are there. Categories are in alphabetical order.
 
     Raises:
         InputError: If the folder holds no XML file.
     """
-    files = _by_stem(annotations, {'.xml'})
-    if stems is None:
-        stems = sorted(files)
-        if not stems:
-            raise InputError(_describe_no_file(annotations))
-    there = _by_stem(images, IMAGE_SUFFIXES | UNREAD_SUFFIXES) if images.is_dir() else {}
-    found = prefer_readable(there)
+    folder = files.annotations
+    there = find_files(folder, {'.xml'})
+    images = find_images(files.images)
+    if files.listed is None and not there:
+        raise InputError(_describe_no_file(folder))
+    stems = sorted(there) if files.listed is None else [stem_of(name) for name in files.listed]
+    listed_in = '' if files.image_list is None else f' (listed in {files.image_list})'
     entries: list[dict] = []
     objects: list[tuple[str, dict]] = []
-    unreadable: list[tuple[str, str]] = []
+    found = Annotations({}, open_classes=True, is_label=_is_label(folder))
+    without: list[str] = []
+    of_cvat = (folder.parent / _OF_CVAT).is_file()
+    outlined = 0
     for stem in stems:
-        paths = files.get(stem, [annotations / f'{stem}.xml'])
+        paths = there.get(stem, [folder / f'{stem}.xml'])
+        root = _EMPTY
         try:
-            root = _parse(paths)
-            name = _image_of(stem, root, found.get(stem, []))
+            if of_cvat and stem not in there and stem in images:
+                without.append(stem)
+            else:
+                root = _parse(paths)
+            name = _image_of(stem, root, images.get(stem, []), files.images)
         except ValueError as error:
-            unreadable.append((paths[0].name, f'{paths[0]} {error}'))
+            found.unreadable.append((paths[0].name, f'{paths[0]} {error}{listed_in}'))
             continue
-        width, height = _size(root, images / name)
+        width, height = _size(root, files.images / name)
         entries.append(dict(id=len(entries) + 1, file_name=name, width=width, height=height))
         for number, element in enumerate(root.iter('object'), 1):
             place = f'{paths[0].name}, object {number}'
+            outlined += element.find('polygon') is not None
             try:
-                objects.append(_object(element, len(entries), place))
+                objects.append(_object(element, len(entries), place, first=0 if of_cvat else 1))
             except ValueError as error:
-                unreadable.append((paths[0].name, f'{paths[0]}: object {number} {error}'))
+                message = f'{paths[0]}: object {number} {error}{listed_in}'
+                found.unreadable.append((paths[0].name, message))
+    found.content = _content(entries, objects)
+    found.skipped = list(_notes(folder, of_cvat, without, outlined))
+    return found
+
+
+def _content(entries: list[dict], objects: list[tuple[str, dict]]) -> dict[str, Any]:
     names = sorted({name for name, _ in objects})
+    ids = {name: number for number, name in enumerate(names, 1)}
     for number, (name, annotation) in enumerate(objects, 1):
-        annotation.update(id=number, category_id=names.index(name) + 1)
-    content = dict(
+        annotation.update(id=number, category_id=ids[name])
+    return dict(
         images=entries,
         annotations=[annotation for _, annotation in objects],
-        categories=[dict(id=i, name=name) for i, name in enumerate(names, 1)],
+        categories=[dict(id=number, name=name) for name, number in ids.items()],
     )
-    return content, unreadable
 
 
-def _by_stem(folder: Path, suffixes: set[str]) -> dict[str, list[Path]]:
-    """Return the files of a folder with one of ``suffixes``, in any case, by name without it."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes:
-            found.setdefault(path.stem, []).append(path)
-    return found
+def _notes(
+    folder: Path, of_cvat: bool, without: list[str], outlined: int
+) -> Iterator[tuple[str, str]]:
+    if of_cvat:
+        message = f'boxes of {folder} count from 0, as those of CVAT and Datumaro do ({_OF_CVAT})'
+        yield str(folder), message
+    if without:
+        message = (
+            f'{len(without)} listed image(s) have no XML file and are taken for images without '
+            f'objects; first {without[0]}'
+        )
+        yield str(folder), message
+    if outlined:
+        message = (
+            f'the outlines of {outlined} object(s) (<polygon>) are not read, and their boxes are; '
+            'export COCO format for both'
+        )
+        yield str(folder), message
+
+
+def _is_label(folder: Path) -> Callable[[Path], bool]:
+    return lambda path: path.suffix.lower() == '.xml' and path.is_relative_to(folder)
 
 
 def _describe_no_file(annotations: Path) -> str:
     message = f'annotation folder {annotations} holds no XML file'
-    if any(path.suffix.lower() == '.xml' for path in annotations.rglob('*')):
-        return f'{message}, only folders below it do; name those, as several sources'
     named = name_folder(annotations)
     return message if named is None else f'{message}, but {named}.'
 
@@ -123,8 +149,8 @@ def _parse(paths: list[Path]) -> ElementTree.Element:
     return root
 
 
-def _image_of(stem: str, root: ElementTree.Element, candidates: list[Path]) -> str:
-    """Return the name of the image that an XML file is about.
+def _image_of(stem: str, root: ElementTree.Element, candidates: list[Path], images: Path) -> str:
+    """Return the path of the image that an XML file is about, from the folder of images.
 
     Raises:
         ValueError: If it may be one or another.
@@ -132,16 +158,16 @@ def _image_of(stem: str, root: ElementTree.Element, candidates: list[Path]) -> s
     named = (root.findtext('filename') or '').strip()
     names = [path.name for path in candidates]
     if len(names) == 1:
-        return names[0]
-    if not names:
-        return named or f'{stem}.jpg'
+        return candidates[0].relative_to(images).as_posix()
     last = re.split(r'[\\/]', named)[-1]
+    if not names:
+        return Path(stem).with_name(last or f'{Path(stem).name}.jpg').as_posix()
     if last not in names:
         raise ValueError(
             f'may be about {names[0]} or {names[1]}, and its <filename> {named!r} is neither; '
             'name one there, or take one away'
         )
-    return last
+    return Path(stem).with_name(last).as_posix()
 
 
 def _size(root: ElementTree.Element, image: Path) -> tuple[int, int]:
@@ -159,8 +185,10 @@ def _size(root: ElementTree.Element, image: Path) -> tuple[int, int]:
         return width, height
 
 
-def _object(element: ElementTree.Element, image_id: int, source: str) -> tuple[str, dict]:
-    """Return the name and the annotation of one ``<object>``.
+def _object(
+    element: ElementTree.Element, image_id: int, source: str, first: int
+) -> tuple[str, dict]:
+    """Return the name and the annotation of one ``<object>``, pixels counted from ``first``.
 
     Raises:
         ValueError: If it lacks a name or a corner, or a corner is no number.
@@ -182,7 +210,7 @@ def _object(element: ElementTree.Element, image_id: int, source: str) -> tuple[s
     difficult = (element.findtext('difficult') or '0').strip().lower() in ('1', 'true')
     return name, dict(
         image_id=image_id,
-        bbox=[x1 - 1, y1 - 1, width, height],
+        bbox=[x1 - first, y1 - first, width, height],
         area=max(width, 0.0) * max(height, 0.0),
         iscrowd=int(difficult),
         source=source,
@@ -190,7 +218,12 @@ def _object(element: ElementTree.Element, image_id: int, source: str) -> tuple[s
 
 
 def _holds(path: Path) -> bool:
-    first = min(path.glob('*.xml'), default=None) if path.is_dir() else None
+    """Return whether XML files of VOC lie in a folder or below it, by the first of them."""
+    return path.is_dir() and (_is_voc(path.glob('*.xml')) or _is_voc(path.rglob('*.xml')))
+
+
+def _is_voc(files: Iterable[Path]) -> bool:
+    first = next(iter(files), None)
     return first is not None and kind_of_xml(first) == 'voc'
 
 
@@ -201,11 +234,12 @@ def _describe(path: Path) -> dict[str, Any] | None:
         if _holds(path / labels) and (path / images).is_dir():
             source = dict(annotations=str(path / labels), images=str(path / images))
             return dict(root=str(path), **_split_by_lists(path / 'ImageSets/Main', source))
-    splits = {split: child for split, child in split_folders(path).items() if _holds(child)}
+    folders = split_folders(path).items()
+    splits = {split: child for split, child in folders if _is_voc(child.glob('*.xml'))}
     if 'train' in splits:
         sources = {split: _beside(child) for split, child in splits.items()}
         return dict(root=str(path), **sources)
-    return dict(root=str(path), data=_beside(path)) if _holds(path) else None
+    return dict(root=str(path), data=_beside(path)) if _is_voc(path.glob('*.xml')) else None
 
 
 def _beside(folder: Path) -> list[dict[str, str]]:
@@ -218,25 +252,11 @@ def _split_by_lists(lists: Path, source: dict[str, str]) -> dict[str, Any]:
     return splits if {'train', 'val'} <= set(splits) else dict(data=[source])
 
 
-def _read(files: SourceFiles) -> Annotations:
-    folder = files.annotations
-    stems = None if files.listed is None else [stem_of(name) for name in files.listed]
-    content, unreadable = read_voc(folder, files.images, stems)
-    if files.image_list is not None:
-        unreadable = [(place, f'{p} (listed in {files.image_list})') for place, p in unreadable]
-    return Annotations(
-        content,
-        open_classes=True,
-        unreadable=unreadable,
-        is_label=lambda path: path.suffix.lower() == '.xml' and path.parent == folder,
-    )
-
-
 FORMAT = Format(
     name='Pascal VOC',
     reads='a folder of XML files, one per image, or with Annotations and JPEGImages',
     holds=_holds,
     describe=_describe,
-    read=_read,
+    read=read_voc,
     reads_lists=True,
 )

@@ -5,8 +5,9 @@ width and height, or the points of its outline; all as shares of the image's wid
 (https://docs.ultralytics.com/datasets/detect/ and .../segment/). Boxes and outlines may be mixed.
 An image without a text file has no objects.
 
-Read are ``data.yaml`` as Ultralytics and Roboflow write it, a folder that holds one, and the
-``classes.txt`` with ``images`` and ``labels`` that Label Studio writes. Not read, since nothing
+Read are ``data.yaml`` as Ultralytics and Roboflow write it, a folder that holds one, and folders
+``images`` and ``labels`` beside the ``classes.txt`` of Label Studio or the ``data.yaml`` of
+supervision, which names classes alone. Not read, since nothing
 here learns them: turned boxes (OBB), told from outlines of four points by their right angles, and
 keypoints. A line that is neither a box nor an outline is named and refused.
 """
@@ -224,7 +225,7 @@ def _describe(path: Path) -> dict[str, Any] | None:
         return None
     content = read_yaml(path, f'{path} (--data)')
     if not is_yolo_description(content):
-        return None
+        return _describe_labels(path.parent) if _names_alone(path) else None
     fields = translate_description(content, path)
     if content.get('task') != 'segment':
         _refuse_turned_boxes(fields, path)
@@ -238,18 +239,48 @@ def _describe_folder(folder: Path) -> dict[str, Any] | None:
         raise InputError(f'{folder} (--data) holds several descriptions of YOLO: {names}; name one')
     if found:
         return _describe(found[0])
-    images, labels, classes = (folder / name for name in ('images', 'labels', 'classes.txt'))
-    if not (images.is_dir() and labels.is_dir() and any(labels.glob('*.txt'))):
+    return _describe_labels(folder)
+
+
+def _describe_labels(folder: Path) -> dict[str, Any] | None:
+    """Describe ``images`` and ``labels`` of a folder, which nothing splits."""
+    images, labels = folder / 'images', folder / 'labels'
+    if not (images.is_dir() and labels.is_dir() and next(labels.rglob('*.txt'), None)):
         return None
-    if not classes.is_file():
-        raise InputError(
-            f'{folder} (--data) holds labels of YOLO and nothing that names their classes. Write '
-            f'{folder / "data.yaml"} with train: images, val: ... and names: [cat, dog], or '
-            'classes.txt with one name per line.'
-        )
-    listed = [line.strip() for line in read_text(classes).splitlines() if line.strip()]
     source = dict(images=str(images), annotations=str(labels))
-    return dict(root=str(folder), names=listed, data=[source])
+    return dict(root=str(folder), names=_listed_names(folder), data=[source])
+
+
+def _listed_names(folder: Path) -> Any:
+    """Return the classes that classes.txt, or a YAML file without splits, lists.
+
+    Raises:
+        InputError: If there is neither.
+    """
+    classes = folder / 'classes.txt'
+    if classes.is_file():
+        try:
+            return [line.strip() for line in read_text(classes).splitlines() if line.strip()]
+        except UnicodeError as error:
+            raise InputError(f'{classes} (--data) is no text in UTF-8: {error}') from error
+    for path in sorted(folder.glob('*.y*ml')):
+        if (names := _names_alone(path)) is not None:
+            return names
+    raise InputError(
+        f'{folder} (--data) holds labels of YOLO and nothing that names their classes. Write '
+        f'{folder / "data.yaml"} with train: images, val: ... and names: [cat, dog], or '
+        'classes.txt with one name per line.'
+    )
+
+
+def _names_alone(path: Path) -> Any:
+    """Return ``names`` of a YAML file that says nothing else but their number, else None."""
+    try:
+        content = read_yaml(path, path.name)
+    except InputError:
+        return None
+    alone = isinstance(content, dict) and set(content) <= {'names', 'nc'}
+    return content.get('names') if alone else None
 
 
 def _is_description(path: Path) -> bool:

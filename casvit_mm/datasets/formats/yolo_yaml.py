@@ -16,7 +16,13 @@ from typing import Any
 from casvit_mm.datasets.files import read_list
 from casvit_mm.errors import InputError
 
-__all__ = ['is_yolo_description', 'labels_of', 'resolve_listed', 'translate_description']
+__all__ = [
+    'from_darknet_root',
+    'is_yolo_description',
+    'labels_of',
+    'resolve_listed',
+    'translate_description',
+]
 
 _SPLITS = ('train', 'val', 'test')
 _OURS = ('classes', 'max_dets')
@@ -51,8 +57,10 @@ def translate_description(content: dict[str, Any], path: Path) -> dict[str, Any]
     if task not in _TASKS:
         told = _REFUSED.get(str(task), f'the task {task!r}')
         raise InputError(f'{where} describes {told}, which are not learnt here')
-    root = _root_of(content.get('path'), path)
+    root, notes = _root_of(content.get('path'), path)
     fields: dict[str, Any] = {key: content[key] for key in _OURS if key in content}
+    if notes:
+        fields['notes'] = notes
     fields['names'] = _names_of(content, where)
     fields['root'] = str(root)
     for split in _SPLITS:
@@ -89,10 +97,17 @@ def _names_of(content: dict[str, Any], where: str) -> Any:
     return names
 
 
-def _root_of(written: Any, path: Path) -> Path:
-    """Return the folder that splits count from: that of the file where ``path`` leads nowhere."""
+def _root_of(written: Any, path: Path) -> tuple[Path, list[str]]:
+    """Return the folder that splits count from, and a note where ``path`` leads nowhere."""
     root = path.parent / str(written or '.')
-    return _normal(root if root.is_dir() else path.parent)
+    try:
+        there = root.is_dir()
+    except (OSError, ValueError):  # too long, or with a zero byte in it
+        there = False
+    if there:
+        return _normal(root), []
+    note = f'path: {written} is no folder on this machine; paths count from {path.parent}'
+    return _normal(path.parent), [note]
 
 
 def _source(root: Path, written: str, where: str) -> dict[str, str]:
@@ -158,9 +173,14 @@ def resolve_listed(image_list: Path, lines: list[str], root: Path) -> dict[str, 
     folder = image_list.parent
     found: dict[str, Path | None] = {}
     for line in lines:
-        places = (folder / line, root / line)
+        places = (folder / line, root / line, root / from_darknet_root(line))
         found[line] = next((_normal(place) for place in places if place.is_file()), None)
     return found
+
+
+def from_darknet_root(written: str) -> str:
+    """Return a path without the ``data/`` by which Darknet means the folder of the dataset."""
+    return written.replace('\\', '/').removeprefix('data/')
 
 
 def _describe_missing_images(missing: list[str], total: int, image_list: Path, root: Path) -> str:

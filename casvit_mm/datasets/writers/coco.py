@@ -1,4 +1,4 @@
-"""COCO format: ``annotations/<split>.json`` beside ``images/<split>/``, and a ``dataset.yaml``.
+"""COCO format: ``annotations/instances_<split>.json``, ``images/<split>/`` and ``dataset.yaml``.
 
 Everything is held: ids, crowds, polygons and RLE, areas, attributes, scores and what else the
 entries say.
@@ -30,9 +30,10 @@ def _write(labelled: LabelledSet, folder: Path) -> str:
                 numbers = dict(id=len(content['annotations']) + 1)
                 content['annotations'].append({**numbers, **_plain(one), 'image_id': entry['id']})
         content['categories'] = labelled.categories
-        path = folder / 'annotations' / f'{split}.json'
+        path = folder / 'annotations' / f'instances_{split}.json'
         path.write_text(json.dumps(content))
-        description[split] = dict(annotations=f'annotations/{split}.json', images=f'images/{split}')
+        places = dict(annotations=f'annotations/{path.name}', images=f'images/{split}')
+        description[split] = places
     text = yaml.safe_dump({**description, **labelled.fields}, sort_keys=False)
     (folder / 'dataset.yaml').write_text(text)
     return 'dataset.yaml'

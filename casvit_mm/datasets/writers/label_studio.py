@@ -37,7 +37,7 @@ def _write(labelled: LabelledSet, folder: Path) -> str | None:
     names = labelled.names
     used: set[str] = set()
     for split, images in labelled.splits.items():
-        tasks = []
+        tasks: list[dict[str, Any]] = []
         for image in images:
             results = [
                 _region(one, number, names[one['category_id']], image)
@@ -51,7 +51,9 @@ def _write(labelled: LabelledSet, folder: Path) -> str | None:
             scores = [result['score'] for result in results if 'score' in result]
             score = dict(score=sum(scores) / len(scores)) if scores else {}
             version = dict(model_version='casvit_mm') if labelled.predicted else {}
-            tasks.append({**task, key: [dict(**version, **score, result=results)]})
+            number = len(tasks) + 1  # Label Studio's own converters ask for it
+            labelled_as = dict(id=number, **version, **score, result=results)
+            tasks.append({'id': number, **task, key: [labelled_as]})
         path = folder / f'{split}.json'
         path.write_text(json.dumps(tasks), encoding='utf-8')
     default = 'choices' if labelled.task == 'classification' else 'rectanglelabels'

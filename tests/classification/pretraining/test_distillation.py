@@ -190,13 +190,12 @@ def test_the_teacher_gets_images_in_its_own_normalisation(teacher_file):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
-def test_the_teacher_follows_the_model_to_a_gpu(teacher_file):
+def test_the_teacher_follows_the_model_to_a_gpu(teacher_file, gpu):
     own = dict(mean=[0.0, 1.0, 2.0], std=[255.0, 254.0, 253.0])
     model, (images, samples) = student(teacher_file, dict(TEACHER, **own), type='soft'), batch()
     expected = model.loss(images, samples)
-    model.cuda()
-    found = model.loss(images.cuda(), [sample.cuda() for sample in samples])
+    model.to(gpu)
+    found = model.loss(images.to(gpu), [sample.to(gpu) for sample in samples])
     for name, value in found.items():
         torch.testing.assert_close(value.cpu(), expected[name], rtol=1e-2, atol=1e-2)
 

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from casvit_mm import InputError
+from casvit_mm.datasets.formats.base import SourceFiles
 from casvit_mm.datasets.formats.coco_file import read_annotations
+from casvit_mm.datasets.formats.foreign import name_folder
 from casvit_mm.datasets.formats.voc import read_voc
 
 LABELME = json.dumps(dict(version='5', shapes=[], imagePath='a.jpg'))
@@ -20,6 +22,17 @@ FOREIGN = {
     'datumaro.json': ('{"items": [], "categories": {}}', "Datumaro's own JSON"),
     'oi.csv': ('ImageID,Source,LabelName,XMin\n', 'a table of Open Images'),
     'other.csv': ('file,x,y\n', 'a table. Convert it'),
+    'masks.csv': ('MaskPath,ImageID,LabelName,BoxID\n', 'a table of masks of Open Images'),
+    'labels.csv': ('ImageID,Source,LabelName\n', 'a table of classes of whole images of Open'),
+    'min.json': (
+        '[{"image": "a.jpg", "annotation_id": 1, "lead_time": 2}]',
+        "Label Studio's short",
+    ),
+    'export.zip': ('PK', 'an archive. Unpack it and name the folder'),
+    'old.xml': (
+        '<annotation><object><polygon><pt/></polygon></object></annotation>',
+        'the XML of the LabelMe of 2008',
+    ),
     'train0.txt': ('0 0.5 0.5 0.2 0.2\n', 'a list of YOLO. Give the data.yaml'),
     'data.yaml': ('names: [car]\n', 'a description of YOLO. Give it as --data'),
 }
@@ -38,7 +51,7 @@ def test_a_folder_of_another_format_is_named(tmp_path, name):
     text, message = FOREIGN[name]
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=f'holds no XML file, but {name} is {message}'):
-        read_voc(tmp_path, tmp_path)
+        read_voc(SourceFiles(tmp_path, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -50,3 +63,11 @@ def test_what_is_no_format_at_all_is_no_json(tmp_path, text):
         read_annotations(tmp_path / 'a.xml', 'train')
     with pytest.raises(InputError, match='does not exist'):
         read_annotations(tmp_path / 'gone.xml', 'train')
+
+
+def test_the_file_that_says_most_names_a_folder(tmp_path):
+    (tmp_path / 'annotations').mkdir()
+    (tmp_path / 'annotations/names.csv').write_text('/m/01,cat\n')
+    (tmp_path / 'annotations/masks.csv').write_text(FOREIGN['masks.csv'][0])
+    (tmp_path / 'labelmap.txt').write_text('cat:::\n')
+    assert name_folder(tmp_path).startswith('annotations/masks.csv is a table of masks of Open')

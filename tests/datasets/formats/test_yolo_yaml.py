@@ -35,6 +35,9 @@ def source(folder):
 @pytest.mark.parametrize('root', [None, '.', '../datasets/elsewhere', '/gone/datasets'])
 def test_folders_are_found_where_ultralytics_and_roboflow_write_them(folder, written, root):
     found = translate(folder, path=root, train=written, nc=1, roboflow={})
+    notes = found.pop('notes', [])
+    assert len(notes) == (root not in (None, '.'))
+    assert all(f'path: {root} is no folder on this machine' in note for note in notes)
     assert found == dict(names=['car'], root=str(folder), train=[source(folder)])
 
 

@@ -87,7 +87,7 @@ def test_coco_holds_everything_as_it_was(photo, tmp_path):
     made.more = dict(train=dict(info=dict(year=2020)))
     path = write_set(made, 'coco', tmp_path / 'out')
     assert made.lost == {}
-    content = json.loads((path.parent / 'annotations/train.json').read_text())
+    content = json.loads((path.parent / 'annotations/instances_train.json').read_text())
     assert content['info'] == dict(year=2020)
     assert content['images'] == [
         dict(id=5, license=2, file_name='a.png', width=80, height=40),

@@ -16,10 +16,14 @@ from torch import Tensor, nn
 from casvit_mm.deploy.engines import require
 from casvit_mm.deploy.spec import KEY, Spec
 from casvit_mm.errors import InputError
+from casvit_mm.export.formats.base import Format
 from casvit_mm.export.graphs import Graph
 from casvit_mm.io import write_json
 
-__all__ = ['operators_file', 'write_coreml']
+__all__ = ['FORMAT']
+
+_SUFFIX = '.mlpackage'
+_OPERATORS = '.operators.json'
 
 
 class _Positional(nn.Module):
@@ -33,12 +37,7 @@ class _Positional(nn.Module):
         return tuple(self.whole(image).values())
 
 
-def operators_file(path: Path) -> Path:
-    """Return where the list of operators of a program is written, beside it."""
-    return path.with_suffix('.operators.json')
-
-
-def write_coreml(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
+def _write_coreml(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
     """Write a program for iOS 17, macOS 14 and newer, and the list of its operators beside it.
 
     The converter checks types and shapes of the whole program. Pre-processing inside makes the
@@ -65,7 +64,7 @@ def write_coreml(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
             ) from error
     program.user_defined_metadata[KEY] = spec.to_json()
     program.save(str(path))
-    write_json(operators_file(path), _operators(program))
+    write_json(path.with_suffix(_OPERATORS), _operators(program))
 
 
 def _convert(traced: Any, shape: tuple[int, ...], names: tuple[str, ...], spec: Spec) -> Any:
@@ -92,3 +91,16 @@ def _operators(program: Any) -> dict[str, Any]:
     (block,) = main.block_specializations.values()
     counts = Counter(operation.type for operation in block.operations)
     return dict(executed=False, operators=dict(counts.most_common()))
+
+
+FORMAT = Format(
+    'coreml',
+    _SUFFIX,
+    _write_coreml,
+    precisions=('fp32', 'fp16'),
+    packages=('coremltools',),
+    engine=None,
+    beside=(_OPERATORS,),
+    no_open_sizes='Core ML programs have a fixed size',
+    no_regions='Core ML has no RoIAlign whose number of samples follows from the size of a region',
+)
