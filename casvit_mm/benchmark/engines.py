@@ -80,7 +80,8 @@ def run_exported(
     if device != 'cpu':
         gpu_providers(engine, precision)  # before the export, which takes its time
     if engine == 'onnxruntime' and precision == 'fp16':
-        model, x = model.half(), x.half()  # TensorRT takes float32 and chooses by itself
+        # TensorRT takes float32 and chooses by itself. Not every CPU traces a model in float16.
+        model, x = model.to(device).half(), x.to(device).half()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'model.onnx'
         trace_to_onnx(model, x, path)
@@ -135,7 +136,7 @@ def _bind_on_gpu(
             f'onnxruntime cannot load {wanted}: it needs the libraries of CUDA, cuDNN or TensorRT '
             'in the versions that its documentation names, on LD_LIBRARY_PATH'
         )
-    return bind_on_device(session, x.numpy(), 'cuda', gpu)
+    return bind_on_device(session, x.cpu().numpy(), 'cuda', gpu)
 
 
 def bind_on_device(session: Any, array: np.ndarray, kind: str, number: int) -> Callable[[], object]:

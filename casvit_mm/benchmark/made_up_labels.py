@@ -14,12 +14,12 @@ __all__ = ['OBJECTS', 'made_up_labels']
 OBJECTS = 10  # in an image; COCO has 7.3
 
 
-def made_up_labels(model: Any, samples: Sequence[Any], images: Tensor) -> None:
-    """Give data samples random labels, the same in every run.
+def made_up_labels(model: Any, samples: Sequence[Any], images: Tensor) -> list[Any]:
+    """Return data samples with random labels, the same in every run.
 
     Args:
         model: Detector of mmdet or segmentor of mmseg.
-        samples: Of mmdet or mmseg, one per image; changed in place.
+        samples: Of mmdet or mmseg without labels, one per image.
         images: ``(B, 3, H, W)``, whose size and device the labels get.
     """
     draw = np.random.default_rng(0)
@@ -29,7 +29,7 @@ def made_up_labels(model: Any, samples: Sequence[Any], images: Tensor) -> None:
             _add_mask(sample, draw, model.decode_head.num_classes, height, width)
         else:
             _add_objects(sample, draw, model, height, width)
-        sample.to(images.device)
+    return [sample.to(images.device) for sample in samples]
 
 
 def _add_mask(

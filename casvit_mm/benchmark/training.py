@@ -72,8 +72,8 @@ def _plain_loss(model: nn.Module, x: Tensor, compiled: bool) -> Callable[[], Ten
 
 def _whole_loss(model: WholeModel, x: Tensor, compiled: bool) -> Callable[[], Tensor]:
     """Return a call that computes the loss of a detector or segmentor."""
-    samples, whole = model.samples(x), cast(Any, model.model)
-    made_up_labels(whole, samples, x)
+    whole = cast(Any, model.model)
+    samples = made_up_labels(whole, model.samples(x), x)
     if compiled:
         compile_model(model)
     return lambda: whole.parse_losses(whole(x, samples, mode='loss'))[0]

@@ -69,14 +69,16 @@ def _ending(process: subprocess.Popen, mark: str, grace: float) -> Iterator[None
     try:
         yield
     finally:
-        if _running(process, mark):
-            _tell(process, mark, signal.SIGTERM)
-            end = time.monotonic() + grace
-            while _running(process, mark) and time.monotonic() < end:
-                time.sleep(_PAUSE)
-        if _running(process, mark):
-            _kill(process, mark)
-        process.wait()
+        try:
+            if _running(process, mark):
+                _tell(process, mark, signal.SIGTERM)
+                end = time.monotonic() + grace
+                while _running(process, mark) and time.monotonic() < end:
+                    time.sleep(_PAUSE)
+        finally:  # another Ctrl-C is no reason to leave something behind
+            if _running(process, mark):
+                _kill(process, mark)
+            process.wait()
 
 
 def _running(process: subprocess.Popen, mark: str) -> bool:

@@ -5,6 +5,7 @@ import torch
 from benchmark_models import CPU
 
 from casvit_mm.benchmark.forms import Form
+from casvit_mm.benchmark.made_up_labels import made_up_labels
 from casvit_mm.benchmark.model_specs import find_model_spec
 from casvit_mm.benchmark.training import training_call
 from casvit_mm.benchmark.workload import Workload
@@ -29,6 +30,19 @@ def test_a_detector_and_a_segmentor_are_trained_on_made_up_labels(configs, task,
     before = model.model.get_submodule(layer).weight.clone()
     step()
     assert not torch.equal(model.model.get_submodule(layer).weight, before)
+
+
+@pytest.mark.parametrize('task', ['detector', 'segmentor'])
+def test_made_up_labels_are_where_the_images_are(configs, task):
+    model = find_model_spec(configs[task]).build()
+    images = torch.empty(2, 3, 64, 96, device='meta')
+    for sample in made_up_labels(model.model, model.samples(images), images):
+        if task == 'segmentor':
+            assert sample.gt_sem_seg.data.device.type == 'meta'
+        else:
+            assert sample.gt_instances.bboxes.device.type == 'meta'
+            assert sample.gt_instances.labels.device.type == 'meta'
+            assert sample.ignored_instances.bboxes.device.type == 'meta'
 
 
 @pytest.mark.parametrize('form', ['fused', 'openvino', 'eager+bf16', 'eager+cuda_graph'])
