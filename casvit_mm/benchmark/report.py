@@ -15,7 +15,7 @@ from casvit_mm.benchmark.plots import draw_accuracy, draw_growth
 from casvit_mm.io import replacing, write_json
 from casvit_mm.plotting.tables import LiteralConsole
 
-__all__ = ['present']
+__all__ = ['brief_markdown', 'present']
 
 _WIDTH = 160  # columns of a table that goes into a file or pipe
 _MAX_NAMED = 4  # baselines that the notes list by name
@@ -76,15 +76,29 @@ def present(result: dict[str, Any], out: Path | None) -> None:
     if out is None:
         return
     write_json(out / 'benchmark.json', result)
-    text = [*(table.as_markdown() for table in tables), '\n'.join(f'- {line}' for line in notes)]
     with replacing(out / 'benchmark.md') as file:
-        file.write('\n\n'.join(text) + '\n')
+        file.write(_as_markdown(tables, notes) + '\n')
     written = ['benchmark.json', 'benchmark.md']
     if result['kind'] == 'growth':
         written.append(draw_growth(result['curves'], out / 'growth.png').name)
     elif result['kind'] == 'inference' and any(row['top1'] for row in result['rows']):
         written.append(draw_accuracy(result['rows'], out / 'accuracy.png', _machine(result)).name)
     console.print(f'{", ".join(written)} in {out}', soft_wrap=True)
+
+
+def _as_markdown(tables: Iterable[_TextTable], notes: Sequence[str]) -> str:
+    """Return tables, and notes as a list below them."""
+    parts = [table.as_markdown() for table in tables]
+    return '\n\n'.join([*parts, *(['\n'.join(f'- {line}' for line in notes)] if notes else [])])
+
+
+def brief_markdown(result: dict[str, Any]) -> str:
+    """Return the tables of a run, and the notes that are of it alone, as Markdown.
+
+    Args:
+        result: Of :func:`casvit_mm.benchmark.benchmark`.
+    """
+    return _as_markdown(_tables(result), list(_own_notes(result)))
 
 
 def _tables(result: dict[str, Any]) -> Iterable[_TextTable]:
@@ -248,8 +262,14 @@ def _notes(result: dict[str, Any]) -> Iterable[str]:
         yield 'GMAC: multiply-adds of convolutions and matrix products, per image.'
         if any('memory' in row for row in result['rows']):
             yield 'MiB: the most that a call takes beside weights and input.'
-        for failure in result.get('failures', []):
-            yield str(Failure(**failure))
+    yield from _own_notes(result)
+
+
+def _own_notes(result: dict[str, Any]) -> Iterable[str]:
+    """Yield what is not said of every run."""
+    for failure in result.get('failures', []):
+        yield str(Failure(**failure))
+    host = result['host']
     if host['load'] is not None and host['load'] > 0.5 * host['cores']:
         yield (
             f'This machine was busy before the run: load {host["load"]} on {host["cores"]} cores. '

@@ -13,7 +13,9 @@ from casvit_mm.gpu_report.machine import other_processes, query
 
 __all__ = ['describe', 'tests_folder']
 
-_OPTIONAL = ('onnx', 'onnxruntime', 'tensorrt', 'triton', 'pytest')
+_OPTIONAL = (
+    *('mmpretrain', 'mmdet', 'mmseg', 'onnx', 'onnxruntime', 'tensorrt', 'triton', 'pytest'),
+)
 
 
 def describe(device: str) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def describe(device: str) -> dict[str, Any]:
         CPU), ``capable`` (whether torch reaches the device), ``half`` (the form's word for half
         precision), ``tf32`` (whether convolutions in float32 compute in TF32, torch's default),
         ``nvidia_smi`` (columns of each GPU), ``others`` (processes on the GPUs),
-        ``absent`` (optional packages) and ``tests`` (why the tests cannot be run, or None).
+        ``absent`` (optional packages) and ``tests`` (whether they are here).
     """
     gpus = torch.cuda.device_count() if device == 'cuda' and torch.cuda.is_available() else 0
     capable = device == 'cpu' or gpus > 0
@@ -41,18 +43,10 @@ def describe(device: str) -> dict[str, Any]:
         nvidia_smi=query() if gpus else [],
         others=other_processes() if gpus else [],
         absent=[name for name in _OPTIONAL if importlib.util.find_spec(name) is None],
-        tests=_why_no_tests(),
+        tests=(tests_folder() / 'conftest.py').is_file(),
     )
 
 
 def tests_folder() -> Path:
     """Return the folder of the tests, which only a checkout has."""
     return Path(__file__).parents[2] / 'tests'
-
-
-def _why_no_tests() -> str | None:
-    if not (tests_folder() / 'conftest.py').is_file():
-        return 'needs a checkout: an installed package is without its tests'
-    if importlib.util.find_spec('pytest') is None:
-        return 'needs pytest: pip install pytest'
-    return None

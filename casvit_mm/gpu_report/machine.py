@@ -7,6 +7,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,7 +32,7 @@ _REASONS = {
     0x40: 'thermal limit (hardware)',
     0x80: 'power brake',
 }
-_EVERY = 2  # seconds between two looks
+_EVERY = 3.0  # seconds between two looks
 
 
 def check_gpu() -> None:
@@ -97,24 +98,27 @@ def watching() -> Iterator[dict[str, Any]]:
     It has what :func:`summarise` returns, and is empty without nvidia-smi.
     """
     seen: dict[str, Any] = {}
-    tool = shutil.which('nvidia-smi')
-    reasons = next((name for name in _THROTTLED if tool and _smi(f'--query-gpu={name}')), None)
-    if tool is None or reasons is None:
+    reasons = next((name for name in _THROTTLED if _smi(f'--query-gpu={name}')), None)
+    if reasons is None:
         yield seen
         return
     columns = ','.join(('clocks.sm', 'power.draw', 'temperature.gpu', reasons))
-    looks = [tool, f'--query-gpu={columns}', '--format=csv,noheader,nounits']
-    process = subprocess.Popen(
-        [*looks, '--id=0', f'--loop={_EVERY}'],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    lines: list[str] = []
+    over = threading.Event()
+
+    # A look at a time: what nvidia-smi has printed in a loop of its own may be lost when it ends.
+    def look() -> None:
+        while not over.wait(_EVERY):
+            lines.extend(_smi(f'--query-gpu={columns}', '--id=0'))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
     try:
         yield seen
     finally:
-        process.terminate()
-        seen |= summarise(process.communicate()[0])
+        over.set()
+        watcher.join()
+        seen |= summarise('\n'.join(lines))
 
 
 def summarise(text: str) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from casvit_mm.benchmark import Settings
 from casvit_mm.benchmark import benchmark as run_benchmark
 from casvit_mm.benchmark.forms import Form
 from casvit_mm.benchmark.peers import PEERS
+from casvit_mm.benchmark.report import brief_markdown
 from casvit_mm.benchmark.roofline import machine_calls, machine_limits
 from casvit_mm.errors import InputError
 from casvit_mm.gpu_report.task import Task
@@ -58,8 +58,7 @@ def benchmark(task: Task) -> dict[str, Any]:
         ]
         halved = [batch // 2 if batch in too_large else batch for batch in settings.batches]
         options['batch'] = list(dict.fromkeys(halved))
-    table = Path(task.folder, 'benchmark.md').read_text()
-    return result | dict(command=as_command(options), said=said, table=table)
+    return result | dict(command=as_command(options), said=said, table=brief_markdown(result))
 
 
 def _in_half(forms: Sequence[str], half: str) -> list[str]:

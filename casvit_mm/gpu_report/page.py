@@ -20,6 +20,14 @@ _SMOKE = (
     'calls, no CUDA graphs. No figure here means anything, met or missed aims included.'
 )
 
+_HOW = """## How to read the tables
+
+The forms of a step were timed in one process, in turn, in random order, by CUDA events. **faster**
+is the median, over the rounds, of the ratio within a round to the first form of that model and
+batch: compare these; milliseconds change with clocks and with what else runs. GMAC are
+multiply-adds per image. MiB is the most that a call takes beside weights and input. The limits in a
+roofline were measured in that step."""
+
 
 def write_page(
     out: Path,
@@ -49,7 +57,8 @@ def write_page(
         *(f'![{name}]({name})' for name in pictures),
         _environment(environment),
         _steps(records, skipped),
-        *_sections(out, results),
+        *([_HOW] if results else []),
+        *_sections(out, results, environment.get('commit')),
     ]
     with replacing(out / 'report.md') as file:
         file.write('\n\n'.join(parts) + '\n')
@@ -110,7 +119,7 @@ def _environment(environment: dict[str, Any]) -> str:
             *(('onnxruntime', 'onnxruntime'), ('processor', 'cpu'), ('cores', 'cores')),
             *(('load before', 'load'), ('Python', 'python'), ('commit', 'commit')),
         )
-        if environment.get(key) is not None
+        if environment.get(key) not in (None, 0)
     ]
     if environment['gpus'] and environment.get('tf32'):
         rows.append(('float32', 'convolutions in TF32, as is the default of torch'))
@@ -156,12 +165,15 @@ def _clocks(record: Record | None) -> str:
     return text + (f'; slowed down by {", ".join(seen["throttled"])}' if seen['throttled'] else '')
 
 
-def _sections(out: Path, results: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _sections(out: Path, results: dict[str, dict[str, Any]], commit: str | None) -> Iterator[str]:
     for step in STEPS:
         result = results.get(step.name)
         if result is None:
             continue
         lines = [f'## {step.name}: {step.tells}']
+        own = result.get('host', {}).get('commit', commit)
+        if own != commit:
+            lines.append(f'**The code changed during the run:** this is of {own}, not of {commit}.')
         commands = result.get('commands', [result['command']] if 'command' in result else [])
         if commands:
             lines.append('```bash\n' + '\n'.join(commands) + '\n```')

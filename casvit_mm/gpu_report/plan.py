@@ -48,8 +48,8 @@ _ENGINES = (
     'fused+channels_last+compile+bf16+cuda_graph',
     *('onnxruntime', 'onnxruntime+fp16', 'tensorrt', 'tensorrt+fp16'),
 )
-_TURNS = dict(rounds=10, calls=5)
-_FEW_TURNS = dict(rounds=5, calls=3)
+_TURNS: dict[str, Any] = dict(rounds=10, calls=5)
+_FEW_TURNS: dict[str, Any] = dict(rounds=5, calls=3)
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ class Step:
         options: Of :class:`casvit_mm.benchmark.Settings`, where it is a run of the benchmark.
         data: Name of the dataset that it needs, a key of :data:`RECIPES`.
         gpus: Number of GPUs that it needs.
+        packages: That it needs beside torch, timm and MMEngine.
     """
 
     name: str
@@ -108,11 +109,19 @@ class Step:
     options: dict[str, Any] = field(default_factory=dict)
     data: str | None = None
     gpus: int = 1
+    packages: tuple[str, ...] = ()
 
 
-def _benchmark(name: str, tells: str, minutes: float, **options: Any) -> Step:
+def _benchmark(
+    name: str,
+    tells: str,
+    minutes: float,
+    packages: tuple[str, ...] = ('mmpretrain',),
+    **options: Any,
+) -> Step:
     options = {**_TURNS, **options, 'keep_going': True}
-    return Step(name, tells, minutes, max(6, 4 * minutes), 'measurements:benchmark', options)
+    most, work = max(6, 4 * minutes), 'measurements:benchmark'
+    return Step(name, tells, minutes, most, work, options, packages=packages)
 
 
 def _inference(name: str, model: str, minutes: float, *batches: int) -> Step:
@@ -140,21 +149,27 @@ def _peers(name: str, tells: str, minutes: float, form: str) -> Step:
 
 def _recipe(name: str) -> Step:
     tells = f'{name} trained with --amp, beside the figures of the results page'
-    return Step(f'train-{name}', tells, 15, 180, 'trainings:train_to_figures', data=name)
+    work = 'trainings:train_to_figures'
+    return Step(f'train-{name}', tells, 15, 180, work, data=name, packages=('mmdet',))
 
 
 STEPS: tuple[Step, ...] = (
     Step('limits', 'what the GPU can copy and multiply', 0.5, 5, 'measurements:limits'),
-    Step('tests', 'whether every part that needs a GPU works', 2, 20, 'gpu_tests:run'),
+    Step(
+        *('tests', 'whether every part that needs a GPU works', 2, 20, 'gpu_tests:run'),
+        packages=('pytest',),
+    ),
     _inference('inference-xs-256', 'xs', 2, 256),
     _inference('inference-t-256', 't', 2.5, 256),
     _training('classifier', 'casvit_xs', 'CAS-ViT-XS', 2, 256),
     _training(
         *('detector', 'casvit_mm::maskrcnn_casvit_xs_coco.py', 'Mask R-CNN with XS', 2, 4),
+        packages=('mmdet',),
         size=['1333x800'],
     ),
     _training(
         *('segmentor', 'casvit_mm::semfpn_casvit_xs_ade20k.py', 'Semantic FPN with XS', 1.5, 8),
+        packages=('mmseg',),
         size=['512'],
     ),
     _inference('inference-xs', 'xs', 2, 1, 64),
@@ -166,6 +181,7 @@ STEPS: tuple[Step, ...] = (
     _roofline('t'),
     _benchmark(
         *('engines', "onnxruntime's and TensorRT's providers, where installed", 4),
+        packages=('mmpretrain', 'onnx', 'onnxruntime'),
         models=['casvit_xs'],
         batch=[1, 64],
         forms=list(_ENGINES),
@@ -175,11 +191,15 @@ STEPS: tuple[Step, ...] = (
         preset='paper',
         forms=['eager'],
     ),
-    Step('data-loader', 'whether reading keeps up with the step', 2, 15, 'trainings:profile'),
+    Step(
+        *('data-loader', 'whether reading keeps up with the step', 2, 15, 'trainings:profile'),
+        packages=('mmdet',),
+    ),
     Step(
         *('two-processes', 'two processes with NCCL and SyncBN beside one', 2, 15),
         'trainings:two_processes',
         gpus=2,
+        packages=('mmseg',),
     ),
     _peers('peers', 'models of timm in the same run', 4, 'fused+channels_last+bf16'),
     *map(_recipe, RECIPES),
@@ -214,8 +234,7 @@ def why_skipped(step: Step, environment: dict[str, Any], data: dict[str, str]) -
         return f'needs the dataset {step.data}: --{step.data} YAML'
     if environment['gpus'] and environment['gpus'] < step.gpus:
         return f'needs {step.gpus} GPUs, and there is {environment["gpus"]}'
-    if step.name == 'tests' and environment['tests']:
-        return environment['tests']
-    if step.name == 'engines' and 'onnxruntime' not in environment:
-        return 'needs onnxruntime and onnx: pip install onnxruntime-gpu onnx'
-    return None
+    if step.name == 'tests' and not environment['tests']:
+        return 'needs a checkout: an installed package is without its tests'
+    absent = [name for name in step.packages if name in environment['absent']]
+    return f'needs {" and ".join(absent)}, not installed here' if absent else None

@@ -27,6 +27,7 @@ from casvit_mm.io import check_writable
 __all__ = ['Options', 'list_steps', 'report']
 
 _PROBE_SECONDS = 300
+_SMOKE_SECONDS = 3600  # of a step; a busy CPU takes its time
 _LEAST = 20.0  # seconds; with less, no process gets to its work
 _TAIL = 3  # lines of a log that tell why a step failed
 
@@ -109,7 +110,7 @@ def _look(out: Path, options: Options) -> dict[str, Any]:
     (folder / RESULT).unlink(missing_ok=True)
     status = run_limited(task.write(), log, _PROBE_SECONDS)
     if status != 0 or not (folder / RESULT).is_file():
-        raise InputError(f'torch cannot be used here: {_last_lines(log)} (all of it: {log})')
+        raise InputError(f'what is installed cannot be used: {_last_lines(log)} (all of it: {log})')
     environment: dict[str, Any] = json.loads((folder / RESULT).read_text())
     if not environment['capable']:
         raise InputError(
@@ -249,7 +250,8 @@ class _Run:
         task = Task(
             step.name, str(folder), _device(self.options), self.environment['half'], self.data
         )
-        most = min(60 * step.most, there)
+        own = _SMOKE_SECONDS if self.options.smoke else 60 * step.most
+        most = min(own, there)
         tries = self.state.tries(step.name, self.belongs_to)
         ended = 'The command was ended meanwhile: the next call tries it again.'
         self.state.put(step.name, Record('cut', self.belongs_to, 0.0, tries, ended))

@@ -45,7 +45,7 @@ def environment() -> dict[str, Any]:
         nvidia_smi=[{'driver_version': '550.1', 'clocks.max.sm': '1807'}],
         others=[],
         absent=['tensorrt'],
-        tests=None,
+        tests=True,
     )
 
 

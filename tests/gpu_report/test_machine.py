@@ -11,7 +11,7 @@ from casvit_mm.errors import InputError
 from casvit_mm.gpu_report import machine
 
 SMI = f"""#!{sys.executable}
-import sys, time
+import sys
 columns = [a.split('=', 1)[1].split(',') for a in sys.argv if a.startswith('--query-')][0]
 known = {{'driver_version': '550.54', 'clocks.sm': '1500', 'power.draw': '300.5',
          'temperature.gpu': '71', 'clocks_throttle_reasons.active': '0x4', 'pid': '77',
@@ -19,11 +19,7 @@ known = {{'driver_version': '550.54', 'clocks.sm': '1500', 'power.draw': '300.5'
 for name in columns:
     if name not in known:
         sys.exit(f'Field "{{name}}" is not a valid field to query.')
-while True:
-    print(', '.join(known[name] for name in columns), flush=True)
-    if not any(a.startswith('--loop') for a in sys.argv):
-        break
-    time.sleep(0.05)
+print(', '.join(known[name] for name in columns))
 """
 
 
@@ -69,7 +65,8 @@ def test_columns_that_an_nvidia_smi_does_not_know_are_left_out(smi):
     assert machine.other_processes() == ['77, python, 900']
 
 
-def test_what_the_gpu_does_during_a_step_is_watched(smi):
+def test_what_the_gpu_does_during_a_step_is_watched(smi, monkeypatch):
+    monkeypatch.setattr(machine, '_EVERY', 0.05)
     with machine.watching() as seen:
         time.sleep(1.0)
     assert seen == dict(sm_mhz=1500, watts=300.5, celsius=71, throttled=['power limit'])

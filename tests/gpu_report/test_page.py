@@ -85,6 +85,14 @@ def test_the_page_has_machine_steps_and_what_each_measured(environment, records,
         assert imread(tmp_path / picture).std() > 0
 
 
+def test_a_step_that_ran_with_other_code_is_named(environment, records, results, tmp_path):
+    results['inference-xs-256']['host'] = dict(commit='def5678')
+    results['train-classifier']['host'] = dict(commit='abc1234')
+    write_page(tmp_path, environment, records, results, {})
+    page = (tmp_path / 'report.md').read_text()
+    assert page.count('this is of def5678, not of abc1234') == 1
+
+
 def test_a_page_of_nothing_is_a_page(environment, tmp_path):
     assert write_page(tmp_path, environment, {}, {}, {}) == []
     assert 'not measured' in (tmp_path / 'report.md').read_text()
