@@ -75,6 +75,7 @@ def train_to_figures(task: Task) -> dict[str, Any]:
         raise InputError(f'{work_dir} holds no best_*.pth: no validation has found anything')
     out = Path(task.folder, 'metrics.json')
     test = ['test', config, str(best), '--data', data, '--out', str(out)]
+    test += ['--work-dir', str(Path(task.folder, 'test'))]
     commands.append(_run(test))
     metrics = json.loads(out.read_text())
     figures = [

@@ -138,6 +138,9 @@ def test_a_recipe_is_trained_resumed_and_evaluated_as_the_results_page_says(
     assert ('--amp' in train) == amp
     assert ('max_epochs=1' in train) != amp
     assert 'best_9.pth' in test
+    # Nothing is left where the user stands.
+    assert f'--work-dir {tmp_path}/' in train
+    assert f'--work-dir {tmp_path}/' in test
 
 
 def test_a_training_that_fails_is_named_by_its_command(monkeypatch, tmp_path):
