@@ -140,7 +140,7 @@ def _roofline(model: str) -> Step:
     tells = f'how far each stage of CAS-ViT-{model.upper()} is from the limits'
     options: dict[str, Any] = dict(roofline=True, batch=[256], forms=list(_ROOFLINE))
     options['models'] = [f'casvit_{model}']
-    return _benchmark(f'roofline-{model}', tells, 1.5, **options)
+    return _benchmark(f'roofline-{model}', tells, 2.5, **options)
 
 
 def _peers(name: str, tells: str, minutes: float, form: str) -> Step:
@@ -156,7 +156,7 @@ def _recipe(name: str) -> Step:
 STEPS: tuple[Step, ...] = (
     Step('limits', 'what the GPU can copy and multiply', 0.5, 5, 'measurements:limits'),
     Step(
-        *('tests', 'whether every part that needs a GPU works', 2, 20, 'gpu_tests:run'),
+        *('tests', 'whether every part that needs a GPU works', 3, 20, 'gpu_tests:run'),
         packages=('pytest',),
     ),
     _inference('inference-xs-256', 'xs', 2, 256),
