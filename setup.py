@@ -78,6 +78,9 @@ setup(
         ],
         # tools/export.py: every format, int8, and the engines that tools/benchmark.py times.
         'export': ['onnx>=1.16', 'onnxruntime>=1.18', 'openvino>=2024.4', 'nncf', 'coremltools>=8'],
+        # tools/export.py for phones.
+        'ncnn': ['ncnn>=1.0.20260526', 'pnnx>=20260526'],
+        'mnn': ['MNN>=3.5', 'onnx>=1.16'],
         # tools/visualize.py: class activation maps.
         'visualize': ['grad-cam>=1.5.5'],
         # Drawn videos that browsers play.

@@ -24,7 +24,7 @@ from casvit_mm.errors import InputError
 if TYPE_CHECKING:
     from casvit_mm.export.export import Exported
 
-_FORMATS = ['onnx', 'openvino', 'torch-export', 'coreml', 'fastest']
+_FORMATS = ['onnx', 'openvino', 'torch-export', 'coreml', 'ncnn', 'mnn', 'fastest']
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -201,6 +201,8 @@ def _check_request(format: str, out: str, precision: str, calibrate: str | None)
     if not Path(out).name.endswith(kind.suffix):
         raise InputError(f'--out {out}: a file of --format {format} ends in {kind.suffix}')
     check_writable({'--out': out}, {})
+    if precision == 'int8' and kind.no_int8:
+        raise InputError(f'--format {format} cannot be written in int8 here: {kind.no_int8}')
     if precision not in kind.precisions:
         raise InputError(
             f'--format {format} cannot be written in {precision}; it has '

@@ -2,7 +2,9 @@
 
 import pytest
 
-PACKAGES = dict(onnx='onnxruntime', openvino='openvino', coreml='coremltools')
+PACKAGES = dict(
+    onnx='onnxruntime', openvino='openvino', coreml='coremltools', ncnn='pnnx', mnn='MNN'
+)
 
 
 @pytest.fixture(scope='session')

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from casvit_mm.deploy.engines.base import Engine, EngineOptions
+from casvit_mm.deploy.engines.mnn import MnnEngine
+from casvit_mm.deploy.engines.ncnn import NcnnEngine
 from casvit_mm.deploy.engines.onnxruntime import OnnxEngine
 from casvit_mm.deploy.engines.openvino import OpenVinoEngine
 from casvit_mm.deploy.engines.torch_export import TorchExportEngine
@@ -16,6 +18,8 @@ ENGINES: tuple[type[Engine], ...] = (
     OnnxEngine,
     OpenVinoEngine,
     TorchExportEngine,
+    NcnnEngine,
+    MnnEngine,
 )
 
 

@@ -37,6 +37,7 @@ class Format:
         chooses: Whether its files can choose objects; else ``casvit_mm.deploy`` does.
         no_open_sizes: Why the sizes of the input cannot be left open; empty if they can.
         no_regions: Why a detector of two stages cannot be held; empty if it can.
+        no_int8: Why it cannot be written in int8, where others can; empty if it can.
         single_rows: Whether, with open sizes, a map of the network may have one row or column.
     """
 
@@ -54,6 +55,7 @@ class Format:
     chooses: bool = True
     no_open_sizes: str = ''
     no_regions: str = ''
+    no_int8: str = ''
     single_rows: bool = True
 
     def needs(self, precision: str) -> tuple[str, ...]:

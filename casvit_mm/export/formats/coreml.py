@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import io
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from casvit_mm.deploy.engines import require
 from casvit_mm.deploy.spec import KEY, Spec
 from casvit_mm.errors import InputError
 from casvit_mm.export.formats.base import Format
 from casvit_mm.export.graphs import Graph
+from casvit_mm.export.tracing import trace
 from casvit_mm.io import write_json
 
 __all__ = ['FORMAT']
 
 _SUFFIX = '.mlpackage'
 _OPERATORS = '.operators.json'
-
-
-class _Positional(nn.Module):
-    """A graph whose outputs are a tuple, as Core ML's converter needs them."""
-
-    def __init__(self, graph: Graph) -> None:
-        super().__init__()
-        self.whole = graph  # a traced module has a `graph` of its own
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.whole(image).values())
 
 
 def _write_coreml(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
@@ -49,10 +37,7 @@ def _write_coreml(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None
         spec: Goes into the program.
         path: Folder to write, ``.mlpackage``.
     """
-    example = example.float()
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of the tracer, about checks of sizes
-        traced = torch.jit.trace(_Positional(graph).eval(), example, check_trace=False)
+    traced = trace(graph, example)
     # On stderr the converter warns of newer versions of torch and that Linux cannot run programs,
     # and shows its progress. Errors are raised.
     with contextlib.redirect_stderr(io.StringIO()):

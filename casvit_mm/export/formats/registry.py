@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from casvit_mm.export.formats import coreml, onnx, openvino, torch_export
+from casvit_mm.export.formats import coreml, mnn, ncnn, onnx, openvino, torch_export
 from casvit_mm.export.formats.base import Format
 
 __all__ = ['FORMATS']
@@ -14,5 +14,7 @@ FORMATS: dict[str, Format] = {
         openvino,
         torch_export,
         coreml,
+        ncnn,
+        mnn,
     )
 }

@@ -1,0 +1,233 @@
+"""Files of ncnn and MNN compute what the model computes, and say what they cannot."""
+
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmseg')
+pytest.importorskip('mmpretrain')
+pytest.importorskip('onnx')
+from dense_detectors import dense_detector
+from export_models import random_image
+from mmengine.config import Config
+
+from casvit_mm import InputError
+from casvit_mm.deploy import Predictor, load
+from casvit_mm.deploy.engines import engine_of, open_engine
+from casvit_mm.deploy.images import Resized
+from casvit_mm.deploy.outputs import read_outputs
+from casvit_mm.deploy.spec import Spec
+from casvit_mm.export import FORMATS, build_graph, export
+from casvit_mm.export.detectors import mask_stride
+from casvit_mm.export.export import move
+from casvit_mm.export.formats import mnn, ncnn
+from casvit_mm.export.head_maps import outside_settings
+from casvit_mm.export.reference import reference
+
+
+def package(form):
+    return pytest.importorskip('MNN' if form == 'mnn' else 'pnnx')
+
+
+@pytest.mark.parametrize('form', ['ncnn', 'mnn'])
+@pytest.mark.parametrize(
+    ('kind', 'size'),
+    [
+        ('classification', None),
+        ('segmentation', '128x96'),
+        pytest.param('segformer', '128x96', marks=pytest.mark.slow),
+    ],
+)
+def test_a_file_gives_the_results_of_the_mm_package(written, kind, size, form):
+    package(form)
+    options = {} if size is None else dict(size=size)
+    out, exported = written(kind, form, **options)
+    assert exported.comparison.agreement > 0.999
+    assert exported.comparison.mean < 1e-4
+    assert load(out).spec.size == ((128, 128) if size is None else (96, 128))
+
+
+@pytest.mark.parametrize('form', ['ncnn', 'mnn'])
+@pytest.mark.parametrize('kind', ['rtmdet-ins', 'atss'])
+def test_a_detector_and_its_masks_are_those_of_mmdet(kind, form, tmp_path):
+    package(form)
+    model = dense_detector(kind)
+    preprocessor = model.data_preprocessor
+    mean, std = (tuple(each.flatten().tolist()) for each in (preprocessor.mean, preprocessor.std))
+    spec = Spec('detection', ('a', 'b', 'c'), (), mean, std, False, size=(96, 160))
+    spec = replace(spec, mask_stride=mask_stride(model), outside=outside_settings(model))
+    path = tmp_path / f'model{FORMATS[form].suffix}'
+    example = torch.zeros(1, 3, 96, 160, dtype=torch.uint8)
+    FORMATS[form].write(build_graph(Config(), model, spec), example, spec, path)
+    image = random_image(96, 160)
+    resized = Resized(image, (96, 160), (72, 120))
+    outputs = Predictor(open_engine(path, 1)).run(image.transpose(2, 0, 1)[None].copy())
+    found = read_outputs(outputs, spec, resized)
+    expected = reference(model, 'detection', resized)[1]
+    assert len(expected.scores) == len(found.scores) > 5
+    np.testing.assert_allclose(np.sort(found.scores), np.sort(expected.scores), atol=1e-3)
+    for number in range(len(found.scores)):
+        same = int(np.abs(expected.boxes - found.boxes[number]).max(1).argmin())
+        np.testing.assert_allclose(found.boxes[number], expected.boxes[same], atol=0.1)
+        if found.masks is not None:
+            assert (expected.masks[same] == found.masks[number]).mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    ('form', 'precision'), [('ncnn', 'fp16'), ('mnn', 'fp16'), ('mnn', 'int8')]
+)
+def test_a_lower_precision_makes_a_smaller_file_that_is_close(written, photos, form, precision):
+    package(form)
+    whole, _ = written('classification', form)
+    options = dict(calibrate=str(photos)) if precision == 'int8' else {}
+    out, exported = written('classification', form, precision=precision, **options)
+    sizes = [
+        sum(each.stat().st_size for each in FORMATS[form].files(path)) for path in (whole, out)
+    ]
+    assert sizes[1] < 0.9 * sizes[0]
+    assert 0 < exported.comparison.mean < 0.01
+    assert load(out).spec.precision == precision
+
+
+def test_mnn_leaves_sizes_and_batch_open(written, photos):
+    package('mnn')
+    model = load(written('segformer', 'mnn')[0], threads=1)
+    assert model.spec.size is None
+    batch = np.stack([random_image(96, 160, seed).transpose(2, 0, 1) for seed in range(2)])
+    together = model.run(batch)['logits']
+    for number, image in enumerate(batch):
+        np.testing.assert_allclose(model.run(image[None])['logits'][0], together[number], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'form', 'options', 'message'),
+    [
+        ('maskrcnn', 'ncnn', dict(size='96x64'), 'cannot choose the regions.*RTMDet-Ins'),
+        ('maskrcnn', 'mnn', {}, 'cannot choose the regions'),
+        ('segmentation', 'ncnn', {}, 'fixed size here: name it, as in --size 640x480'),
+        ('segmentation', 'ncnn', dict(dynamic=True), 'leave --dynamic out'),
+        ('retinanet', 'ncnn', dict(size='96x64', nms='inside'), 'cannot choose objects'),
+        ('classification', 'ncnn', dict(precision='int8', calibrate='.'), 'ncnn2table'),
+        ('classification', 'ncnn', dict(precision='bf16'), 'cannot be written in bf16'),
+    ],
+)
+def test_what_a_format_cannot_hold_is_said_before_the_work(
+    models, tmp_path, kind, form, options, message
+):
+    package(form)
+    out = tmp_path / f'model{FORMATS[form].suffix}'
+    with pytest.raises(InputError, match=message):
+        export(models[kind][0], format=form, out=str(out), **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_ncnn_must_have_both_endings(models, tmp_path):
+    with pytest.raises(InputError, match=r'ends in \.ncnn\.param'):
+        export(models['classification'][0], format='ncnn', out=str(tmp_path / 'model.param'))
+
+
+def test_a_layer_that_ncnn_lacks_leaves_no_file(models, photos, tmp_path, monkeypatch):
+    package('ncnn')
+    convert = ncnn._convert
+
+    def with_a_foreign_layer(script, shape, halves, layers, weights):
+        said = convert(script, shape, halves, layers, weights)
+        layers.write_text(layers.read_text().replace('Softmax ', 'aten::softmax '))
+        return said
+
+    monkeypatch.setattr(ncnn, '_convert', with_a_foreign_layer)
+    out = tmp_path / 'model.ncnn.param'
+    with pytest.raises(InputError, match=r'no layer for aten::softmax'):
+        export(*models['classification'], format='ncnn', out=str(out), images=str(photos))
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_of_two_exports_are_told_apart(written, tmp_path):
+    package('ncnn')
+    out, _ = written('classification', 'ncnn')
+    copies = []
+    for file in FORMATS['ncnn'].files(out):
+        copies.append(tmp_path / file.name)
+        copies[-1].write_bytes(file.read_bytes())
+    weights, described, layers = copies
+    assert load(layers).spec.task == 'classification'
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=r'\.ncnn\.bin differs'):
+        load(layers)
+    described.unlink()
+    with pytest.raises(InputError, match=r'model\.ncnn\.json does not exist'):
+        load(layers)
+
+
+def test_an_edited_network_of_ncnn_is_taken_without_its_checksums(written, tmp_path):
+    package('ncnn')
+    out, _ = written('classification', 'ncnn')
+    for file in FORMATS['ncnn'].files(out):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    described = tmp_path / 'model.ncnn.json'
+    content = json.loads(described.read_text())
+    del content['crc32']
+    described.write_text(json.dumps(content))
+    layers = tmp_path / 'model.ncnn.param'
+    layers.write_text(layers.read_text().replace('0=1.000000e-5', '0=1e-5'))
+    assert load(layers).spec.task == 'classification'
+
+
+def test_damaged_files_are_refused(written, tmp_path):
+    package('mnn')
+    path = tmp_path / 'model.mnn'
+    path.write_bytes(written('classification', 'mnn')[0].read_bytes()[:-3000])
+    with pytest.raises(InputError, match='cannot be loaded'):
+        load(path)
+    package('ncnn')
+    for name, text in [('a.ncnn.param', '7767517\n'), ('a.ncnn.bin', ''), ('a.ncnn.json', '{}')]:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match='does not say how to use it'):
+        load(tmp_path / 'a.ncnn.param')
+
+
+def test_the_old_file_goes_before_half_of_the_new_ones_is_in_place(tmp_path, monkeypatch):
+    kind = FORMATS['ncnn']
+    old, new = tmp_path / 'old.ncnn.param', tmp_path / 'new.ncnn.param'
+    for file in (*kind.files(old), *kind.files(new)):
+        file.write_text(file.name)
+    new.unlink()  # the move fails at the last file
+    with pytest.raises(OSError, match='new'):
+        move(kind.files(new), kind.files(old))
+    assert not old.exists()
+
+
+@pytest.mark.parametrize(('form', 'name'), [('ncnn', 'pnnx'), ('ncnn', 'ncnn'), ('mnn', 'MNN')])
+def test_a_missing_package_names_the_extra(models, tmp_path, monkeypatch, form, name):
+    package(form)
+    monkeypatch.setitem(sys.modules, name, None)
+    out = str(tmp_path / f'model{FORMATS[form].suffix}')
+    with pytest.raises(InputError, match=rf"{name} is not installed.*'\.\[{form}\]'"):
+        export(models['classification'][0], format=form, out=out)
+
+
+def test_the_commands_of_mnn_that_report_to_its_maker_are_not_used(tmp_path):
+    package('mnn')
+    written = tmp_path / 'modules'
+    code = f'print(open({str(written)!r}, "w").write(str(sorted(sys.modules))))'
+    mnn._call(f'__name__ and {code}', [], written)
+    assert '_tools' in written.read_text()
+    assert 'MNN.tools' not in written.read_text()
+
+
+def test_a_gpu_is_refused(written):
+    package('mnn')
+    with pytest.raises(InputError, match='cannot run on cuda here'):
+        load(written('classification', 'mnn')[0], device='cuda')
+
+
+def test_engines_are_known_by_the_whole_ending():
+    assert engine_of('a/model.ncnn.param').name == 'ncnn'
+    assert engine_of('model.param') is None
