@@ -6,7 +6,7 @@ import codecs
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from casvit_mm.errors import InputError
@@ -18,6 +18,7 @@ __all__ = [
     'describe_unused',
     'find_files',
     'find_images',
+    'is_listed',
     'plain_name',
     'prefer_readable',
     'read_list',
@@ -90,12 +91,13 @@ def find_files(folder: Path, known: set[str], suffix: str | None = None) -> dict
         The files by their path from ``folder`` without suffix.
     """
     found: dict[str, list[Path]] = {}
-    for path in _walk(folder):
-        if path.suffix.lower() not in known or not path.name.endswith(suffix or ''):
-            continue
-        relative = path.relative_to(folder).as_posix()
-        key = relative.removesuffix(suffix) if suffix else os.path.splitext(relative)[0]
-        found.setdefault(key, []).append(path)
+    for parent, below, names in _walk(folder):
+        for name in names:
+            start, ending = os.path.splitext(name)
+            if ending.lower() not in known or not name.endswith(suffix or ''):
+                continue
+            key = below + (name.removesuffix(suffix) if suffix else start)
+            found.setdefault(key, []).append(parent / name)
     return found
 
 
@@ -122,7 +124,7 @@ def prefer_readable(found: dict[str, list[Path]]) -> dict[str, list[Path]]:
 
 
 def describe_unused(
-    folders: Iterable[Path], used: Callable[[Path], bool]
+    folders: Iterable[Path], used: Callable[[Path], bool], known: Collection[str] = ()
 ) -> Iterator[tuple[str, str]]:
     """Yield for each folder how many files of it, and of those below, nobody reads.
 
@@ -130,6 +132,7 @@ def describe_unused(
         folders: Where to look; one that lies in another is counted with that. Hidden files, those
             that Windows and macOS put into folders, and our record of a split do not count.
         used: Whether a file is read, by its path.
+        known: Suffixes, in lower case, of files that are read in any case.
 
     Yields:
         The folder, and what is to be said of it; nothing of one of which all is read.
@@ -139,9 +142,12 @@ def describe_unused(
         if any(other != folder and folder.is_relative_to(other) for other in folders):
             continue
         found = [
-            path
-            for path in _walk(folder)
-            if not path.name.endswith((*_OF_SYSTEMS, SPLIT_SUFFIX)) and not used(path)
+            parent / name
+            for parent, _, names in _walk(folder)
+            for name in names
+            if os.path.splitext(name)[1].lower() not in known
+            and not name.endswith((*_OF_SYSTEMS, SPLIT_SUFFIX))
+            and not used(parent / name)
         ]
         if found:
             kinds = Counter(path.suffix or 'without suffix' for path in found)
@@ -152,13 +158,37 @@ def describe_unused(
             yield str(folder), f'{message}; first {first}'
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder and in those below it, without hidden ones, in order."""
+def is_listed(folder: Path, name: str, listing: dict[str, set[str]]) -> bool:
+    """Return whether a file is there and no link that leads nowhere, by one look at its folder.
+
+    Args:
+        folder: What the name counts from.
+        name: Of the file.
+        listing: The names in the folders that were looked at; empty at first.
+    """
+    below, last = os.path.split(name)
+    if below not in listing:
+        try:
+            with os.scandir(folder / below) as entries:
+                listing[below] = {entry.name for entry in entries if entry.is_file()}
+        except (OSError, ValueError):  # also of a name that no file can have
+            listing[below] = set()
+    return last in listing[below]
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, str, list[str]]]:
+    """Yield a folder and those below it, without hidden ones, in order.
+
+    Yields:
+        The folder, what stands before its names in a path from ``folder``, and its files.
+    """
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(
             name for name in folders if name[0] != '.' and not _leads_up(parent, name)
         )
-        yield from (Path(parent, name) for name in sorted(names) if name[0] != '.')
+        below = Path(parent).relative_to(folder).as_posix()
+        start = '' if below == '.' else f'{below}/'
+        yield Path(parent), start, sorted(name for name in names if name[0] != '.')
 
 
 def _leads_up(parent: str, name: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.description import FoldSplit, RandomSplit
-from casvit_mm.datasets.files import describe_unused, find_images, read_list, stem
+from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, find_images, read_list, stem
 from casvit_mm.datasets.formats.base import SourceFiles
 from casvit_mm.datasets.formats.corners import boxes_from_corners
 from casvit_mm.datasets.formats.registry import read_source
@@ -112,11 +112,16 @@ def _count_unused(
     """Return what is to be said of files that are neither image nor, by ``is_label``, label."""
     if is_label is None and source.annotations.is_relative_to(source.images):
         return []  # a folder of everything
-    taken = {path for paths in find_images(source.images).values() for path in paths}
-    folders = [source.images] if is_label is None else [source.images, source.annotations]
-    return list(
-        describe_unused(folders, lambda path: path in taken or bool(is_label and is_label(path)))
-    )
+    taken: set[Path] = set()
+
+    def is_used(path: Path) -> bool:
+        if not taken:  # of a folder of images alone nobody asks
+            taken.update(path for paths in find_images(source.images).values() for path in paths)
+        return path in taken or bool(is_label and is_label(path))
+
+    if is_label is None:
+        return list(describe_unused([source.images], is_used, IMAGE_SUFFIXES))
+    return list(describe_unused([source.images, source.annotations], is_used))
 
 
 def _require_tables(part: LoadedSplit) -> None:

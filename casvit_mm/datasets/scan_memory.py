@@ -57,28 +57,31 @@ class ScanMemory(Generic[R]):
             paths: The files.
             run: Applies a function to all of them, perhaps in threads, as ``map`` does.
         """
-        whole = [Path(os.path.abspath(path)) for path in paths]
-        tables = {folder: self._load(folder) for folder in {path.parent for path in whole}}
-        fresh: dict[Path, dict[str, Any]] = {folder: {} for folder in tables}
-
-        def look(path: Path) -> R:
-            key = _key(path)
-            known = tables[path.parent].get(path.name)
+        whole = [os.path.abspath(path) for path in paths]
+        places = [os.path.split(path) for path in whole]
+        tables = {folder: self._load(folder) for folder in {folder for folder, _ in places}}
+        fresh: dict[str, dict[str, Any]] = {folder: {} for folder in tables}
+        results: dict[int, R] = {}
+        unknown: list[int] = []
+        keys = list(map(_key, whole))
+        for i, ((folder, name), key) in enumerate(zip(places, keys, strict=True)):
+            known = tables[folder].get(name)
             if known is not None and key == known[:-1]:
-                return self.unpack(known[-1])
-            result = self.read(path)
-            packed = self.pack(result)
+                results[i] = self.unpack(known[-1])
+            else:
+                unknown.append(i)
+        read = run(self.read, [Path(whole[i]) for i in unknown]) if unknown else []
+        for i, result in zip(unknown, read, strict=True):
+            results[i] = result
+            packed, key, (folder, name) = self.pack(result), keys[i], places[i]
             if packed is not None and key and time.time_ns() - max(key[1:]) > _SETTLED:
-                fresh[path.parent][path.name] = [*key, packed]
-            return result
-
-        results = run(look, whole)
+                fresh[folder][name] = [*key, packed]
         for folder, found in fresh.items():
             if found:
                 self._save(folder, {**tables[folder], **found})
-        return results
+        return [results[i] for i in range(len(whole))]
 
-    def _load(self, folder: Path) -> dict[str, Any]:
+    def _load(self, folder: str) -> dict[str, Any]:
         place = self._place(folder)
         if place is None:
             return {}
@@ -91,7 +94,7 @@ class ScanMemory(Generic[R]):
             return {}
         return content['files'] if content['by'] == _readers() else {}
 
-    def _save(self, folder: Path, files: dict[str, Any]) -> None:
+    def _save(self, folder: str, files: dict[str, Any]) -> None:
         place = self._place(folder)
         if place is None:
             return
@@ -104,7 +107,7 @@ class ScanMemory(Generic[R]):
         except (OSError, InputError):
             pass  # the next start reads again
 
-    def _place(self, folder: Path) -> Path | None:
+    def _place(self, folder: str) -> Path | None:
         top = cache_folder()
         if top is None:
             return None
@@ -125,7 +128,7 @@ def _readers() -> list[Any]:
     return [_RULES, PIL.__version__, cv2.__version__, pixel_limit()]
 
 
-def _key(path: Path) -> list[int]:
+def _key(path: str) -> list[int]:
     """Return size and dates of a file; nothing of one that is not there."""
     try:
         status = os.stat(path)

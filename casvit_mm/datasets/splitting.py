@@ -191,7 +191,9 @@ def _read_record(record: Path, settings: dict[str, Any], names: set[str]) -> dic
     return content
 
 
-def shared_images(images: Mapping[str, Collection[Path]]) -> Iterator[tuple[str, str, str]]:
+def shared_images(
+    images: Mapping[str, Collection[Path]] | Mapping[str, Collection[str]],
+) -> Iterator[tuple[str, str, str]]:
     """Find image files that are in two splits.
 
     Args:
@@ -201,7 +203,7 @@ def shared_images(images: Mapping[str, Collection[Path]]) -> Iterator[tuple[str,
         Both splits and a message, per pair of splits that share images.
     """
     for first, second in itertools.combinations(images, 2):
-        shared = sorted(set(images[first]) & set(images[second]))
+        shared = sorted(map(str, set(images[first]) & set(images[second])))
         if not shared:
             continue
         advice = 'Take them out of one split'

@@ -21,8 +21,8 @@ from casvit_mm.plotting.tables import print_lines
 from casvit_mm.segmentation.data.apply import apply_splits, check_config
 from casvit_mm.segmentation.data.browse import PixelArtist
 from casvit_mm.segmentation.data.config_datasets import check_datasets
-from casvit_mm.segmentation.data.description import read_dataset
-from casvit_mm.segmentation.data.prepare import prepare_dataset
+from casvit_mm.segmentation.data.description import SegmentationDescription, read_dataset
+from casvit_mm.segmentation.data.prepare import PreparedSplit, prepare_dataset
 from casvit_mm.segmentation.data.recoding import describe_coding
 from casvit_mm.segmentation.data.report import check_dataset
 from casvit_mm.segmentation.evaluation.metric import SegmentationIoU
@@ -56,10 +56,7 @@ def apply_dataset(
 ) -> tuple[int, list[str]]:
     """Check a custom dataset on one rank, and put it into the config on every rank."""
     check_config(cfg, splits)
-    described = read_dataset(data)
-    prepared = on_first_rank(
-        lambda: prepare_dataset(described, splits, Path(cfg.work_dir, 'annotations'))
-    )
+    described, prepared = on_first_rank(lambda: _prepare(cfg, data, splits))
     apply_splits(cfg, described, prepared, classes)
     images = {name: len(split.pairs) for name, split in distinct_splits(prepared).items()}
     notes = {name: split.notes for name, split in prepared.items()}
@@ -70,6 +67,14 @@ def apply_dataset(
     first = prepared[splits[0]]
     lines = describe_dataset(described.path, images, names, notes)
     return len(first.pairs), [*described.notes, *lines]
+
+
+def _prepare(
+    cfg: Config, data: str, splits: tuple[str, ...]
+) -> tuple[SegmentationDescription, dict[str, PreparedSplit]]:
+    """Read the description and, once for it and the masks, what it names."""
+    described = read_dataset(data)
+    return described, prepare_dataset(described, splits, Path(cfg.work_dir, 'annotations'))
 
 
 def configure_outputs(cfg: Config, outputs: EvaluationOutputs) -> None:

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from casvit_mm.datasets.files import is_listed
+from casvit_mm.datasets.formats.coco_columns import Columns, read_columns
 from casvit_mm.datasets.formats.coco_file import read_plain_annotations
 from casvit_mm.datasets.formats.coco_values import (
     is_box,
@@ -89,6 +93,7 @@ def check_content(
     where: str,
     with_masks: bool = False,
     without_labels: bool = False,
+    columns: Columns | None = None,
 ) -> CocoSummary:
     """Check annotations of COCO format that are in memory already.
 
@@ -98,19 +103,24 @@ def check_content(
         where: What messages call the annotations.
         with_masks: Whether every object needs a segmentation.
         without_labels: Whether there may be images and no annotations at all.
+        columns: What :func:`read_columns` returns of the content, where that is known.
 
     Raises:
         InputError: For the first of :func:`find_issues`, saying how many there are.
     """
-    issues = find_issues(content, Path(images), with_masks, without_labels)
+    columns = columns or read_columns(content)
+    issues = _find_issues(content, Path(images), with_masks, without_labels, columns)
     fatal = [issue for issue in issues if issue.fatal]
     if fatal:
         more = f'\n{len(fatal) - 1} more such issues; python tools/check_data.py lists them all.'
         raise InputError(f'{where}: {fatal[0].message}{more if len(fatal) > 1 else ""}')
     names = {category['id']: category['name'] for category in content['categories']}
+    classes = tuple(names[i] for i in sorted(names))
+    if columns is not None:
+        return CocoSummary(classes, len(content['images']), int(columns.usable().sum()))
     sizes = _sizes(content['images'])
     usable = sum(find_obstacle(a, sizes) is None for a in content.get('annotations', ()))
-    return CocoSummary(tuple(names[i] for i in sorted(names)), len(sizes), usable)
+    return CocoSummary(classes, len(sizes), usable)
 
 
 def find_issues(
@@ -124,6 +134,17 @@ def find_issues(
         with_masks: Whether every object needs a segmentation.
         without_labels: Whether there may be images and no annotations at all.
     """
+    return _find_issues(content, images, with_masks, without_labels, read_columns(content))
+
+
+def _find_issues(
+    content: dict[str, Any],
+    images: Path,
+    with_masks: bool,
+    without_labels: bool,
+    columns: Columns | None,
+) -> list[Issue]:
+    """Find the issues of content, whose annotations are ``columns`` if all are well-formed."""
     unlabelled = without_labels and not content.get('annotations')
     if unlabelled:
         content = {**content, 'annotations': []}
@@ -133,33 +154,55 @@ def find_issues(
             Issue('missing list', repr(s), f'it lacks the list {s!r} of COCO format', True)
             for s in missing
         ]
-    issues = [d for section in _NEEDED for d in _field_issues(content[section], section)]
+    sections = list(_NEEDED) if columns is None else ['categories']
+    issues = [d for section in sections for d in _field_issues(content[section], section)]
     broken = {issue.entry for issue in issues}
-    images_left, annotations, categories = (
-        [(i, e) for i, e in enumerate(content[s]) if (s, i) not in broken] for s in _NEEDED
+    images_left, categories = (
+        [(i, e) for i, e in enumerate(content[s]) if (s, i) not in broken]
+        for s in ('images', 'categories')
     )
     issues += _duplicates(categories, 'categories', 'id')
     issues += _duplicates(categories, 'categories', 'name')
     issues += _duplicates(images_left, 'images', 'id')
     issues += _same_files(images_left)
-    issues += _size_issues(images_left)
+    if columns is None:
+        issues += _size_issues(images_left)
     issues += _missing_images(images_left, images)
-    issues += _duplicates(annotations, 'annotations', 'id')
+    sizes = _sizes(e for _, e in images_left)
+    annotations = list(enumerate(content['annotations']))
+    if columns is None:
+        sound = [(i, e) for i, e in annotations if ('annotations', i) not in broken]
+        issues += _duplicates(sound, 'annotations', 'id')
+        issues += _entry_issues(content, sound, sizes, with_masks)
+    else:
+        if len(np.unique(columns.id)) < len(annotations):
+            issues += _duplicates(annotations, 'annotations', 'id')
+        for index, annotation in annotations if with_masks else ():
+            if not isinstance(annotation.get('segmentation'), bytes):
+                issues += _segmentation_issues(index, annotation, sizes)
+    usable = columns is not None and columns.usable().any()
+    if usable or unlabelled or any(find_obstacle(a, sizes) is None for _, a in annotations):
+        return issues
+    obstacles = [find_obstacle(a, sizes) for _, a in annotations]
+    where = f'{len(obstacles)} annotations'
+    return [*issues, Issue('no usable object', where, describe_obstacles(obstacles), True)]
 
+
+def _entry_issues(
+    content: dict[str, Any],
+    annotations: list[tuple[int, dict]],
+    sizes: dict[int, tuple[int, int]],
+    with_masks: bool,
+) -> Iterator[Issue]:
+    """Find what is wrong with annotations that have all fields, one by one."""
     # An entry that lacks something else is known all the same: one mistake, one issue.
     names = {e['id']: e.get('name') for e in content['categories'] if _has_id(e)}
     known = {e['id'] for e in content['images'] if _has_id(e)}
-    sizes = _sizes(e for _, e in images_left)
     for index, annotation in annotations:
-        issues += _annotation_issues(index, annotation, names, known)
-        issues += _flag_issues(index, annotation)
+        yield from _annotation_issues(index, annotation, names, known)
+        yield from _flag_issues(index, annotation)
         if with_masks:
-            issues += _segmentation_issues(index, annotation, sizes)
-    obstacles = [find_obstacle(a, sizes) for a in content['annotations']]
-    if None not in obstacles and not unlabelled:
-        where = f'{len(obstacles)} annotations'
-        issues.append(Issue('no usable object', where, describe_obstacles(obstacles), True))
-    return issues
+            yield from _segmentation_issues(index, annotation, sizes)
 
 
 def _has_id(entry: Any) -> bool:
@@ -204,6 +247,8 @@ def _field_issues(entries: list, section: str) -> Iterator[Issue]:
 def _duplicates(entries: list[tuple[int, dict]], section: str, key: str) -> Iterator[Issue]:
     """Find every entry whose value occurred before."""
     counts = Counter(entry[key] for _, entry in entries)
+    if len(counts) == len(entries):
+        return
     total = sum(count > 1 for count in counts.values())
     kind = {'categories': 'category', 'images': 'image id', 'annotations': 'annotation id'}[section]
     seen = set()
@@ -257,13 +302,10 @@ def _missing_images(images: list[tuple[int, dict]], folder: Path) -> Iterator[Is
         yield Issue('missing folder', str(folder), message, True)
         return
     # One listing per folder: asking for 118,000 files one by one is slow on network disks.
-    listing: dict[Path, set[str]] = {}
+    listing: dict[str, set[str]] = {}
     missing = []
     for i, entry in images:
-        path = folder / entry['file_name']
-        if path.parent not in listing:
-            listing[path.parent] = _files_in(path.parent)
-        if path.name not in listing[path.parent]:
+        if not is_listed(folder, entry['file_name'], listing):
             missing.append((i, entry['file_name']))
     near = near_names([name for _, name in missing], images_below(folder)) if missing else {}
     for i, name in missing:
@@ -278,14 +320,6 @@ def _missing_images(images: list[tuple[int, dict]], folder: Path) -> Iterator[Is
             f'{what}. Correct the image folder, or file_name in the annotations.'
         )
         yield Issue('missing image', name, message, True, ('images', i))
-
-
-def _files_in(folder: Path) -> set[str]:
-    """Return the names of the files in a folder, without links that lead nowhere."""
-    if not os.path.isdir(folder):
-        return set()
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.is_file()}
 
 
 def _annotation_issues(
@@ -349,4 +383,6 @@ def _segmentation_issues(
 def _is_segmentation(value: Any) -> bool:
     if isinstance(value, dict):
         return 'counts' in value and 'size' in value
+    if isinstance(value, bytes):  # packed, and sound by that
+        return True
     return isinstance(value, list) and bool(value) and all(map(is_polygon, value))

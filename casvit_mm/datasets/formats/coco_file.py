@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.formats.foreign import name_content, name_file
+from casvit_mm.datasets.formats.packed import no_collection, read_packed
 from casvit_mm.errors import InputError
 
 __all__ = ['SECTIONS', 'read_annotations', 'read_plain_annotations', 'settle']
@@ -34,6 +35,8 @@ _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 def read_annotations(path: str | Path, where: str) -> dict[str, Any]:
     """Read a COCO annotation file, with numbers and flags as :func:`settle` writes them.
+
+    Sound polygons are text, see :mod:`casvit_mm.datasets.formats.packed`.
 
     Raises:
         InputError: If it is missing, not JSON, or holds no object.
@@ -67,13 +70,9 @@ def _read(path: Path, where: str) -> tuple[dict[str, Any], bool]:
     """Return the content, and whether it starts with a byte order mark."""
     if not path.is_file():
         raise InputError(f'{where} does not exist')
-    data = path.read_bytes()
-    try:
-        content = json.loads(data)  # knows byte order marks, of UTF-16 as well
-    except (ValueError, RecursionError) as error:  # also where a number has too many digits
-        named = name_file(path)
-        reason = f'is not JSON: {error}. Export it again' if named is None else f'is {named}'
-        raise InputError(f'{where} {reason}.') from error
+    content = read_packed(path)
+    if content is None:
+        content = _read_whole(path, where)
     if (named := name_content(content)) is not None:
         raise InputError(f'{where} is {named}.')
     if not isinstance(content, dict):
@@ -81,7 +80,19 @@ def _read(path: Path, where: str) -> tuple[dict[str, Any], bool]:
             f'{where} holds a {type(content).__name__}, not an object with {", ".join(SECTIONS)}. '
             'Is it a file of results? Name the ground truth.'
         )
-    return content, data.startswith(_MARKS)
+    with path.open('rb') as file:
+        return content, file.read(4).startswith(_MARKS)
+
+
+def _read_whole(path: Path, where: str) -> Any:
+    """Return what a file holds that is not written as annotations are."""
+    try:
+        with no_collection():
+            return json.loads(path.read_bytes())  # knows byte order marks, of UTF-16 as well
+    except (ValueError, RecursionError) as error:  # also where a number has too many digits
+        named = name_file(path)
+        reason = f'is not JSON: {error}. Export it again' if named is None else f'is {named}'
+        raise InputError(f'{where} {reason}.') from error
 
 
 def settle(content: dict[str, Any]) -> Counter[str]:
@@ -96,15 +107,22 @@ def settle(content: dict[str, Any]) -> Counter[str]:
     """
     changed: Counter[str] = Counter()
     for section, fields in _WHOLE.items():
-        for entry in _entries(content, section):
-            for field in fields:
+        entries = _entries(content, section)
+        for field in fields:
+            if not {float, str} & set(map(type, [entry.get(field) for entry in entries])):
+                continue  # of nearly every file, and a tenth of the time
+            for entry in entries:
                 value = entry.get(field)
                 number = _whole(value) if isinstance(value, (float, str)) else None
                 if number is not None:
                     changed[f'{section}.{field} {_spelling(value)}'] += 1
                     entry[field] = number
-    for annotation in _entries(content, 'annotations'):
-        _settle_flags(annotation, changed)
+    annotations = _entries(content, 'annotations')
+    flags = [annotation.get('iscrowd', 0) for annotation in annotations]
+    plain = set(map(type, flags)) <= {int} and set(flags) <= {0, 1}
+    if not plain or any('ignore' in annotation for annotation in annotations):
+        for annotation in annotations:
+            _settle_flags(annotation, changed)
     return changed
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from casvit_mm.io import pixel_limit
 
-__all__ = ['is_box', 'is_id', 'is_number', 'is_polygon', 'is_size', 'name_annotation']
+__all__ = ['is_box', 'is_id', 'is_number', 'is_polygon', 'is_short', 'is_size', 'name_annotation']
 
 _HUGE = 1e9  # beyond any pixel count; NaN is not below it either
 _LONGEST_OUTLINE = 2**24  # pixels
@@ -47,6 +47,11 @@ def is_polygon(value: Any) -> TypeGuard[list[float]]:
         and _are_numbers(value)
         and _is_short(value)
     )
+
+
+def is_short(lengths: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """Return which outlines are short for sure, by their numbers and the largest of each."""
+    return np.asarray(lengths * largest < _LONGEST_OUTLINE)
 
 
 def _is_short(polygon: list[float]) -> bool:

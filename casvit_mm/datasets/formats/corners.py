@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from casvit_mm.datasets.formats.coco_columns import Columns, read_columns
 from casvit_mm.datasets.formats.coco_values import is_box, is_id, is_number, is_polygon, is_size
+from casvit_mm.datasets.formats.packed import plain_outline
 
 __all__ = ['boxes_from_corners', 'count_corners']
 
@@ -25,19 +27,23 @@ def boxes_from_corners(content: dict[str, Any]) -> None:
             entry['bbox'] = [x1, y1, x2 - x1, y2 - y1]
 
 
-def count_corners(content: dict[str, Any]) -> tuple[int, int] | None:
+def count_corners(
+    content: dict[str, Any], columns: Columns | None = None
+) -> tuple[int, int] | None:
     """Return how many boxes speak for corners, and how many there are; None if they do not.
 
     Nearly all must be possible as corners. Then a share of them must leave the image, or differ
     from their mask or area, if the last two numbers were width and height, and agree with it if
     they are a corner. Masks that say otherwise decide; areas may have been computed from the boxes.
     """
-    table = np.array(list(_rows(content)), dtype=np.float64).reshape(-1, 9)
-    x, y, right, bottom, width, height, area, mask_right, mask_bottom = table.T
+    table, entries = _rows(content, columns or read_columns(content))
+    x, y, right, bottom, width, height, area = table.T
     number = len(table)
     fits = (right > x) & (bottom > y) & (right <= width + 1) & (bottom <= height + 1)
     if number == 0 or fits.mean() < _FIT:
         return None
+    ends = [_ends(plain_outline(entry.get('segmentation'))) for entry in entries]
+    mask_right, mask_bottom = np.array(ends, dtype=np.float64).T
     beyond = (x + right > _BEYOND * width) | (y + bottom > _BEYOND * height)
     as_corners = _like(area, (right - x) * (bottom - y))
     as_sides = _like(area, right * bottom)
@@ -56,8 +62,13 @@ def _like(area: np.ndarray, product: np.ndarray) -> np.ndarray:
     return np.abs(area - product) <= _ALIKE * np.abs(product)
 
 
-def _rows(content: dict[str, Any]) -> Any:
-    """Yield box, size of the image, area, and right and lower end of the polygons or NaN."""
+def _rows(content: dict[str, Any], columns: Columns | None) -> tuple[np.ndarray, list[Any]]:
+    """Return box, size of the image and area, ``(N, 7)``, of objects, and their annotations."""
+    if columns is not None:
+        kept = (columns.box[:, 2:] > 0).all(axis=1)
+        table = [columns.box, columns.sizes[columns.image], columns.area[:, None]]
+        entries = [content['annotations'][i] for i in np.flatnonzero(kept).tolist()]
+        return np.concatenate(table, axis=1)[kept], entries
     sections = [content.get(key) for key in ('images', 'annotations')]
     images, annotations = (
         [e for e in s if isinstance(e, dict)] if isinstance(s, list) else [] for s in sections
@@ -67,11 +78,13 @@ def _rows(content: dict[str, Any]) -> Any:
         for e in images
         if is_id(e.get('id')) and is_size(e.get('width'), e.get('height'))
     }
+    rows, kept_ones = [], []
     for entry in annotations:
         image, box, area = (entry.get(key) for key in ('image_id', 'bbox', 'area'))
         if is_id(image) and image in sizes and is_box(box) and box[2] > 0 and box[3] > 0:
-            ends = _ends(entry.get('segmentation'))
-            yield (*box, *sizes[image], area if is_number(area) else np.nan, *ends)
+            rows.append((*box, *sizes[image], area if is_number(area) else np.nan))
+            kept_ones.append(entry)
+    return np.array(rows, dtype=np.float64).reshape(-1, 7), kept_ones
 
 
 def _ends(segmentation: Any) -> tuple[float, float]:

@@ -25,6 +25,7 @@ import numpy as np
 
 from casvit_mm.datasets.files import find_images, read_text, stem
 from casvit_mm.datasets.formats.base import Annotations, Format, SourceFiles
+from casvit_mm.datasets.formats.packed import pack_outlines
 from casvit_mm.datasets.formats.yolo_yaml import (
     is_yolo_description,
     labels_of,
@@ -65,8 +66,9 @@ def read_yolo(files: SourceFiles) -> tuple[dict[str, Any], list[tuple[str, str]]
         files: Where they lie, with the classes by their numbers as ``names``.
 
     Returns:
-        COCO content whose categories count from 1, every annotation with its ``source``; and what
-        could not be read, as (file, message).
+        COCO content whose categories count from 1, every annotation with its ``source``, outlines
+        as text (:mod:`casvit_mm.datasets.formats.packed`); and what could not be read, as (file,
+        message).
 
     Raises:
         InputError: If the folder holds no image.
@@ -184,7 +186,7 @@ def _object(fields: list[str], names: tuple[str, ...], width: int, height: int) 
         bbox=[round(value, _DIGITS) for value in box],
         area=round(_area(outline) if outline else box[2] * box[3], _DIGITS),
     )
-    return {**found, 'segmentation': [outline]} if outline else found
+    return {**found, 'segmentation': pack_outlines([outline])} if outline else found
 
 
 def _describe_no_numbers(fields: list[str]) -> str:

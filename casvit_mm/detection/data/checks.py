@@ -14,6 +14,7 @@ from casvit_mm.datasets.classes import alike_classes, rare_classes
 from casvit_mm.datasets.duplicates import duplicate_issues
 from casvit_mm.datasets.formats.coco import find_issues
 from casvit_mm.datasets.formats.coco_values import is_id, name_annotation
+from casvit_mm.datasets.formats.packed import no_collection
 from casvit_mm.datasets.image_scan import ImageScan, ScanImages, scan_images
 from casvit_mm.datasets.issues import Issue, is_trainable
 from casvit_mm.datasets.object_sources import LoadedSplit, load_split
@@ -81,6 +82,7 @@ class Inspection:
         )
 
 
+@no_collection()
 def inspect_dataset(
     data: DetectionDescription, with_masks: bool | None, scan: ScanImages = scan_images
 ) -> Inspection:

@@ -8,6 +8,7 @@ from typing import Any
 
 from casvit_mm.datasets.formats.coco import check_content
 from casvit_mm.datasets.formats.coco_file import SECTIONS
+from casvit_mm.datasets.formats.packed import plain_object
 from casvit_mm.datasets.issues import first_of
 from casvit_mm.datasets.object_sources import LoadedSplit, load_split
 from casvit_mm.datasets.writers.base import ImageLabels, LabelledSet
@@ -81,7 +82,7 @@ def _one_list_of_categories(loaded: dict[str, LoadedSplit]) -> list[dict[str, An
 def _images(split: LoadedSplit) -> list[ImageLabels]:
     objects: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for annotation in split.content.get('annotations', ()):
-        objects[annotation['image_id']].append(annotation)
+        objects[annotation['image_id']].append(plain_object(annotation))
     return [
         ImageLabels(
             split.images / entry['file_name'],

@@ -21,6 +21,7 @@ from casvit_mm.datasets.copies import (
     write_description,
 )
 from casvit_mm.datasets.formats.coco_values import is_box, is_id, is_number, is_polygon, is_size
+from casvit_mm.datasets.formats.packed import plain_object
 from casvit_mm.datasets.image_scan import ImageScan
 from casvit_mm.datasets.issues import FIXED_IN_TRAIN, Issue
 from casvit_mm.datasets.object_sources import join_splits
@@ -153,7 +154,8 @@ def fix_split(inspection: Inspection, split: str) -> tuple[dict[str, Any], list[
         InputError: If no usable object would be left.
     """
     loaded = inspection.loaded[split]
-    content = copy.deepcopy(loaded.content)
+    packed = loaded.content
+    content = copy.deepcopy({**packed, 'annotations': [*map(plain_object, packed['annotations'])]})
     mask_set = _is_mask_set(content, inspection.with_masks)
     issues = inspection.issues[split]
     scans = inspection.scans[split]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from casvit_mm.datasets.files import is_listed
 from casvit_mm.datasets.formats.coco_values import is_id, is_size
 from casvit_mm.datasets.image_scan import ImageScan, ScanImages, scan_images
 from casvit_mm.datasets.issues import Issue, unreadable_image
@@ -32,12 +33,13 @@ def scan_split(
     found: dict[int, Path] = {}
     ids = set()
     files = set()
+    listing: dict[str, set[str]] = {}
     for i, entry in enumerate(entries if isinstance(entries, list) else []):
         if not isinstance(entry, dict) or not is_id(entry.get('id')) or entry['id'] in ids:
             continue
         ids.add(entry['id'])
         file_name = entry.get('file_name')
-        if isinstance(file_name, str) and os.path.isfile(folder / file_name):
+        if isinstance(file_name, str) and is_listed(folder, file_name, listing):
             path = os.path.normpath(file_name)
             if path not in files:
                 found[i] = folder / file_name

@@ -9,11 +9,19 @@ from typing import Any
 import numpy as np
 
 from casvit_mm.datasets.formats.coco_values import is_polygon, name_annotation
+from casvit_mm.datasets.formats.packed import plain_outline
 from casvit_mm.datasets.formats.rle import find_rle_fault, rle_counts
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.detection.data.objects import Objects
 
 __all__ = ['Masks', 'has_masks', 'mask_issues', 'read_masks']
+
+_BATCH = 20_000  # objects whose outlines are in memory at a time
+_FAULTS = {
+    'flat polygon': 'a polygon without area',
+    'self-crossing polygon': 'a polygon whose outline crosses itself',
+    'polygon beyond the image': 'a polygon that leaves its image',
+}
 
 
 @dataclass(frozen=True)
@@ -74,18 +82,28 @@ def read_masks(content: dict[str, Any], objects: Objects) -> Masks:
     masks = Masks(
         np.full((count, 4), np.nan), np.full(count, np.nan), np.zeros(count, dtype=bool), []
     )
-    owners, polygons = [], []
-    for row, index in enumerate(objects.index):
-        annotation = content['annotations'][index]
-        segmentation = annotation.get('segmentation')
-        if isinstance(segmentation, dict) and {'counts', 'size'} <= set(segmentation):
-            _read_rle(annotation, int(index), row, objects, masks)
-        elif isinstance(segmentation, list) and all(map(is_polygon, segmentation)):
-            owners += [row] * len(segmentation)
-            polygons += segmentation
-    if polygons:
-        _read_polygons(content, objects, np.array(owners), polygons, masks)
+    found: dict[str, list[Issue]] = {kind: [] for kind in _FAULTS}
+    for start in range(0, count, _BATCH):
+        rows = range(start, min(start + _BATCH, count))
+        owners, polygons = [], []
+        for row in rows:
+            annotation = content['annotations'][objects.index[row]]
+            packed = annotation.get('segmentation')
+            segmentation = plain_outline(packed)
+            if isinstance(segmentation, dict) and {'counts', 'size'} <= set(segmentation):
+                _read_rle(annotation, int(objects.index[row]), row, objects, masks)
+            elif isinstance(packed, bytes) or _are_polygons(segmentation):
+                owners += [row] * len(segmentation)
+                polygons += segmentation
+        if polygons:
+            _read_polygons(content, objects, np.array(owners), polygons, masks, found)
+    for issues in found.values():
+        masks.issues.extend(issues)
     return masks
+
+
+def _are_polygons(segmentation: Any) -> bool:
+    return isinstance(segmentation, list) and all(map(is_polygon, segmentation))
 
 
 def _read_rle(
@@ -114,7 +132,9 @@ def _read_polygons(
     owners: np.ndarray,
     polygons: list[list[float]],
     masks: Masks,
+    found: dict[str, list[Issue]],
 ) -> None:
+    """Measure polygons by the rows that own them, and put what is wrong into ``found``."""
     import shapely
 
     lengths = np.array([len(p) // 2 for p in polygons])
@@ -133,17 +153,12 @@ def _read_polygons(
     limit = objects.size[owners] + 1
     outside = ~flat & ((low < -1).any(axis=1) | (high > limit).any(axis=1))
 
-    kinds = {
-        'flat polygon': (flat, 'a polygon without area'),
-        'self-crossing polygon': (crossed, 'a polygon whose outline crosses itself'),
-        'polygon beyond the image': (outside, 'a polygon that leaves its image'),
-    }
-    for kind, (found, what) in kinds.items():
-        for row in np.unique(owners[found]):
+    for kind, which_ones in zip(_FAULTS, (flat, crossed, outside), strict=True):
+        for row in np.unique(owners[which_ones]):
             index = int(objects.index[row])
             which = name_annotation(content['annotations'][index])
             at = ('annotations', index)
-            masks.issues.append(Issue(kind, which, f'{which} has {what}', False, at))
+            found[kind].append(Issue(kind, which, f'{which} has {_FAULTS[kind]}', False, at))
 
     sound = ~flat
     owner, low, high = owners[sound], low[sound], high[sound]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from casvit_mm.datasets.formats.coco_columns import read_columns
 from casvit_mm.datasets.formats.coco_values import is_box, is_id, is_number, is_size
 
 __all__ = ['Objects', 'read_objects']
@@ -60,6 +61,19 @@ class Objects:
 def read_objects(content: dict[str, Any]) -> Objects:
     """Read the well-formed objects of a split; whatever is malformed is left out."""
     names = {c['id']: str(c.get('name')) for _, c in _entries(content, 'categories')}
+    columns = read_columns(content)
+    if columns is not None:
+        return Objects(
+            classes=tuple(names[i] for i in sorted(names)),
+            images=np.arange(len(columns.sizes)),
+            index=np.arange(len(columns.id)),
+            image=columns.image,
+            label=np.searchsorted(sorted(names), columns.category),
+            box=columns.box,
+            area=columns.area,
+            crowd=columns.crowd,
+            size=columns.sizes[columns.image],
+        )
     labels = {category: label for label, category in enumerate(sorted(names))}
     sizes: dict[int, tuple[int, int, int]] = {}
     for i, entry in _entries(content, 'images'):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
 from casvit_mm.datasets.formats.coco_values import is_polygon
+from casvit_mm.datasets.formats.packed import plain_outline
 from casvit_mm.datasets.formats.rle import find_rle_fault
 from casvit_mm.datasets.object_sources import LoadedSplit
 from casvit_mm.datasets.sheets import (
@@ -191,7 +192,8 @@ def _draw_objects(
         style = ':' if objects.crowd[row] else '-'
         box = Rectangle((x, y), w, h, fill=False, color=colour, linewidth=1.2, linestyle=style)
         axis.add_patch(box)
-        segmentation = content['annotations'][objects.index[row]].get('segmentation')
+        annotation = content['annotations'][objects.index[row]]
+        segmentation = plain_outline(annotation.get('segmentation'))
         if isinstance(segmentation, list):
             for polygon in filter(is_polygon, segmentation):
                 points = np.reshape(polygon, (-1, 2))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from casvit_mm.datasets.formats.coco import CocoSummary, check_content
+from casvit_mm.datasets.formats.coco_columns import read_columns
+from casvit_mm.datasets.formats.coco_index import write_indexed
+from casvit_mm.datasets.formats.packed import no_collection
 from casvit_mm.datasets.image_scan import scan_headers
 from casvit_mm.datasets.issues import first_of, notes_of, refuse_fatal
 from casvit_mm.datasets.object_sources import LoadedSplit, load_split
@@ -22,7 +24,6 @@ from casvit_mm.detection.data.split_checks import (
     small_images,
 )
 from casvit_mm.errors import InputError
-from casvit_mm.io import replacing
 
 __all__ = ['PreparedSplit', 'prepare_dataset']
 
@@ -32,7 +33,7 @@ class PreparedSplit:
     """A checked split as COCO file.
 
     Attributes:
-        annotations: The file, written by us.
+        annotations: The file, written by us, with its index beside it.
         images: Folder that ``file_name`` in it counts from.
         summary: What it holds.
         dropped: Annotations left out by ``classes``, by category.
@@ -46,6 +47,7 @@ class PreparedSplit:
     notes: tuple[str, ...] = ()
 
 
+@no_collection()
 def prepare_dataset(
     data: DetectionDescription,
     splits: tuple[str, ...],
@@ -76,12 +78,15 @@ def prepare_dataset(
     for split in loaded.values():
         if split.unreadable:
             raise InputError(first_of([message for _, message in split.unreadable]))
+    columns = {name: read_columns(split.content) for name, split in loaded.items()}
     summaries = {
-        name: check_content(split.content, split.images, split.where, with_masks, name == 'test')
+        name: check_content(
+            split.content, split.images, split.where, with_masks, name == 'test', columns[name]
+        )
         for name, split in loaded.items()
     }
-    for split in loaded.values():
-        if message := corner_boxes(data, split):
+    for name, split in loaded.items():
+        if message := corner_boxes(data, split, columns[name]):
             raise InputError(message)
     names = _agree_on_classes(data, loaded, summaries, classes)
     list_open_classes(loaded, names)
@@ -100,8 +105,7 @@ def prepare_dataset(
     for name, split in loaded.items():
         # Not the user's own file, which mmdet might take for something else than was checked.
         annotations = Path(folder, f'{name}.json').resolve()
-        with replacing(annotations) as file:
-            file.write(json.dumps(split.content))
+        write_indexed(annotations, split.content, plain=columns[name] is not None)
         summary = replace(summaries[name], classes=names) if split.open_classes else summaries[name]
         notes = (*split.notes, *(message for _, message in (*split.unused, *split.skipped)))
         notes += notes_of(small) if name == 'train' else ()

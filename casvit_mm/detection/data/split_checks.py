@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, UNREAD_SUFFIXES
+from casvit_mm.datasets.formats.coco_columns import Columns
 from casvit_mm.datasets.formats.coco_values import is_id, is_size
 from casvit_mm.datasets.formats.corners import count_corners
 from casvit_mm.datasets.issues import Issue
@@ -75,9 +75,11 @@ def empty_class(data: DetectionDescription, loaded: dict[str, LoadedSplit]) -> s
     )
 
 
-def corner_boxes(data: DetectionDescription, split: LoadedSplit) -> str | None:
+def corner_boxes(
+    data: DetectionDescription, split: LoadedSplit, columns: Columns | None = None
+) -> str | None:
     """Return what is wrong if boxes look like corners, and nobody says what they are; or None."""
-    found = None if data.boxes else count_corners(split.content)
+    found = None if data.boxes else count_corners(split.content, columns)
     if found is None:
         return None
     return (
@@ -88,11 +90,11 @@ def corner_boxes(data: DetectionDescription, split: LoadedSplit) -> str | None:
     )
 
 
-def image_files(loaded: dict[str, LoadedSplit]) -> dict[str, set[Path]]:
-    """Return the image files that each split lists."""
+def image_files(loaded: dict[str, LoadedSplit]) -> dict[str, set[str]]:
+    """Return the paths of the image files that each split lists."""
     return {
         name: {
-            split.images / image['file_name']
+            os.path.normpath(os.path.join(split.images, image['file_name']))
             for image in split.content['images']
             if isinstance(image, dict) and isinstance(image.get('file_name'), str)
         }
@@ -107,13 +109,11 @@ def unlisted_images(data: DetectionDescription, loaded: dict[str, LoadedSplit]) 
     """
     if any(source.image_list for sources in data.splits.values() for source in sources):
         return None
-    listed = {
-        Path(os.path.normpath(path)) for files in image_files(loaded).values() for path in files
-    }
+    listed = {path for files in image_files(loaded).values() for path in files}
     found = [
-        Path(entry)
-        for folder in sorted({path.parent for path in listed})
-        if folder.is_dir()
+        entry.path
+        for folder in sorted({os.path.dirname(path) for path in listed})
+        if os.path.isdir(folder)
         for entry in os.scandir(folder)
         if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES | UNREAD_SUFFIXES
     ]
@@ -133,12 +133,11 @@ def small_images(content: dict[str, Any], least_side: int) -> Iterator[Issue]:
         content: Lists of images, annotations and categories.
         least_side: Pixels that width and height must have, as ``min_size`` of the config says.
     """
-    images, annotations = (
-        [(i, e) for i, e in enumerate(content[key] or ()) if isinstance(e, dict)]
-        for key in ('images', 'annotations')
-    )
+    images = [(i, e) for i, e in enumerate(content['images'] or ()) if isinstance(e, dict)]
     sized = [(i, e) for i, e in images if is_size(e.get('width'), e.get('height'))]
     small = {i: e for i, e in sized if min(e['width'], e['height']) < least_side}
+    if not small:
+        return
     advice = 'set filter_cfg.min_size of the train dataset lower, or resize the images'
     for i, entry in small.items():
         name = str(entry.get('file_name'))
@@ -147,9 +146,10 @@ def small_images(content: dict[str, Any], least_side: int) -> Iterator[Issue]:
             f'with a side below {least_side} out of training; {advice}'
         )
         yield Issue('small image', name, message, False, ('images', i))
-    with_objects = {e.get('image_id') for _, e in annotations if is_id(e.get('image_id'))}
+    annotations = [e for e in content['annotations'] or () if isinstance(e, dict)]
+    with_objects = {e.get('image_id') for e in annotations if is_id(e.get('image_id'))}
     left = [e for i, e in sized if i not in small and e.get('id') in with_objects]
-    if small and not left:
+    if not left:
         message = (
             f'every image of train that has objects is left out of training by the config, since a '
             f'side is below {least_side} pixels; {advice}'

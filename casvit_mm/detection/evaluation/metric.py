@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from mmdet.evaluation import CocoMetric
-from mmengine.fileio import get_local_path, load
+from mmengine.fileio import load
 from mmengine.registry import METRICS
 
+from casvit_mm.datasets.formats.packed import no_collection
 from casvit_mm.detection.dataset import NamedCoco
 from casvit_mm.errors import InputError
 
@@ -75,17 +72,18 @@ class CocoAP(CocoMetric):
         collect_device: str = 'cpu',
         keep_predictions: bool = False,
     ) -> None:
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on stdout
-            super().__init__(
-                ann_file=None,  # it would read the file once more
-                metric=metric,
-                outfile_prefix=outfile_prefix,
-                backend_args=backend_args,
-                collect_device=collect_device,
-            )
-            with get_local_path(ann_file, backend_args=backend_args) as path:
-                self._coco_api = NamedCoco(path)
-        self.ground_truth = load(ann_file, backend_args=backend_args)
+        super().__init__(
+            ann_file=None,  # it would read the file once more
+            metric=metric,
+            outfile_prefix=outfile_prefix,
+            backend_args=backend_args,
+            collect_device=collect_device,
+        )
+        with no_collection():
+            self.ground_truth = load(ann_file, backend_args=backend_args)
+        # Of ids of images and categories alone; the annotations are numbered anew below.
+        listed = {key: self.ground_truth[key] for key in ('images', 'categories')}
+        self._coco_api = NamedCoco.of(listed)
         self.format_only = format_only or not self.ground_truth.setdefault('annotations', [])
         if self.format_only and not (outfile_prefix or keep_predictions):
             why = (
@@ -109,15 +107,16 @@ class CocoAP(CocoMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return the metrics named above for the predictions of all ranks."""
-        predictions = [prediction for _, prediction in results]
+        with no_collection():
+            return self._compute([prediction for _, prediction in results])
+
+    def _compute(self, predictions: list[dict[str, Any]]) -> dict[str, float]:
         self.cat_ids = self._coco_api.get_cat_ids(cat_names=self.dataset_meta['classes'])
         self.img_ids = self._coco_api.get_img_ids()
         self.categories = dict(zip(self.cat_ids, self.dataset_meta['classes'], strict=True))
-        with tempfile.TemporaryDirectory() as folder:
-            files = self.results2json(predictions, self.outfile_prefix or str(Path(folder, 'pred')))
-            if self.outfile_prefix:
-                self.files = sorted(set(files.values()))
-            detections = {iou_type: load(files[iou_type]) for iou_type in self.metrics}
+        if self.outfile_prefix:
+            self.files = sorted(set(self.results2json(predictions, self.outfile_prefix).values()))
+        detections = {kind: self._detections(predictions, kind) for kind in self.metrics}
         if self.keep_predictions:  # the evaluation adds to what it is given
             self.predictions = {key: [dict(d) for d in found] for key, found in detections.items()}
         if self.format_only:
@@ -136,6 +135,27 @@ class CocoAP(CocoMetric):
             metrics.update(self._means(iou_type, precision, recall))
             self.details.update(self._class_metrics(iou_type, precision, recall))
         return metrics
+
+    def _detections(self, predictions: list[dict[str, Any]], iou_type: str) -> list[dict[str, Any]]:
+        """Return the COCO results that the parent's ``results2json`` writes, without a file."""
+        found: list[dict[str, Any]] = []
+        for number, result in enumerate(predictions):
+            image_id = result.get('img_id', number)
+            boxes = np.array(result['bboxes'], dtype=np.float64).reshape(-1, 4)
+            boxes[:, 2:] -= boxes[:, :2]
+            scores = result['scores']
+            if iou_type == 'segm':
+                scores = result.get('mask_scores', scores)
+            columns = (np.asarray(values).tolist() for values in (boxes, scores, result['labels']))
+            new = [
+                dict(image_id=image_id, bbox=box, score=score, category_id=self.cat_ids[label])
+                for box, score, label in zip(*columns, strict=True)
+            ]
+            if iou_type == 'segm':
+                for detection, mask in zip(new, result['masks'], strict=True):
+                    detection['segmentation'] = _as_text(mask)
+            found += new
+        return found
 
     @property
     def _limits(self) -> list[int]:
@@ -197,6 +217,11 @@ class CocoAP(CocoMetric):
                     metrics[f'{iou_type}_AP{size}{suffix}/{name}'] = ap
                 metrics[f'{iou_type}_AR@{limit}/{name}'] = _mean(recall[:, k, 0, at])
         return metrics
+
+
+def _as_text(rle: dict[str, Any]) -> dict[str, Any]:
+    counts = rle['counts']
+    return {**rle, 'counts': counts.decode()} if isinstance(counts, bytes) else dict(rle)
 
 
 def _suffix(limit: int) -> str:

@@ -45,6 +45,7 @@ from casvit_mm.datasets.description import (
 )
 from casvit_mm.datasets.files import IMAGE_SUFFIXES
 from casvit_mm.datasets.object_description import ObjectDescription, read_object_fields
+from casvit_mm.datasets.object_sources import LoadedSplit
 from casvit_mm.deploy.canvas import RGB, distinct_colours
 from casvit_mm.errors import InputError
 from casvit_mm.plotting.colours import read_colour
@@ -101,6 +102,7 @@ class SegmentationDescription(DatasetDescription[Source]):
         objects: What is drawn into masks; None where masks are named.
         drawn: By name of a category, the value of its pixels.
         background: Value of the pixels of no object.
+        read: Splits of ``objects`` that had to be read to know the classes; drawing takes them out.
     """
 
     classes: tuple[str, ...]
@@ -112,6 +114,7 @@ class SegmentationDescription(DatasetDescription[Source]):
     objects: ObjectDescription | None = None
     drawn: dict[str, int] = field(default_factory=dict)
     background: int = 0
+    read: dict[str, LoadedSplit] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def first_value(self) -> int:
@@ -182,7 +185,8 @@ def _read_objects(path: str | Path) -> SegmentationDescription:
     if objects.classes is not None:
         kept = {name: (name,) for name in ignored if name not in objects.classes}
         objects = replace(objects, classes={**objects.classes, **kept})
-    names = category_names(objects)
+    read: dict[str, LoadedSplit] = {}
+    names = category_names(objects, read)
     if unknown := [name for name in ignored if name not in names]:
         raise InputError(f'{path}: ignore names {unknown[0]!r}, and the categories are {names}')
     background = content.get('background', 'background')
@@ -206,6 +210,7 @@ def _read_objects(path: str | Path) -> SegmentationDescription:
         objects=objects,
         drawn=values,
         background=IGNORED if background is None else 0,
+        read=read,
     )
 
 

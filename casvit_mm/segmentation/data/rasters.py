@@ -25,6 +25,7 @@ from PIL import Image
 from casvit_mm.datasets.formats.coco import find_issues
 from casvit_mm.datasets.formats.coco_values import is_box, is_id, is_number, is_polygon, is_size
 from casvit_mm.datasets.formats.outlines import decode_segmentation
+from casvit_mm.datasets.formats.packed import plain_outline
 from casvit_mm.datasets.formats.rle import find_rle_fault
 from casvit_mm.datasets.image_scan import read_in_threads
 from casvit_mm.datasets.issues import Issue
@@ -40,8 +41,14 @@ IGNORED = 255  # mmseg pads labels with it
 _RULES = 1  # to be raised when pixels are drawn otherwise
 
 
-def category_names(objects: ObjectDescription) -> tuple[str, ...]:
+def category_names(
+    objects: ObjectDescription, read: dict[str, LoadedSplit] | None = None
+) -> tuple[str, ...]:
     """Return the classes of annotated objects, before any is dropped: as they are listed, else all.
+
+    Args:
+        objects: The description.
+        read: Takes the splits that had to be read, as :func:`rasterise_split` takes them.
 
     Raises:
         InputError: If the annotations cannot be read.
@@ -52,6 +59,8 @@ def category_names(objects: ObjectDescription) -> tuple[str, ...]:
     found: set[str] = set()
     for name in objects.used_splits(objects.splits):
         loaded = load_split(whole, name)
+        if read is not None:
+            read[name] = loaded
         listed = loaded.content.get('categories') or ()
         names = [str(c['name']) for c in listed if isinstance(c, dict) and 'name' in c]
         if not loaded.open_classes:
@@ -61,7 +70,11 @@ def category_names(objects: ObjectDescription) -> tuple[str, ...]:
 
 
 def rasterise_split(
-    objects: ObjectDescription, split: str, values: dict[str, int], background: int
+    objects: ObjectDescription,
+    split: str,
+    values: dict[str, int],
+    background: int,
+    read: dict[str, LoadedSplit] | None = None,
 ) -> tuple[list[tuple[str, str]], list[Issue]]:
     """Draw the objects of every image of a split into a mask.
 
@@ -72,12 +85,13 @@ def rasterise_split(
         split: Its split.
         values: By class, the value of its pixels.
         background: Value of the pixels of no object.
+        read: Splits that were read already; this one is taken out.
 
     Returns:
         Images and masks, in the order of the annotations; and what is wrong with them.
     """
     try:
-        loaded = load_split(replace(objects, split=None), split)
+        loaded = (read or {}).pop(split, None) or load_split(replace(objects, split=None), split)
     except InputError as error:
         return [], [Issue('unreadable annotations', split, str(error), True)]
     issues = list(_issues(loaded, values, split))
@@ -224,6 +238,7 @@ def _write_label(
 ) -> Path | Issue:
     """Write the mask of an image, unless it is there; return its path, or what is wrong."""
     width, height = entry['width'], entry['height']
+    jobs = [[value, plain_outline(outline), box] for value, outline, box in jobs]
     text = json.dumps([_RULES, width, height, background, jobs], default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:24]
     path = folder / digest / f'{Path(entry["file_name"]).stem}.png'

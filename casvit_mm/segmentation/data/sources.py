@@ -110,7 +110,7 @@ def _pair_sources(data: SegmentationDescription, split: str) -> tuple[list[Image
     pairs: list[ImagePair] = []
     issues: list[Issue] = []
     if data.objects is not None:
-        drawn, issues = rasterise_split(data.objects, split, data.drawn, data.background)
+        drawn, issues = rasterise_split(data.objects, split, data.drawn, data.background, data.read)
         return [ImagePair(*pair) for pair in drawn], issues
     where = f'{split if data.split is None else "data"} of {data.path}'
     for source in data.splits[split]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from casvit_mm import InputError
 from casvit_mm.datasets.formats.base import SourceFiles
+from casvit_mm.datasets.formats.packed import plain_outline
 from casvit_mm.datasets.formats.registry import read_source
 from casvit_mm.datasets.formats.yolo import FORMAT, read_yolo
 
@@ -45,7 +46,7 @@ def test_boxes_and_outlines_are_read_in_pixels(folder):
     assert (box['category_id'], box['bbox'], box['area']) == (2, [30, 10, 20, 20], 400)
     assert 'segmentation' not in box
     assert (outline['category_id'], outline['bbox'], outline['area']) == (1, [20, 10, 40, 20], 400)
-    assert outline['segmentation'] == [[20, 10, 60, 10, 60, 30]]
+    assert plain_outline(outline['segmentation']) == [[20, 10, 60, 10, 60, 30]]
     assert outline['source'] == 'a.b.txt, line 3'
 
 
@@ -57,7 +58,7 @@ def test_outlines_keep_all_their_points(tmp_path_factory, points):
     (folder / 'a.txt').write_text(f'1 {" ".join(f"{x} {y}" for x, y in points)}\n')
     content, _ = read_yolo(SourceFiles(folder, folder, names=NAMES))
     (annotation,) = content['annotations']
-    found = np.reshape(annotation['segmentation'], (-1, 2)) / [300, 200]
+    found = np.reshape(plain_outline(annotation['segmentation']), (-1, 2)) / [300, 200]
     np.testing.assert_allclose(found, points, rtol=0, atol=1e-8)
     low, high = np.min(points, axis=0), np.max(points, axis=0)
     box = np.reshape(annotation['bbox'], (2, 2)) / [300, 200]

@@ -12,6 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from casvit_mm import InputError
 from casvit_mm.detection import CocoAP
+from casvit_mm.detection.evaluation import metric as evaluation_metric
 from casvit_mm.detection.evaluation.predictions import write_predictions
 
 CLASSES = ('small', 'large', 'never')
@@ -294,3 +295,23 @@ def test_nothing_to_compute_and_nothing_to_write_is_refused_before_predicting(sc
         CocoAP(str(scene[0]), format_only=True)
     with pytest.raises(InputError, match=r'unlabelled\.json has no annotations, .* --out-pred'):
         CocoAP(str(unlabelled))
+
+
+@pytest.mark.parametrize('kind', ['bbox', 'segm'])
+def test_detections_are_those_of_the_files_that_mmdet_writes(scene, kind, tmp_path):
+    path, predictions = scene
+    metric = scored(path, predictions, 100)[0]
+    files = metric.results2json(predictions, str(tmp_path / 'found'))
+    with open(files[kind]) as file:
+        assert metric._detections(predictions, kind) == json.load(file)
+
+
+def test_the_truth_is_read_once_and_no_prediction_goes_through_a_file(scene, monkeypatch):
+    path, predictions = scene
+    read = []
+    load = evaluation_metric.load
+    monkeypatch.setattr(evaluation_metric, 'load', lambda *a, **k: read.append(a) or load(*a, **k))
+    monkeypatch.setattr('pycocotools.coco.open', None, raising=False)
+    monkeypatch.setattr('mmdet.evaluation.metrics.coco_metric.dump', None)
+    assert scored(path, predictions, 100)[1]['bbox_mAP'] > 0
+    assert read == [(str(path),)]

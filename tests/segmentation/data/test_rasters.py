@@ -4,15 +4,19 @@ import json
 
 import numpy as np
 import pytest
+from helpers import ROOT
+from mmengine.config import Config
 from PIL import Image
 
 pytest.importorskip('mmseg')
 from casvit_mm import InputError
 from casvit_mm.datasets.formats.outlines import mask_fields, polygon_fields
+from casvit_mm.segmentation.data import rasters
 from casvit_mm.segmentation.data.checks import inspect_dataset
 from casvit_mm.segmentation.data.description import read_dataset
 from casvit_mm.segmentation.data.fix import fix_dataset
 from casvit_mm.segmentation.data.prepare import prepare_dataset
+from casvit_mm.segmentation.task import apply_dataset
 
 SIZE = (40, 20)  # width and height
 RNG = np.random.default_rng(0)
@@ -179,3 +183,17 @@ def test_a_wrong_description_is_refused(folder, more, message):
     describe(folder, more)
     with pytest.raises(InputError, match=message):
         read_dataset(folder / 'dataset.yaml')
+
+
+def test_annotations_are_read_once_by_one_process(folder, tmp_path, monkeypatch):
+    read = []
+    load = rasters.load_split
+    monkeypatch.setattr(rasters, 'load_split', lambda *a: read.append(a[1]) or load(*a))
+    prepare_dataset(read_dataset(folder / 'dataset.yaml'), ('train', 'val'), tmp_path / 'work')
+    assert read == ['train', 'val']
+    read.clear()
+    monkeypatch.setattr('casvit_mm.segmentation.task.on_first_rank', lambda work: 1 / 0)
+    cfg = Config.fromfile(ROOT / 'configs/semfpn_casvit_xs_ade20k.py')
+    with pytest.raises(ZeroDivisionError):  # the other ranks wait for what the first has read
+        apply_dataset(cfg, str(folder / 'dataset.yaml'), ('train', 'val'))
+    assert not read
