@@ -13,6 +13,7 @@ from casvit_mm.datasets.description import FoldSplit, RandomSplit
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, find_images, read_list, stem
 from casvit_mm.datasets.formats.base import SourceFiles
 from casvit_mm.datasets.formats.corners import boxes_from_corners
+from casvit_mm.datasets.formats.packed import no_collection
 from casvit_mm.datasets.formats.registry import read_source
 from casvit_mm.datasets.object_description import ObjectDescription, Source
 from casvit_mm.datasets.splitting import take_apart
@@ -49,6 +50,7 @@ class LoadedSplit:
     notes: tuple[str, ...] = ()
 
 
+@no_collection()
 def load_split(data: ObjectDescription, name: str) -> LoadedSplit:
     """Read, join and filter the sources of a split.
 

@@ -169,21 +169,21 @@ def _find_issues(
         issues += _size_issues(images_left)
     issues += _missing_images(images_left, images)
     sizes = _sizes(e for _, e in images_left)
-    annotations = list(enumerate(content['annotations']))
+    annotations = content['annotations']
     if columns is None:
-        sound = [(i, e) for i, e in annotations if ('annotations', i) not in broken]
+        sound = [(i, e) for i, e in enumerate(annotations) if ('annotations', i) not in broken]
         issues += _duplicates(sound, 'annotations', 'id')
         issues += _entry_issues(content, sound, sizes, with_masks)
     else:
         if len(np.unique(columns.id)) < len(annotations):
-            issues += _duplicates(annotations, 'annotations', 'id')
-        for index, annotation in annotations if with_masks else ():
+            issues += _duplicates(list(enumerate(annotations)), 'annotations', 'id')
+        for index, annotation in enumerate(annotations if with_masks else ()):
             if not isinstance(annotation.get('segmentation'), bytes):
                 issues += _segmentation_issues(index, annotation, sizes)
     usable = columns is not None and columns.usable().any()
-    if usable or unlabelled or any(find_obstacle(a, sizes) is None for _, a in annotations):
+    if usable or unlabelled or any(find_obstacle(a, sizes) is None for a in annotations):
         return issues
-    obstacles = [find_obstacle(a, sizes) for _, a in annotations]
+    obstacles = [find_obstacle(a, sizes) for a in annotations]
     where = f'{len(obstacles)} annotations'
     return [*issues, Issue('no usable object', where, describe_obstacles(obstacles), True)]
 

@@ -35,6 +35,7 @@ from casvit_mm.errors import InputError
 
 __all__ = ['Inspection', 'content_issues', 'inspect_dataset']
 
+_PRIME = 0x9E3779B97F4A7C15  # 2**64 by the golden ratio; odd
 _EDGE = 0.5  # px by which a box may leave its image; rounding does that
 _UNSURE = {'missing list', 'malformed category', 'duplicate category'}  # about the classes
 _MASK_KINDS = (
@@ -82,7 +83,6 @@ class Inspection:
         )
 
 
-@no_collection()
 def inspect_dataset(
     data: DetectionDescription, with_masks: bool | None, scan: ScanImages = scan_images
 ) -> Inspection:
@@ -151,6 +151,7 @@ def _reference_names(loaded: dict[str, LoadedSplit]) -> tuple[str, ...]:
     return open_names(loaded)
 
 
+@no_collection()
 def content_issues(
     content: dict[str, Any], images: Path, with_masks: bool | None, split: str
 ) -> list[Issue]:
@@ -219,10 +220,18 @@ def _box_issues(content: dict[str, Any], objects: Objects) -> Iterator[Issue]:
 
 def _repeated(objects: Objects) -> np.ndarray:
     """Return which objects have image, class and box of one before them."""
-    key = np.column_stack([objects.image, objects.label, objects.crowd, objects.box.round(2)])
+    box = objects.box.round(2) + 0.0  # of -0.0 it makes 0.0
+    columns = [objects.image, objects.label, objects.crowd.astype(np.int64)]
+    code = np.zeros(len(box), dtype=np.uint64)
+    for column in (*columns, *np.ascontiguousarray(box.T)):
+        code = (code ^ column.view(np.uint64)) * np.uint64(_PRIME)
+    # Few have the code of another; whether they are alike is seen in the values.
+    _, place, counts = np.unique(code, return_inverse=True, return_counts=True)
+    rows = np.flatnonzero(counts[place] > 1)
+    key = np.column_stack([*(column[rows] for column in columns), box[rows]])
     _, first = np.unique(key, axis=0, return_index=True)
-    repeated = np.ones(len(key), dtype=bool)
-    repeated[first] = False
+    repeated = np.zeros(len(box), dtype=bool)
+    repeated[np.delete(rows, first)] = True
     return repeated
 
 

@@ -52,13 +52,16 @@ def has_masks(content: dict[str, Any]) -> bool:
 
 def mask_issues(content: dict[str, Any], objects: Objects, masks: Masks) -> Iterator[Issue]:
     """Find boxes that differ from their mask by more than 2 px and a tenth of their side."""
-    corners = _corners(objects.box)
-    others = _corners(masks.box)
-    # A mask beyond the edge is an issue of its own; the box may well be clipped already.
-    limit = np.tile(objects.size, 2)
-    apart = np.abs(np.clip(corners, 0, limit) - np.clip(others, 0, limit)).max(axis=1)
-    allowed = np.maximum(2, 0.1 * objects.box[:, 2:].max(axis=1))
-    for row in np.flatnonzero((apart > allowed) & ~objects.crowd & objects.visible()):
+    apart = np.zeros(len(objects.box), dtype=bool)
+    for start in range(0, len(apart), _BATCH):
+        part = slice(start, start + _BATCH)
+        # A mask beyond the edge is an issue of its own; the box may well be clipped already.
+        limit = np.tile(objects.size[part], 2)
+        corners = np.clip(_corners(objects.box[part]), 0, limit)
+        others = np.clip(_corners(masks.box[part]), 0, limit)
+        allowed = np.maximum(2, 0.1 * objects.box[part, 2:].max(axis=1))
+        apart[part] = np.abs(corners - others).max(axis=1) > allowed
+    for row in np.flatnonzero(apart & ~objects.crowd & objects.visible()):
         index = int(objects.index[row])
         which = name_annotation(content['annotations'][index])
         message = (
@@ -162,11 +165,12 @@ def _read_polygons(
 
     sound = ~flat
     owner, low, high = owners[sound], low[sound], high[sound]
-    first, last = np.full((len(masks.area), 2), np.inf), np.full((len(masks.area), 2), -np.inf)
-    np.minimum.at(first, owner, low)
-    np.maximum.at(last, owner, high)
-    rows = np.unique(owner)
-    masks.box[rows] = np.concatenate([first, last - first], axis=1)[rows]
-    masks.area[rows] = np.bincount(owner, areas[sound], minlength=len(masks.area))[rows]
+    rows, place = np.unique(owner, return_inverse=True)
+    first, last = np.full((len(rows), 2), np.inf), np.full((len(rows), 2), -np.inf)
+    np.minimum.at(first, place, low)
+    np.maximum.at(last, place, high)
+    masks.box[rows] = np.concatenate([first, last - first], axis=1)
+    masks.area[rows] = np.bincount(place, areas[sound], minlength=len(rows))
     masks.doubtful[owners[crossed]] = True
-    masks.doubtful[np.bincount(owners, minlength=len(masks.area)) > 1] = True
+    several, counts = np.unique(owners, return_counts=True)
+    masks.doubtful[several[counts > 1]] = True
