@@ -64,7 +64,7 @@ def built(path, **fields):
         {},
         dict(test_mode=True),
         dict(filter_cfg=None),
-        dict(filter_cfg=dict(min_size=65)),
+        dict(filter_cfg=dict(min_size=64)),
         dict(indices=4),
         dict(indices=[3, 0]),
         dict(lazy_init=True),
@@ -76,12 +76,12 @@ def test_an_index_changes_nothing_of_what_is_learnt(written, fields, monkeypatch
         without.setattr('casvit_mm.detection.dataset.open_indexed', lambda path: None)
         whole = built(written, **fields)
         whole.full_init()
-    infos = [whole.get_data_info(i) for i in range(-1, len(whole))] if len(whole) else []
+    infos = [whole.get_data_info(i) for i in range(-1, len(whole))]
     with monkeypatch.context() as nothing:  # the file is not read as a whole
         nothing.setattr('pycocotools.coco.open', None, raising=False)
         indexed.full_init()
     assert len(indexed) == len(whole)
-    found = [indexed.get_data_info(i) for i in range(-1, len(whole))] if len(whole) else []
+    found = [indexed.get_data_info(i) for i in range(-1, len(whole))]
     assert repr(found) == repr(infos)
     assert (indexed.cat_ids, indexed.cat2label) == (whole.cat_ids, whole.cat2label)
     for some in (2, -2, [2, 1]) if len(whole) > 4 else ():

@@ -36,12 +36,14 @@ def count_corners(
     from their mask or area, if the last two numbers were width and height, and agree with it if
     they are a corner. Masks that say otherwise decide; areas may have been computed from the boxes.
     """
-    table, entries = _rows(content, columns or read_columns(content))
+    columns = columns or read_columns(content)
+    if columns is not None and _share(columns.box, columns.sizes[columns.image]) < _FIT:
+        return None  # of nearly every set, before memory is taken
+    table, entries = _rows(content, columns)
+    if _share(table[:, :4], table[:, 4:6]) < _FIT:
+        return None
     x, y, right, bottom, width, height, area = table.T
     number = len(table)
-    fits = (right > x) & (bottom > y) & (right <= width + 1) & (bottom <= height + 1)
-    if number == 0 or fits.mean() < _FIT:
-        return None
     ends = [_ends(plain_outline(entry.get('segmentation'))) for entry in entries]
     mask_right, mask_bottom = np.array(ends, dtype=np.float64).T
     beyond = (x + right > _BEYOND * width) | (y + bottom > _BEYOND * height)
@@ -56,6 +58,13 @@ def count_corners(
         return None
     told = beyond | (as_corners & ~as_sides) | (mask_at & ~mask_beyond)
     return (int(told.sum()), number) if told.mean() >= _TOLD else None
+
+
+def _share(box: np.ndarray, size: np.ndarray) -> float:
+    """Return which share of the boxes, ``(N, 4)``, with sides is possible as corners."""
+    fits = (box[:, 2:] > box[:, :2]).all(axis=1) & (box[:, 2:] <= size + 1).all(axis=1)
+    kept = (box[:, 2:] > 0).all(axis=1)
+    return float(fits[kept].mean()) if kept.any() else 0.0
 
 
 def _like(area: np.ndarray, product: np.ndarray) -> np.ndarray:

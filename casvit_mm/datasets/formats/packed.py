@@ -121,21 +121,21 @@ def read_packed(path: Path) -> Any:
 def _read(path: Path, known: bool) -> tuple[Any, bool]:
     """Return the content or None, and whether all polygons of it are sound, or known to be."""
     found: list[Any] = []
-    name = secrets.token_hex(8)  # no text of the file begins with it
+    first = secrets.randbits(60) + 2**60  # a number that no file holds
     try:
-        content = json.loads(_without_outlines(path, name.encode(), found))
+        content = json.loads(_without_outlines(path, first, found))
         if known:
             found = [text.translate(None, _BLANKS) for text in found]
         for start in range(0, 0 if known else len(found), _BATCH):
             found[start : start + _BATCH] = _settle(found[start : start + _BATCH])
         sound = all(isinstance(outline, bytes) for outline in found)
-        return (content, sound) if _put_back(content, name, found) == len(found) else (None, False)
+        return (content, sound) if _put_back(content, first, found) == len(found) else (None, False)
     except (ValueError, RecursionError):
         return None, False
 
 
-def _without_outlines(path: Path, name: bytes, found: list[Any]) -> bytes:
-    """Return the text of a file, with a name and a number in place of each list of polygons."""
+def _without_outlines(path: Path, first: int, found: list[Any]) -> str:
+    """Return the text of a file, with a number in place of each list of polygons, from first on."""
     parts: list[bytes] = []
     left = b''
     with path.open('rb') as file:
@@ -147,13 +147,15 @@ def _without_outlines(path: Path, name: bytes, found: list[Any]) -> bytes:
                 left = data
                 continue
             cut = cut or max(len(data) - len(_KEY) - 1, 0)
-            _cut_outlines(data[:cut], name, found, parts)
+            _cut_outlines(data[:cut], first, found, parts)
             left = data[cut:]
-    _cut_outlines(left, name, found, parts)
-    return b''.join(parts)
+    _cut_outlines(left, first, found, parts)
+    text = b''.join(parts)
+    parts.clear()
+    return text.decode(json.detect_encoding(text), 'surrogatepass')  # as json.loads does
 
 
-def _cut_outlines(data: bytes, name: bytes, found: list[Any], parts: list[bytes]) -> None:
+def _cut_outlines(data: bytes, first: int, found: list[Any], parts: list[bytes]) -> None:
     start = 0
     while (key := data.find(_KEY, start)) >= 0:
         begin = key + len(_KEY)
@@ -168,8 +170,8 @@ def _cut_outlines(data: bytes, name: bytes, found: list[Any], parts: list[bytes]
             parts.append(data[start:begin])
             start = begin
             continue
+        parts += (data[start : value.end()], b'%d' % (first + len(found)))
         found.append(data[value.end() : end])
-        parts += (data[start : value.end()], b'"%s%d"' % (name, len(found) - 1))
         start = end
     parts.append(data[start:])
 
@@ -209,13 +211,13 @@ def _are_sound(outlines: list[list[list[float]]], text: bytes) -> bool:
     return bool(largest.max() < _LARGEST and is_short(lengths, largest).all())
 
 
-def _put_back(content: Any, name: str, found: list[Any]) -> int:
+def _put_back(content: Any, first: int, found: list[Any]) -> int:
     """Put the outlines into the annotations, and return how many were."""
     annotations = content.get('annotations') if isinstance(content, dict) else None
     done = 0
     for entry in annotations if isinstance(annotations, list) else ():
         value = entry.get('segmentation') if isinstance(entry, dict) else None
-        if isinstance(value, str) and value.startswith(name):
-            entry['segmentation'] = found[int(value[len(name) :])]
+        if type(value) is int and first <= value < first + len(found):
+            entry['segmentation'] = found[value - first]
             done += 1
     return done
