@@ -81,6 +81,11 @@ setup(
         # tools/export.py for phones.
         'ncnn': ['ncnn>=1.0.20260526', 'pnnx>=20260526'],
         'mnn': ['MNN>=3.5', 'onnx>=1.16'],
+        # Files for phones. transformers comes with litert-torch; mmpretrain cannot be imported
+        # beside its version 5.
+        'litert': ['litert-torch>=0.10', 'ai-edge-litert>=2.3', 'transformers<5'],
+        # A release is built against one torch, and until 1.4 says so. Needs NumPy 2.
+        'executorch': ['executorch>=1.2,<1.5'],
         # tools/visualize.py: class activation maps.
         'visualize': ['grad-cam>=1.5.5'],
         # Drawn videos that browsers play.

@@ -24,7 +24,10 @@ from casvit_mm.errors import InputError
 if TYPE_CHECKING:
     from casvit_mm.export.export import Exported
 
-_FORMATS = ['onnx', 'openvino', 'torch-export', 'coreml', 'ncnn', 'mnn', 'fastest']
+_FORMATS = [
+    *('onnx', 'openvino', 'torch-export', 'coreml'),
+    *('ncnn', 'mnn', 'litert', 'executorch', 'fastest'),
+]
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -138,9 +138,10 @@ def export(
     if not kind.single_rows and spec.size is None:
         spec = replace(spec, least=graph.stride + 1)
     with _unfinished(Path(out), kind) as path:
-        write_graph(kind, graph, spec, path)
         if precision == 'int8':
-            _quantize(kind, path, spec, calibrate)
+            _write_int8(kind, graph, spec, path, calibrate)
+        else:
+            write_graph(kind, graph, spec, path)
         comparison, source, example = None, '', None
         if kind.engine is not None:
             number = _NUM_COMPARED if allow_error is None else _NUM_JUDGED
@@ -215,6 +216,8 @@ def _check_request(format: str, out: str, precision: str, calibrate: str | None)
         )
     if calibrate is not None:
         images_in(calibrate, 1, '--calibrate')
+    if kind.engine is not None:
+        kind.engine.check()
     for package in kind.needs(precision):
         check_installed(package, kind.extra)
     return kind
@@ -279,7 +282,7 @@ def _dtype(kind: Format, precision: str) -> torch.dtype:
 
 
 def write_graph(kind: Format, graph: Graph, spec: Spec, path: Path) -> None:
-    """Write a graph in floating point; int8 is made of that file."""
+    """Write a graph in floating point."""
     # A graph of open size is traced at one that has no side, batch or map of 1.
     shape = (1, 3, *spec.size) if spec.size else (2, 3, 2 * graph.stride, 3 * graph.stride)
     example = torch.randint(0, 256, shape, dtype=torch.uint8)
@@ -288,13 +291,18 @@ def write_graph(kind: Format, graph: Graph, spec: Spec, path: Path) -> None:
     kind.write(graph, example, spec, path)
 
 
-def _quantize(kind: Format, path: Path, spec: Spec, folder: str | None) -> None:
-    assert kind.quantize is not None  # a format without has no such precision
+def _write_int8(kind: Format, graph: Graph, spec: Spec, path: Path, folder: str | None) -> None:
+    """Write a graph with eight-bit weights and activations, calibrated on images."""
     assert folder is not None  # _check_request refuses int8 without it
     inputs = []
     for file in images_in(folder, _NUM_CALIBRATED, '--calibrate'):
         resized = resize(read_image(file), size_steps(spec), fill_colour(spec))
         inputs.append(prepare_tensor(resized.pixels, spec))
+    if kind.write_int8 is not None:
+        kind.write_int8(graph, inputs, spec, path)
+        return
+    assert kind.quantize is not None  # a format without has no such precision
+    write_graph(kind, graph, spec, path)
     kind.quantize(path, inputs)
 
 

@@ -21,7 +21,7 @@ from casvit_mm.export.detectors import OneStage, TwoStage, scored_twice
 from casvit_mm.export.head_maps import HeadMaps
 from casvit_mm.models.inspection import feature_strides
 
-__all__ = ['Graph', 'build_graph']
+__all__ = ['Graph', 'Positional', 'build_graph']
 
 
 class Preprocess(nn.Module):
@@ -93,6 +93,22 @@ class Graph(nn.Module):
         height, width = image.shape[2:]
         x = self.preprocess(image).to(self.dtype)
         return dict(zip(self.names, self.body(x, height, width), strict=True))
+
+
+class Positional(nn.Module):
+    """A graph whose outputs are a tuple, as some converters need them.
+
+    Shape:
+        ``(B, 3, h, w)`` -> tensors in the order of the graph's names.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.whole = graph  # a traced module has a `graph` of its own
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs."""
+        return tuple(self.whole(image).values())
 
 
 class _Backbone(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import warnings
 from collections.abc import Sequence
@@ -14,8 +13,7 @@ from torch import Tensor, nn
 
 from casvit_mm.deploy.engines import require
 from casvit_mm.errors import InputError
-from casvit_mm.models.casvit import AdditiveTokenMixer
-from casvit_mm.models.folding import is_plain_conv
+from casvit_mm.export.split_maps import with_split_maps
 
 __all__ = ['trace_to_onnx']
 
@@ -54,7 +52,7 @@ def trace_to_onnx(
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of the tracer, about checks of sizes
             torch.onnx.export(
-                _with_split_maps(module),
+                with_split_maps(module),
                 (example,),
                 str(path),
                 input_names=['image'],
@@ -66,37 +64,3 @@ def trace_to_onnx(
         raise InputError(
             f'{type(module).__name__} cannot be exported to ONNX: {lines[0] if lines else error!r}'
         ) from error
-
-
-class _SplitMixer(nn.Module):
-    """CAS-ViT's token mixer with a 1x1 convolution each for query, key and value."""
-
-    def __init__(self, mixer: AdditiveTokenMixer) -> None:
-        super().__init__()
-        self.query, self.key, self.value = (_third(mixer.qkv, index) for index in range(3))
-        del mixer.qkv
-        self.mixer = mixer
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.mixer.mix(self.query(x), self.key(x), self.value(x))
-
-
-def _third(conv: nn.Conv2d, index: int) -> nn.Conv2d:
-    """Return a convolution that computes a third of the output channels of ``conv``."""
-    part = copy.deepcopy(conv)
-    part.out_channels //= 3
-    part.weight = nn.Parameter(conv.weight.chunk(3)[index])
-    if conv.bias is not None:
-        part.bias = nn.Parameter(conv.bias.chunk(3)[index])
-    return part
-
-
-def _with_split_maps(module: nn.Module) -> nn.Module:
-    """Return a copy in which query, key and value are not thirds of one map."""
-    module = copy.deepcopy(module)
-    for parent in list(module.modules()):
-        for name, child in parent.named_children():
-            # Not a subclass, whose forward may be another, nor one whose map was exchanged.
-            if type(child) is AdditiveTokenMixer and is_plain_conv(child.qkv):
-                setattr(parent, name, _SplitMixer(child))
-    return module

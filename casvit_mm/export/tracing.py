@@ -9,20 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from casvit_mm.export.graphs import Graph
+from casvit_mm.export.graphs import Graph, Positional
 
 __all__ = ['trace', 'without_shared_layers']
-
-
-class _Positional(nn.Module):
-    """A graph whose outputs are a tuple."""
-
-    def __init__(self, graph: nn.Module) -> None:
-        super().__init__()
-        self.whole = graph  # a traced module has a `graph` of its own
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.whole(image).values())
 
 
 def trace(graph: Graph, example: Tensor) -> Any:
@@ -34,7 +23,7 @@ def trace(graph: Graph, example: Tensor) -> Any:
     """
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of the tracer, about checks of sizes
-        return torch.jit.trace(_Positional(graph).eval(), example.float(), check_trace=False)
+        return torch.jit.trace(Positional(graph).eval(), example.float(), check_trace=False)
 
 
 def without_shared_layers(graph: Graph) -> Graph:

@@ -111,6 +111,15 @@ class Engine(ABC):
     def __init__(self, path: Path, options: EngineOptions) -> None: ...
 
     @classmethod
+    def check(cls) -> None:
+        """Refuse an installation that cannot run these files.
+
+        Raises:
+            InputError: Naming the extra that installs the engine.
+        """
+        check_installed(cls.package, cls.extra)
+
+    @classmethod
     def files(cls, path: Path) -> list[Path]:
         """Return the files that belong to ``path``, itself last."""
         stem = path.name.removesuffix(cls.suffix)

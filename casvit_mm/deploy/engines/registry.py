@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from casvit_mm.deploy.engines.base import Engine, EngineOptions
+from casvit_mm.deploy.engines.executorch import ExecuTorchEngine
+from casvit_mm.deploy.engines.litert import LiteRtEngine
 from casvit_mm.deploy.engines.mnn import MnnEngine
 from casvit_mm.deploy.engines.ncnn import NcnnEngine
 from casvit_mm.deploy.engines.onnxruntime import OnnxEngine
@@ -20,6 +22,8 @@ ENGINES: tuple[type[Engine], ...] = (
     TorchExportEngine,
     NcnnEngine,
     MnnEngine,
+    LiteRtEngine,
+    ExecuTorchEngine,
 )
 
 

@@ -31,6 +31,8 @@ class Format:
         extra: Extra of this package that installs ``packages``.
         beside: Endings of the files that belong to it, in the place of ``suffix``.
         quantize: Turns a float32 file into an int8 one in place, given inputs to calibrate on.
+        write_int8: Writes a graph in int8, given inputs to calibrate on; for formats that quantise
+            the graph and not a file.
         quantize_packages: Packages that this needs as well.
         casts: Whether the networks of the graph are cast to the precision; other formats convert
             a float32 graph themselves.
@@ -50,6 +52,7 @@ class Format:
     extra: str = 'export'
     beside: tuple[str, ...] = ()
     quantize: Callable[[Path, Sequence[np.ndarray]], None] | None = None
+    write_int8: Callable[[Graph, Sequence[np.ndarray], Spec, Path], None] | None = None
     quantize_packages: tuple[str, ...] = ()
     casts: bool = False
     chooses: bool = True

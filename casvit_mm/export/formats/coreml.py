@@ -16,13 +16,13 @@ from casvit_mm.deploy.spec import KEY, Spec
 from casvit_mm.errors import InputError
 from casvit_mm.export.formats.base import Format
 from casvit_mm.export.graphs import Graph
+from casvit_mm.export.operators import OPERATORS
 from casvit_mm.export.tracing import trace
 from casvit_mm.io import write_json
 
 __all__ = ['FORMAT']
 
 _SUFFIX = '.mlpackage'
-_OPERATORS = '.operators.json'
 
 
 def _write_coreml(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
@@ -49,7 +49,7 @@ def _write_coreml(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None
             ) from error
     program.user_defined_metadata[KEY] = spec.to_json()
     program.save(str(path))
-    write_json(path.with_suffix(_OPERATORS), _operators(program))
+    write_json(path.with_suffix(OPERATORS), _operators(program))
 
 
 def _convert(traced: Any, shape: tuple[int, ...], names: tuple[str, ...], spec: Spec) -> Any:
@@ -85,7 +85,7 @@ FORMAT = Format(
     precisions=('fp32', 'fp16'),
     packages=('coremltools',),
     engine=None,
-    beside=(_OPERATORS,),
+    beside=(OPERATORS,),
     no_open_sizes='Core ML programs have a fixed size',
     no_regions='Core ML has no RoIAlign whose number of samples follows from the size of a region',
 )

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from casvit_mm.export.formats import coreml, mnn, ncnn, onnx, openvino, torch_export
+from casvit_mm.export.formats import (
+    coreml,
+    executorch,
+    litert,
+    mnn,
+    ncnn,
+    onnx,
+    openvino,
+    torch_export,
+)
 from casvit_mm.export.formats.base import Format
 
 __all__ = ['FORMATS']
@@ -16,5 +25,7 @@ FORMATS: dict[str, Format] = {
         coreml,
         ncnn,
         mnn,
+        litert,
+        executorch,
     )
 }
