@@ -62,7 +62,8 @@ def count_corners(
 
 def _share(box: np.ndarray, size: np.ndarray) -> float:
     """Return which share of the boxes, ``(N, 4)``, with sides is possible as corners."""
-    fits = (box[:, 2:] > box[:, :2]).all(axis=1) & (box[:, 2:] <= size + 1).all(axis=1)
+    inside = np.asarray(box[:, 2:] <= size + 1).all(axis=1)
+    fits = np.asarray((box[:, 2:] > box[:, :2]).all(axis=1) & inside)
     kept = (box[:, 2:] > 0).all(axis=1)
     return float(fits[kept].mean()) if kept.any() else 0.0
 
