@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 from collections.abc import Callable
 from importlib import metadata
@@ -31,11 +32,11 @@ class ExecuTorchEngine(Engine):
 
     @classmethod
     def check(cls) -> None:
-        """Refuse an installation that cannot run these files.
+        """Refuse an installation in which executorch, whether it is there or not, cannot run.
 
         Raises:
-            InputError: If executorch is missing, NumPy is too old for it, or torch is another one
-                than it is built against.
+            InputError: If NumPy is too old for it, or torch is another one than it is built
+                against.
         """
         if int(np.__version__.partition('.')[0]) < 2:
             raise InputError(
@@ -43,11 +44,12 @@ class ExecuTorchEngine(Engine):
                 "need. Take an environment of the maintained forks: pip install '.[onedl,"
                 "executorch]'; or --format litert"
             )
-        super().check()
-        _check_versions(metadata.version('executorch'), metadata.version('torch'))
+        if importlib.util.find_spec(cls.package) and importlib.util.find_spec('torch'):
+            _check_versions(metadata.version('executorch'), metadata.version('torch'))
 
     def __init__(self, path: Path, options: EngineOptions) -> None:
         self.check()
+        require(self.package, self.extra)
         self._torch = require('torch', self.extra)
         runtime = importlib.import_module('executorch.runtime').Runtime.get()
         self._path = path
