@@ -110,8 +110,8 @@ class Engine(ABC):
     @abstractmethod
     def __init__(self, path: Path, options: EngineOptions) -> None: ...
 
-    @classmethod
-    def check(cls) -> None:  # noqa: B027  # most engines run beside anything
+    @classmethod  # noqa: B027  # most engines run beside anything
+    def check(cls) -> None:
         """Refuse an installation in which the engine, whether it is there or not, cannot run.
 
         Raises:
