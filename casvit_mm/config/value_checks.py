@@ -73,6 +73,7 @@ _RULES: dict[str, _Rule] = {
     'test_cfg': _or_none(_GROUP),
     'train_cfg.max_epochs': _COUNT,
     'train_cfg.max_iters': _COUNT,
+    'train_cfg.micro_batches': _COUNT,
     'train_cfg.val_interval': (lambda value: _is_number(value) and value >= 1, 'a number from 1'),
     'train_cfg.val_begin': _COUNT_OR_0,
     'optim_wrapper': _or_none(_GROUP),

@@ -34,9 +34,13 @@ def keep_images_per_step(cfg: Config, options: TrainOptions) -> list[str]:
     """
     every = int(os.environ.get(ALL_PROCESSES, 0))
     present = get_world_size()
-    if not every or present == every:
+    if not every:
         return []
-    images = cfg.train_dataloader.batch_size
+    # The config may be the copy in the work dir of a run that had fewer.
+    images = cfg.train_dataloader.batch_size // cfg.train_cfg.pop('micro_batches', 1)
+    cfg.train_dataloader.batch_size = images
+    if present == every:
+        return []
     there = f'elastic run: {present} of at most {every} processes are there'
     if every % present == 0 and str(cfg.train_cfg.get('type', '')).startswith('Resumable'):
         times = every // present

@@ -80,6 +80,18 @@ def test_what_is_not_elastic_stays_as_it_is(monkeypatch):
     assert keep_images_per_step(config(), TrainOptions()) == []
 
 
+def test_the_config_of_a_run_with_fewer_processes_is_read_as_it_was_meant(monkeypatch):
+    monkeypatch.setenv(ALL_PROCESSES, '4')
+    cfg = config()
+    cfg.train_dataloader.batch_size, cfg.train_cfg.micro_batches = 8, 4
+    keep_images_per_step(cfg, TrainOptions())
+    assert (cfg.train_dataloader.batch_size, cfg.train_cfg.micro_batches) == (8, 4)
+    monkeypatch.setattr('casvit_mm.engine.micro_batches.get_world_size', lambda: 4)
+    keep_images_per_step(cfg, TrainOptions())
+    assert cfg.train_dataloader.batch_size == 2
+    assert 'micro_batches' not in cfg.train_cfg
+
+
 @pytest.mark.parametrize(('number', 'sizes'), [(6, [2, 2, 2]), (4, [1, 1, 2]), (2, [1, 1, 1])])
 def test_every_batch_has_as_many_parts(number, sizes):
     batch = dict(inputs=torch.arange(number), data_samples=list(range(number)))
