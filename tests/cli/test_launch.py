@@ -110,7 +110,8 @@ def test_the_process_that_failed_first_gives_the_status(codes, status, text):
 def test_launchers_pass_their_environment_and_arguments_on(tmp_path):
     (tmp_path / 'python').write_text('#!/bin/sh\nfor a in "$@"; do echo "<$a>"; done\n')
     (tmp_path / 'srun').write_text('#!/bin/sh\nfor a in "$@"; do echo "<$a>"; done\n')
-    for name in ('python', 'srun'):
+    (tmp_path / 'sbatch').write_text('#!/bin/sh\nfor a in "$@"; do echo "<$a>"; done\n')
+    for name in ('python', 'srun', 'sbatch'):
         (tmp_path / name).chmod(0o755)
     path = f'{tmp_path}:/usr/bin:/bin'
     cluster = dict(NNODES='2', NODE_RANK='1', MASTER_ADDR='node0', PORT='1234')
@@ -134,6 +135,8 @@ def test_launchers_pass_their_environment_and_arguments_on(tmp_path):
         'a b',
     ):
         assert f'<{argument}>' in printed
+    assert '<--max-restarts=0>' in printed
+    assert '<--max-restarts=3>' in run('tools/dist_train.sh', 'c.py', '8', MAX_RESTARTS='3')
     printed = run('tools/dist_test.sh', 'c.py', 'w.pth', '8', '--out', 'a b.json', **cluster)
     for argument in ('--nproc-per-node=8', 'tools/test.py', 'c.py', 'w.pth', 'a b.json'):
         assert f'<{argument}>' in printed
@@ -143,6 +146,23 @@ def test_launchers_pass_their_environment_and_arguments_on(tmp_path):
     printed = run('tools/slurm_test.sh', 'part', 'job', 'c.py', 'w.pth', SRUN_ARGS='-x n1')
     for argument in ('tools/test.py', 'w.pth', '-x', 'n1'):
         assert f'<{argument}>' in printed
+    assert '<--gres=gpu:8>' in printed
+    printed = run('tools/slurm_train.sh', 'part', 'job', 'c.py', GPUS='4')
+    assert '<--gres=gpu:4>' in printed  # not more than are asked for
+    batch = dict(BATCH='1', TASKS='4', TASKS_PER_NODE='2', SAVE_SECONDS='90', SBATCH_ARGS='-t 60')
+    printed = run('tools/slurm_train.sh', 'part', 'job', 'c.py', '--amp', **batch)
+    for argument in (
+        '--requeue',
+        '--signal=B:USR1@90',
+        '-t',
+        '--ntasks=4',
+        '--ntasks-per-node=2',
+        'tools/slurm_batch.sh',
+        'tools/train.py',
+        '--amp',
+    ):
+        assert f'<{argument}>' in printed
+    assert 'gres' not in printed
 
 
 # Stands for a training: takes its time to end.
