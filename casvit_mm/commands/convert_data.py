@@ -2,7 +2,7 @@
 
 casvit-mm convert-data dataset.yaml --to yolo out
 casvit-mm convert-data labelme_folder --to coco out --images link
-casvit-mm convert-data data.yaml --to label-studio out
+casvit-mm convert-data data.yaml --to label-studio out --verify
 
 SRC is what --data takes: a dataset.yaml, or a file or folder as a labelling tool wrote it. Objects
 of a detection dataset, regions of a segmentation dataset, classes of an image folder. OUT must not
@@ -29,10 +29,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--images', choices=('copy', 'link'), default='copy', help='copies or symbolic links (copy)'
     )
+    parser.add_argument(
+        '--verify',
+        action='store_true',
+        help='read what was written, and print by how much boxes and masks differ',
+    )
 
 
 def run(args: Namespace) -> None:
     """Convert."""
     from casvit_mm.engine.convert import convert_data
 
-    convert_data(args.data, args.to, args.out, link=args.images == 'link')
+    convert_data(args.data, args.to, args.out, link=args.images == 'link', verify=args.verify)

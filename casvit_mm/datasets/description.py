@@ -9,7 +9,8 @@
     classes: [cat, dog]
 
 The fields of a source tell the task: ``annotations`` beside ``images`` is detection, ``labels``
-beside ``images`` is segmentation, ``images`` alone is classification. ``data`` with
+beside ``images`` is segmentation, ``images`` alone, or ``class_from: annotations``, is
+classification. ``data`` with
 ``split: {val: 0.2, test: 0.1, seed: 0}`` or ``split: {folds: 6, fold: 0}`` takes the place of
 ``train`` and ``val`` and takes one set apart; ``group`` in it keeps images together. The other
 fields are those of each task's ``data.description``.
@@ -232,12 +233,15 @@ def _task_of(content: dict[str, Any], path: Path) -> str | None:
         value = content.get(name)
         for entry in value if isinstance(value, list) else [value]:
             if isinstance(entry, dict):
-                found |= {task for task, field in _TASK_FIELDS.items() if field in entry}
+                if entry.get('class_from') == 'annotations':
+                    found.add('classification')
+                else:
+                    found |= {task for task, field in _TASK_FIELDS.items() if field in entry}
                 with_images |= 'images' in entry
     if len(found) > 1:
         raise InputError(
-            f'{path} (--data) has sources with annotations: (detection) and with labels: '
-            '(segmentation); describe the two in files of their own'
+            f'{path} (--data) has sources of several tasks: {", ".join(sorted(found))}; describe '
+            'each in a file of its own'
         )
     if found:
         return found.pop()

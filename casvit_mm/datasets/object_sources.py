@@ -103,6 +103,13 @@ def _load_source(source: Source, name: str, data: ObjectDescription) -> LoadedSp
             boxes_from_corners(found.content)
     part = LoadedSplit(found.content, source.images, where, found.open_classes, found.unreadable)
     part.unused, part.skipped = _count_unused(source, found.is_label), found.skipped
+    if found.classes:
+        message = (
+            f'{len(found.classes)} image(s) have classes of their own (tags, flags or choices), '
+            'which objects and masks do not need; class_from: annotations beside it is for those; '
+            f'first {min(found.classes)}'
+        )
+        part.skipped.append((str(source.annotations), message))
     if listed is not None and not form.reads_lists:
         _keep_listed(part, list(listed), source)
     return part

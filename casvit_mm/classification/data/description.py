@@ -13,8 +13,10 @@
 ``list`` beside ``images`` names a text file with the images to take, ``NAME`` or ``NAME LABEL`` in
 each line. The class is the first folder that NAME lies in below ``images``; of images that lie in
 none, and with ``class_from: list`` of all, it is LABEL: a name, or the position in ``classes``,
-counted from ``first_label`` (0). A list of such entries joins several sources. Instead of ``train``
-and ``val``, ``data`` with ``split: {val: 0.2, test: 0.1, seed: 0}`` takes one set apart.
+counted from ``first_label`` (0). ``annotations`` with ``class_from: annotations`` names an export
+of CVAT, LabelMe or Label Studio whose tags, flags or choices are the classes. A list of such
+entries joins several sources. Instead of ``train`` and ``val``, ``data`` with
+``split: {val: 0.2, test: 0.1, seed: 0}`` takes one set apart.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from casvit_mm.errors import InputError
 
 __all__ = ['ClassificationDescription', 'Source', 'read_dataset']
 
-_CLASS_FROM = ('folders', 'list')
+_CLASS_FROM = ('folders', 'list', 'annotations')
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,15 @@ class Source:
         images: Folder of images; those in folders below count.
         image_list: Text file with the images to take, and perhaps their labels; None takes all.
         class_from_list: Whether labels of the list decide on the class of images in folders too.
+        annotations: File or folder of a labelling tool that says the classes; None elsewhere.
+        subset: Name of the part of it to take, as CVAT has it; None takes all.
     """
 
     images: Path
     image_list: Path | None = None
     class_from_list: bool = False
+    annotations: Path | None = None
+    subset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def read_dataset(path: str | Path) -> ClassificationDescription:
             malformed fields.
     """
     meaning = 'a folder with one folder for each class'
-    optional = ('list', 'class_from')
+    optional = ('list', 'class_from', 'annotations', 'subset')
     sources = SourceFormat('classification', ('images',), optional, _read_source, meaning)
     fields = {'classes', 'first_label', 'skip_unreadable'}
     shared, content = read_shared_fields(path, sources, fields)
@@ -113,6 +119,16 @@ def _read_source(entry: dict[str, str], root: Path, where: str) -> Source:
         )
     if class_from == 'list' and 'list' not in entry:
         raise InputError(f'{where}: class_from: list needs a text file under list:')
+    by_tool = class_from == 'annotations'
+    if by_tool != ('annotations' in entry) or (by_tool and 'list' in entry):
+        raise InputError(
+            f'{where}: class_from: annotations belongs to annotations:, an export of CVAT, LabelMe '
+            'or Label Studio, without list:'
+        )
+    if by_tool:
+        annotations = (root / entry['annotations']).resolve()
+        images = (root / entry['images']).resolve()
+        return Source(images, annotations=annotations, subset=entry.get('subset'))
     image_list = (root / entry['list']).resolve() if 'list' in entry else None
     return Source((root / entry['images']).resolve(), image_list, class_from == 'list')
 

@@ -12,6 +12,7 @@ ISSUE_KINDS = {
     **FILE_KINDS,
     'image without class': STOPS,
     'label disagrees with folder': STOPS,
+    'several classes': STOPS,
     'unknown label': STOPS,
     'image beside the class folders': IssueKind('not used', 'leaves it out'),
     # Classes.

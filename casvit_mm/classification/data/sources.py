@@ -13,6 +13,8 @@ from typing import NamedTuple
 from casvit_mm.classification.data.description import ClassificationDescription, Source
 from casvit_mm.datasets.description import FoldSplit, RandomSplit
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, find_images, read_list
+from casvit_mm.datasets.formats.base import SourceFiles
+from casvit_mm.datasets.formats.registry import read_source
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.near_names import near_names
 from casvit_mm.datasets.splitting import take_apart
@@ -128,6 +130,8 @@ def _list_source(data: ClassificationDescription, source: Source, where: str) ->
             f'names must end in one of {" ".join(sorted(IMAGE_SUFFIXES))}'
         )
         return Listing(issues=[Issue('empty split', where, message, True)])
+    if source.annotations is not None:
+        return _from_annotations(source, source.annotations, where)
     if source.image_list is None:
         listing = _from_folders(data, source.images, files, where)
         for place, message in describe_unused([source.images], set(files).__contains__):
@@ -178,6 +182,47 @@ def _from_folders(
         and data.class_of(below.name) not in used
         and (data.classes is None or data.class_of(below.name) in data.classes)
     ]
+    return listing
+
+
+def _from_annotations(source: Source, annotations: Path, where: str) -> Listing:
+    """Take the tags, flags or choices of a labelling tool for the classes."""
+    try:
+        _, found = read_source(
+            SourceFiles(
+                annotations, source.images, f'{annotations} ({where})', subset=source.subset
+            )
+        )
+    except InputError as error:
+        issue = Issue('unusable list', str(annotations), str(error), True)
+        return Listing(issues=[issue])
+    listing = Listing(issues=[Issue('unusable list', p, m, True) for p, m in found.unreadable])
+    without = []
+    for entry in found.content['images']:
+        name = entry['file_name']
+        classes = list(dict.fromkeys(found.classes.get(name, ())))
+        if len(classes) == 1:
+            listing.images.append(LabelledImage(os.path.abspath(source.images / name), classes[0]))
+        elif not classes:
+            without.append(name)
+        else:
+            message = (
+                f'{annotations} ({where}): {name} has several classes, {quote_some(classes)}, and '
+                'one is learnt of an image. Leave one, or take the image out'
+            )
+            listing.issues.append(Issue('several classes', name, message, True))
+    left_out = [m for _, m in found.skipped]
+    if without:
+        left_out.append(
+            f'{len(without)} image(s) have no class and are not used; first {without[0]}'
+        )
+    if objects := len(found.content['annotations']):
+        left_out.append(f'{objects} object(s) are not learnt by a classifier')
+    for message in left_out:
+        listing.issues.append(Issue('files not used', str(annotations), message, False))
+    if not listing.images and not any(issue.fatal for issue in listing.issues):
+        message = f'{annotations} ({where}) says no class of any image'
+        listing.issues.append(Issue('image without class', str(annotations), message, True))
     return listing
 
 

@@ -45,6 +45,7 @@ class Annotations:
         unreadable: What could not be read, as (place, message); training refuses it.
         skipped: What is well-formed and not learnt here, such as lines, as (place, message with
             the number); training goes on.
+        classes: By ``file_name``, what is said of an image as a whole; for classification alone.
         is_label: Whether a file was read, by its path; of others in the folders of annotations and
             images a note is made. None where ``annotations`` is one file.
     """
@@ -53,6 +54,7 @@ class Annotations:
     open_classes: bool = False
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    classes: dict[str, list[str]] = field(default_factory=dict)
     is_label: Callable[[Path], bool] | None = None
 
 

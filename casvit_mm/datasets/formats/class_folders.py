@@ -13,7 +13,7 @@ from typing import Any
 
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, SPLIT_SUFFIX
 from casvit_mm.datasets.formats.base import Annotations, Format, SourceFiles
-from casvit_mm.datasets.formats.folders import split_folders, split_in
+from casvit_mm.datasets.formats.folders import has_texts, split_folders, split_in
 
 __all__ = ['FORMAT']
 
@@ -49,7 +49,14 @@ def _has_classes(folder: Path, number: int = 2) -> bool:
         child.suffix.lower() in _ANNOTATIONS and not child.name.endswith(SPLIT_SUFFIX)
         for child in below
     )
-    return len(folders) >= number and not annotated and all(map(_holds_images, folders))
+    if annotated or any(map(_holds_labelme, folders)):
+        return False
+    return len(folders) >= number and all(map(_holds_images, folders))
+
+
+def _holds_labelme(folder: Path) -> bool:
+    first = next(folder.glob('*.json'), None)
+    return first is not None and has_texts(first, [b'"shapes"'])
 
 
 def _holds_images(folder: Path) -> bool:

@@ -9,14 +9,15 @@ and ``occluded`` become ``attributes`` of the annotation.
 
 Not learnt and counted by name, since they surround nothing: ``polyline``, ``points``, ``cuboid``
 and ``skeleton``. Refused: ``track``, which belongs to "CVAT for video", where it interpolates
-between frames (export the task as "CVAT for images"). Tags are classes of whole images and not
-learnt by detectors; they are counted. ``subset`` of an image is what its split goes by.
+between frames (export the task as "CVAT for images"). Tags are classes of whole images, for
+classification. ``subset`` of an image is what its split goes by, else the name of its file.
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import numpy as np
 
 from casvit_mm.datasets.formats.base import Format
 from casvit_mm.datasets.formats.coco_values import is_size
-from casvit_mm.datasets.formats.folders import split_in
+from casvit_mm.datasets.formats.folders import has_texts, split_in
 from casvit_mm.datasets.formats.gathering import (
     Gathering,
     ImageFinder,
@@ -84,7 +85,6 @@ def read_cvat(annotations: Path, images: Path, subset: str | None = None) -> Gat
         )
     found = Gathering()
     finder = ImageFinder(images)
-    tags: Counter[str] = Counter()
     taken: dict[str, str] = {}
     for image in root.iter('image'):
         written = image.get('name', '')
@@ -98,12 +98,10 @@ def read_cvat(annotations: Path, images: Path, subset: str | None = None) -> Gat
             found.refuse(f'{annotations.name}, image {written!r}', error)
             continue
         taken[name] = written
-        tags.update(tag.get('label', '') for tag in image.findall('tag'))
+        if tags := [tag.get('label', '').strip() for tag in image.findall('tag')]:
+            found.classes[name] = tags
         _read_image(image, name, finder, f'{annotations.name}, {written}', found)
     found.notes += finder.notes()
-    if tags:
-        listed = ', '.join(f'{count} {name}' for name, count in tags.most_common(4))
-        found.notes.append(f'tags of whole images are not learnt by detectors: {listed}')
     declared = [label for label in root.iterfind('.//labels/label') if label.find('parent') is None]
     found.names = list(
         dict.fromkeys(
@@ -240,11 +238,12 @@ def _describe(path: Path) -> dict[str, Any] | None:
     names = {subset for counts in found.values() for subset in counts}
     splits = {subset: split_of(subset) for subset in names}
     top = path if path.is_dir() else path.parent
+    source = _tags_source if all(map(_holds_tags_alone, files)) else _source
     root = str(top.resolve())
-    if names == {''} and (by_name := _split_by_names(files, top)):
+    if names == {''} and (by_name := _split_by_names(files, top, source)):
         return dict(root=root, **by_name)
     if 'train' not in splits.values() or len(names) < 2:
-        return dict(root=root, data=[_source(file) for file in files])
+        return dict(root=root, data=[source(file) for file in files])
     if unknown := sorted(name for name, split in splits.items() if split is None):
         raise InputError(
             f'{path} (--data) has images in the subset {unknown[0]!r}, which is none of Train, '
@@ -254,12 +253,14 @@ def _describe(path: Path) -> dict[str, Any] | None:
     sources: dict[str, Any] = dict(root=root)
     for file, counts in found.items():
         for subset in sorted(counts):
-            entry = dict(_source(file), subset=subset)
+            entry = dict(source(file), subset=subset)
             sources.setdefault(str(splits[subset]), []).append(entry)
     return sources
 
 
-def _split_by_names(files: list[Path], root: Path) -> dict[str, list[dict[str, str]]]:
+def _split_by_names(
+    files: list[Path], root: Path, source: Callable[[Path], dict[str, str]]
+) -> dict[str, list[dict[str, str]]]:
     """Return the sources by what files or their folders are called, as Datumaro does; or nothing.
 
     A subset that a file says goes before.
@@ -267,13 +268,23 @@ def _split_by_names(files: list[Path], root: Path) -> dict[str, list[dict[str, s
     splits: dict[str, list[dict[str, str]]] = {}
     for file in files:
         split = split_in(file.relative_to(root).with_suffix('').as_posix())
-        splits.setdefault(split or '', []).append(_source(file))
+        splits.setdefault(split or '', []).append(source(file))
     told = 'train' in splits and '' not in splits and len(splits) > 1
     return splits if told else {}
 
 
 def _source(file: Path) -> dict[str, str]:
     return dict(annotations=str(file.resolve()), images=str(images_beside(file).resolve()))
+
+
+def _tags_source(file: Path) -> dict[str, str]:
+    return dict(_source(file), class_from='annotations')
+
+
+def _holds_tags_alone(file: Path) -> bool:
+    """Return whether images of a file have tags, and none of them a shape."""
+    shapes = [f'<{kind} '.encode() for kind in (*_SHAPES, *_LINES)]
+    return has_texts(file, [b'<tag ']) and not any(has_texts(file, [kind]) for kind in shapes)
 
 
 FORMAT = Format(

@@ -68,12 +68,14 @@ class Gathering:
         unreadable: What could not be read, as (place, message); training refuses it.
         notes: What the user should know though it stops nothing.
         names: Classes that the files list, with objects or without; others that occur follow.
+        classes: By ``file_name``, what is said of an image as a whole.
     """
 
     images: list[dict[str, Any]] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    classes: dict[str, list[str]] = field(default_factory=dict)
     _objects: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     _lines: list[tuple[str, str]] = field(default_factory=list)
 
@@ -162,6 +164,7 @@ class Gathering:
             open_classes=not self.names,
             unreadable=self.unreadable,
             skipped=[(str(place), note) for note in notes],
+            classes=self.classes,
             is_label=is_label,
         )
 

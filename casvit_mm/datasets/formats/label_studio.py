@@ -9,7 +9,8 @@ image; a rectangle turns clockwise about its upper left corner.
 An image is found by ``/data/local-files/?d=PATH``, by ``/data/upload/N/1a2b3c4d-NAME`` with or
 without the prefix that an upload adds, or by the last part of an address. Of several annotations
 of a task the one marked as ground truth is taken, else the latest. Predictions are ignored; so are
-tasks that nobody has annotated or that were skipped, choices and texts. All of this is counted.
+tasks that nobody has annotated or that were skipped, and texts. All of this is counted. Choices are
+classes of whole images, for classification.
 
 Key points and vectors surround nothing: not learnt, and counted. Refused by name: regions of videos
 and other kinds; with several labels or none; drawn on a turned image (``image_rotation``); and the
@@ -28,6 +29,7 @@ from casvit_mm.datasets.files import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from casvit_mm.datasets.formats.base import Format
 from casvit_mm.datasets.formats.brush import decode_brush
 from casvit_mm.datasets.formats.coco_values import is_size
+from casvit_mm.datasets.formats.folders import has_texts
 from casvit_mm.datasets.formats.gathering import (
     Gathering,
     ImageFinder,
@@ -189,6 +191,9 @@ def _read_task(
     labelled = {str(r.get('id')) for r in results if str(r.get('type', '')).endswith('labels')}
     for i, result in enumerate(results, 1):
         kind = str(result.get('type', ''))
+        if kind == 'choices' and str(result.get('id')) not in labelled:  # not about a region
+            found.classes.setdefault(name, []).extend(_choices(result))
+            continue
         if kind in _ASIDE:
             counts[f'results of type {kind}'] += 1
             continue
@@ -201,6 +206,12 @@ def _read_task(
             found.refuse(source, error)
         else:
             found.add_object(label, image_id, source, fields)
+
+
+def _choices(result: Fields) -> list[str]:
+    value = result.get('value')
+    listed = _list(value, 'choices') if isinstance(value, dict) else []
+    return [str(choice).strip() for choice in listed]
 
 
 def _region(result: Fields, kind: str, width: int, height: int) -> tuple[str, Fields]:
@@ -282,15 +293,24 @@ def _describe(path: Path) -> dict[str, Any] | None:
     ]
     if not files:
         return None
-    sources = {
-        file.stem: dict(annotations=str(file.resolve()), images=str(images_beside(file).resolve()))
-        for file in files
-    }
+    sources = {file.stem: _source(file) for file in files}
+    if all(map(_holds_choices_alone, files)):
+        sources = {stem: {**one, 'class_from': 'annotations'} for stem, one in sources.items()}
     splits = {split_of(name): source for name, source in sources.items()}
     root = str(files[0].parent.resolve())
     if 'train' not in splits or None in splits or len(splits) < len(sources):
         return dict(root=root, data=list(sources.values()))
     return dict(root=root, **{str(split): source for split, source in splits.items()})
+
+
+def _source(file: Path) -> dict[str, str]:
+    return dict(annotations=str(file.resolve()), images=str(images_beside(file).resolve()))
+
+
+def _holds_choices_alone(file: Path) -> bool:
+    """Return whether images of a file have choices, and none of them a region."""
+    regions = [f'"{shape}labels"'.encode() for shape in (*_REGIONS, *_LINES, '')]
+    return has_texts(file, [b'"choices"']) and not any(has_texts(file, [r]) for r in regions)
 
 
 FORMAT = Format(

@@ -10,7 +10,7 @@ the annotation.
 Not learnt and counted by name, since they surround nothing: ``point``, ``points``, ``line`` and
 ``linestrip``. Refused: other shapes, and an image that lies in the JSON alone (``imageData``). An
 image without a JSON file has not been looked at by anybody, and is not used; how many there are is
-said. Flags of an image are classes of none of its objects, and are counted.
+said. The flags of an image that are true are its classes, for classification.
 """
 
 from __future__ import annotations
@@ -76,7 +76,6 @@ def read_labelme(annotations: Path, images: Path) -> Gathering:
     found = Gathering()
     finder = ImageFinder(images)
     taken: dict[str, str] = {}
-    flagged: list[str] = []
     for path in files:
         place = path.relative_to(annotations).as_posix()
         try:
@@ -88,14 +87,10 @@ def read_labelme(annotations: Path, images: Path) -> Gathering:
             found.refuse(place, error)
             continue
         taken[name] = place
-        if flags := content.get('flags'):
-            flagged += [place] * any(flags.values() if isinstance(flags, dict) else [True])
+        if flags := _flags(content):
+            found.classes[name] = flags
         _read_file(content, place, name, finder, found)
     found.notes += finder.notes()
-    if flagged:
-        found.notes.append(
-            f'{len(flagged)} image(s) have flags, which are not learnt; first {flagged[0]}'
-        )
     others = {
         path.relative_to(images).as_posix()
         for paths in find_images(images).values()
@@ -106,6 +101,13 @@ def read_labelme(annotations: Path, images: Path) -> Gathering:
             f'{len(others)} image(s) have no JSON file and are not used; first {min(others)}'
         )
     return found
+
+
+def _flags(content: Any) -> list[str]:
+    """Return the flags of an image that are true."""
+    flags = content.get('flags')
+    named = flags.items() if isinstance(flags, dict) else ()
+    return [str(name).strip() for name, true in named if true]
 
 
 def _image_of(content: Any, path: Path, finder: ImageFinder) -> str:
@@ -253,7 +255,22 @@ def _describe(path: Path) -> dict[str, Any] | None:
 
 
 def _source(folder: Path) -> dict[str, str]:
-    return dict(annotations=str(folder.resolve()), images=str(folder.resolve()))
+    places = dict(annotations=str(folder.resolve()), images=str(folder.resolve()))
+    return dict(places, class_from='annotations') if _holds_flags_alone(folder) else places
+
+
+def _holds_flags_alone(folder: Path) -> bool:
+    """Return whether the first files have flags that are true, and none of them a shape."""
+    flagged = False
+    for path in _json_files(folder)[:_LOOKED_AT]:
+        try:
+            content = read_json(path, _is_labelme, '')
+        except ValueError:
+            continue
+        if content['shapes']:
+            return False
+        flagged = flagged or bool(_flags(content))
+    return flagged
 
 
 def _read(files: SourceFiles) -> Annotations:

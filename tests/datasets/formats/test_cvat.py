@@ -144,7 +144,7 @@ def test_tracks_are_refused_by_name(folder):
 def test_tags_of_images_are_counted(folder):
     write(folder, image(box(), '<tag label="night" source="manual"></tag>'))
     found = read(folder)
-    assert found.notes == ['tags of whole images are not learnt by detectors: 1 night']
+    assert list(found.classes.values()) == [['night']]
     assert found.unreadable == []
 
 
