@@ -161,7 +161,8 @@ class Writer:
         x, y, w, h = one['bbox']
         size = image.width, image.height
         apart = np.abs(np.subtract((x, y, x + w, y + h), box)) / (*size, *size)
-        lost['boxes that are not those of their outlines'] += bool(apart.max() > _SAME)
+        what = 'boxes that are not those around their outlines, which are read in their place'
+        lost[what] += bool(apart.max() > _SAME)
         lost['areas that are not those of their outlines'] += not _same_area(one['area'], area)
         return one
 

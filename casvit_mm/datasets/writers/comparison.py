@@ -90,26 +90,31 @@ def _compare(
     other_names: dict[int, str],
     found: Comparison,
 ) -> None:
-    """Pair the objects of an image: by their order, or where some are missing by their boxes."""
-    left = list(other.objects)
-    in_order = len(left) == len(image.objects)
-    for one in image.objects:
-        same = [o for o in left if other_names[o['category_id']] == names[one['category_id']]]
-        if in_order:
-            same = [o for o in left[:1] if o in same]
-        if not same:
-            found.missing += 1
-            continue
-        pair = max(same, key=lambda o: _box_iou(one, o))
-        left.remove(pair)
-        edges = np.abs(np.subtract(_corners(one), _corners(pair)))
-        found.shifts.append(float(edges.max()))
+    left = [names[one['category_id']] for one in image.objects]
+    right = [other_names[one['category_id']] for one in other.objects]
+    pairs = [(i, j) for i, j in _pairs(image.objects, other.objects) if left[i] == right[j]]
+    found.missing += len(left) - len(pairs)
+    for i, j in pairs:
+        one, pair = image.objects[i], other.objects[j]
+        found.shifts.append(float(np.abs(np.subtract(_corners(one), _corners(pair))).max()))
         found.box_ious.append(_box_iou(one, pair))
         if one.get('segmentation') and pair.get('segmentation'):
             size = image.width, image.height
             masks = [decode_segmentation(o['segmentation'], *size) for o in (one, pair)]
             union = int((masks[0] | masks[1]).sum())
             found.mask_ious.append(int((masks[0] & masks[1]).sum()) / union if union else 1.0)
+
+
+def _pairs(ones: list[Object], others: list[Object]) -> list[tuple[int, int]]:
+    """Pair objects by their order; where some are missing, those first that overlap most."""
+    if len(ones) == len(others):
+        return [(i, i) for i in range(len(ones))]
+    ious = [(_box_iou(a, b), i, j) for i, a in enumerate(ones) for j, b in enumerate(others)]
+    pairs: dict[int, int] = {}
+    for iou, i, j in sorted(ious, key=lambda entry: -entry[0]):
+        if iou > 0 and i not in pairs and j not in pairs.values():
+            pairs[i] = j
+    return sorted(pairs.items())
 
 
 def _corners(one: Object) -> tuple[float, float, float, float]:

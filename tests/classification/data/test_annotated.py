@@ -115,7 +115,7 @@ def test_classes_beside_objects_are_told_to_who_learns_objects(tmp_path):
     'source',
     [
         dict(images='.', class_from='annotations'),
-        dict(images='.', annotations='export.json', class_from='list', list='a.txt'),
+        dict(images='.', annotations='e.json', class_from='annotations', list='a.txt'),
     ],
 )
 def test_annotations_and_class_from_belong_together(tmp_path, source):

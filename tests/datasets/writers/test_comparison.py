@@ -87,7 +87,7 @@ def test_what_is_not_there_is_missing(made, tmp_path, which):
         elif which == 'class':
             images[0].objects[0]['category_id'] = 2
         else:
-            del images[0].objects[0]
+            del images[0].objects[0]  # the other overlaps nothing else
 
     found = compared(made, tmp_path, 'coco', drop)
     assert found.missing == (2 if which == 'image' else 1)
