@@ -8,13 +8,14 @@ head of a path is the folder of ``obj.data``. The text files are read as those o
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from casvit_mm.datasets.files import read_text
 from casvit_mm.datasets.formats import yolo
 from casvit_mm.datasets.formats.base import Format
-from casvit_mm.datasets.formats.yolo_yaml import from_darknet_root, translate_description
+from casvit_mm.datasets.formats.yolo_yaml import exists, from_darknet_root, translate_description
 from casvit_mm.errors import InputError
 
 __all__ = ['FORMAT']
@@ -33,13 +34,15 @@ def _describe(path: Path) -> dict[str, Any] | None:
         raise InputError(f'{path} (--data) holds several files of Darknet: {names}; name one')
     file, fields = found[0]
     listed = file.parent / from_darknet_root(fields['names'])
-    if not listed.is_file():
-        raise InputError(f'{file} (--data): {listed}, which names the classes, does not exist')
+    if not (exists(listed) and listed.is_file()):
+        raise InputError(
+            f'{file} (--data): {fields["names"]}, which names the classes, does not exist'
+        )
     content: dict[str, Any] = dict(names=_lines(listed))
     for key, split in _SPLITS.items():
         if fields.get(key):
             content[split] = from_darknet_root(fields[key])
-    if (number := fields.get('classes', '')).isdecimal():
+    if re.fullmatch(r'[0-9]{1,9}', number := fields.get('classes', '')):
         content['nc'] = int(number)
     return translate_description(content, file)
 

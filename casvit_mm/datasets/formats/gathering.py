@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -26,6 +28,7 @@ __all__ = [
     'last_part',
     'number',
     'read_json',
+    'read_start',
     'split_of',
 ]
 
@@ -259,11 +262,18 @@ def _with_slashes(path: str) -> str:
 
 
 def _inside(path: Path, folder: Path) -> str | None:
-    """Return a path from a folder, ``..`` in it resolved; None if it lies outside."""
-    try:
-        return path.resolve().relative_to(folder.resolve()).as_posix()
-    except ValueError:
-        return None
+    """Return a path from a folder, ``..`` in it resolved; None if it lies outside.
+
+    An image may be a link to a file elsewhere, so that links are followed only where the path would
+    lie outside without.
+    """
+    for one, other in (
+        (Path(os.path.abspath(path)), Path(os.path.abspath(folder))),
+        (path.resolve(), folder.resolve()),
+    ):
+        if one.is_relative_to(other):
+            return one.relative_to(other).as_posix()
+    return None
 
 
 def split_of(name: str) -> str | None:
@@ -299,6 +309,15 @@ def number(value: Any, what: str) -> float:
     if not abs(found) < 1e9:  # NaN neither
         raise ValueError(f'has {what} {value!r}, which is no coordinate')
     return found
+
+
+def read_start(path: Path, size: int) -> bytes:
+    """Return the first bytes of a text, in UTF-8 also where the file is in UTF-16."""
+    with path.open('rb') as file:
+        start = file.read(size)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return start.decode('utf-16', 'ignore').encode()
+    return start.removeprefix(codecs.BOM_UTF8)
 
 
 def read_json(path: Path, expected: Callable[[Any], bool], what: str) -> Any:

@@ -38,6 +38,7 @@ from casvit_mm.datasets.formats.gathering import (
     last_part,
     number,
     read_json,
+    read_start,
     split_of,
 )
 from casvit_mm.datasets.formats.outlines import (
@@ -96,10 +97,10 @@ def read_label_studio(annotations: Path, images: Path) -> Gathering:
     for i, task in enumerate(tasks, 1):
         place = f'{annotations.name}, task {task.get("id", i)}'
         counts['predictions, which are no truth'] += len(_list(task, 'predictions'))
-        results = _chosen_results(task, counts)
-        if results is None:
-            continue
         try:
+            results = _chosen_results(task, counts)
+            if results is None:
+                continue
             name = _find(finder, _image_of(task), annotations.parent)
             if name in taken:
                 raise ValueError(f'is about {name}, and so is {taken[name]}; take one away')
@@ -114,7 +115,11 @@ def read_label_studio(annotations: Path, images: Path) -> Gathering:
 
 
 def _chosen_results(task: Fields, counts: Counter[str]) -> list[Fields] | None:
-    """Return the results of the annotation to take; None if there is none."""
+    """Return the results of the annotation to take; None if there is none.
+
+    Raises:
+        ValueError: If they are no results.
+    """
     listed: Any = task.get('annotations', task.get('completions'))
     written = [a for a in listed if isinstance(a, dict)]
     done = [a for a in written if not a.get('was_cancelled')]
@@ -126,7 +131,10 @@ def _chosen_results(task: Fields, counts: Counter[str]) -> list[Fields] | None:
         truths or done, key=lambda a: str(a.get('updated_at') or a.get('created_at') or '')
     )
     counts['further annotations of a task, beside its ground truth or its latest'] += len(done) - 1
-    return [result for result in _list(chosen, 'result') if isinstance(result, dict)]
+    results = chosen.get('result', [])
+    if not isinstance(results, list) or not all(isinstance(one, dict) for one in results):
+        raise ValueError('has a result that is no list of regions. Export it again.')
+    return results
 
 
 def _list(entry: Fields, key: str) -> list[Any]:
@@ -231,10 +239,14 @@ def _region(result: Fields, kind: str, width: int, height: int) -> tuple[str, Fi
     if number(result.get('image_rotation') or 0, 'image_rotation') % 360:
         raise ValueError('was drawn on a turned image; turn the image file itself')
     labels = value.get(kind if kind.endswith('labels') else 'labels')
-    if not isinstance(labels, list) or len(labels) != 1 or not str(labels[0]).strip():
+    if not isinstance(labels, list) or len(labels) != 1 or not _is_text(labels[0]):
         many = f'{len(labels)} labels' if isinstance(labels, list) and labels else 'no label'
         raise ValueError(f'has {many}; expected one')
-    return str(labels[0]).strip(), _fields(value, shape, width, height)
+    return labels[0].strip(), _fields(value, shape, width, height)
+
+
+def _is_text(label: Any) -> bool:
+    return isinstance(label, str) and bool(label.strip())
 
 
 def _shape_of(value: Fields) -> str:
@@ -278,9 +290,8 @@ def _holds(path: Path) -> bool:
     if path.suffix.lower() != '.json' or not path.is_file():
         return False
     try:
-        with path.open('rb') as file:
-            if not file.read(64).lstrip(b'\xef\xbb\xbf \t\r\n').startswith(b'['):
-                return False
+        if not read_start(path, 64).lstrip().startswith(b'['):
+            return False
         return _is_export(read_json(path, bool, 'list'))
     except (OSError, ValueError):
         return False

@@ -34,6 +34,7 @@ from casvit_mm.datasets.formats.gathering import (
     Shape,
     number,
     read_json,
+    read_start,
     split_of,
 )
 from casvit_mm.datasets.formats.outlines import (
@@ -234,8 +235,7 @@ def _json_files(folder: Path) -> list[Path]:
 
 def _is_labelme_file(path: Path) -> bool:
     try:
-        with path.open('rb') as file:
-            start = file.read(1 << 16)
+        start = read_start(path, 1 << 16)
         # A file of COCO may be too large to be read for this.
         return any(mark in start for mark in (b'"shapes"', b'"imagePath"', b'"imageData"'))
     except OSError:

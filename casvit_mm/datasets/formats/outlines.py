@@ -63,7 +63,10 @@ def polygon_fields(polygons: Sequence[list[float]], width: int, height: int) -> 
     """
     for polygon in polygons:
         if not is_polygon(polygon):
-            raise ValueError(f'has {len(polygon) // 2} points; an outline needs 3 or more')
+            number = len(polygon) // 2
+            if number < 3:
+                raise ValueError(f'has {number} points; an outline needs 3 or more')
+            raise ValueError('is an outline with a coordinate that no image has')
     xs = [x for polygon in polygons for x in polygon[::2]]
     ys = [y for polygon in polygons for y in polygon[1::2]]
     left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)

@@ -17,6 +17,7 @@ from casvit_mm.datasets.files import read_list
 from casvit_mm.errors import InputError
 
 __all__ = [
+    'exists',
     'from_darknet_root',
     'is_yolo_description',
     'labels_of',
@@ -100,11 +101,7 @@ def _names_of(content: dict[str, Any], where: str) -> Any:
 def _root_of(written: Any, path: Path) -> tuple[Path, list[str]]:
     """Return the folder that splits count from, and a note where ``path`` leads nowhere."""
     root = path.parent / str(written or '.')
-    try:
-        there = root.is_dir()
-    except (OSError, ValueError):  # too long, or with a zero byte in it
-        there = False
-    if there:
+    if exists(root) and root.is_dir():
         return _normal(root), []
     note = f'path: {written} is no folder on this machine; paths count from {path.parent}'
     return _normal(path.parent), [note]
@@ -136,7 +133,7 @@ def _find(root: Path, written: str, where: str) -> Path:
     """
     plain = written.replace('\\', '/')
     for one in (written, written.removeprefix('../'), plain, plain.removeprefix('../')):
-        if (root / one).exists():
+        if exists(root / one):
             return _normal(root / one)
     if not PurePosixPath(plain).is_absolute() and not _WINDOWS.match(written):
         raise InputError(
@@ -150,6 +147,14 @@ def _find(root: Path, written: str, where: str) -> Path:
     )
 
 
+def exists(path: Path) -> bool:
+    """Return whether there is a file or folder; of a path that none can have, that there is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with a zero byte in it
+        return False
+
+
 def _normal(path: Path) -> Path:
     """Return the absolute path; links stay, since labels lie beside them, not beside their ends."""
     return Path(os.path.abspath(path))
@@ -159,7 +164,7 @@ def _tail_in(root: Path, written: str) -> str | None:
     """Return the longest end of a path that leads somewhere from ``root``."""
     parts = PurePosixPath(written).parts
     tails = ('/'.join(parts[i:]) for i in range(1, len(parts)))
-    return next((tail for tail in tails if (root / tail).exists()), None)
+    return next((tail for tail in tails if exists(root / tail)), None)
 
 
 def resolve_listed(image_list: Path, lines: list[str], root: Path) -> dict[str, Path | None]:
@@ -174,7 +179,8 @@ def resolve_listed(image_list: Path, lines: list[str], root: Path) -> dict[str, 
     found: dict[str, Path | None] = {}
     for line in lines:
         places = (folder / line, root / line, root / from_darknet_root(line))
-        found[line] = next((_normal(place) for place in places if place.is_file()), None)
+        there = (place for place in places if exists(place) and place.is_file())
+        found[line] = next(map(_normal, there), None)
     return found
 
 

@@ -133,6 +133,29 @@ def test_a_data_file_without_its_names_is_refused(tmp_path):
         read_fields(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('train = ' + 'x' * 5000, 'does not exist'),
+        ('names = ' + 'x' * 5000, 'which names the classes, does not exist'),
+        ('classes = 7', 'nc says 7 classes, and names has 1'),
+    ],
+)
+def test_lines_of_a_data_file_that_lead_nowhere_are_refused(tmp_path, line, message):
+    darknet(tmp_path)
+    with (tmp_path / 'obj.data').open('a') as file:
+        file.write(line)
+    with pytest.raises(InputError, match=message):
+        read_fields(tmp_path)
+
+
+def test_a_number_of_classes_beyond_any_is_not_read(tmp_path):
+    darknet(tmp_path)
+    with (tmp_path / 'obj.data').open('a') as file:
+        file.write('classes = ' + '9' * 5000)
+    assert read_fields(tmp_path).fields['names'] == ['cat']
+
+
 def test_a_test_split_may_have_images_of_one_class(tmp_path):
     for name in ('train/cat', 'train/dog', 'val/cat', 'val/dog', 'test/cat'):
         save(tmp_path / name / 'a.jpg')

@@ -181,3 +181,11 @@ def test_other_files_are_refused(folder, text):
         InputError, match=r'is not JSON|is no export of Label Studio in the form JSON'
     ):
         read_label_studio(folder / 'export.json', folder / 'images')
+
+
+@pytest.mark.parametrize('result', ['text', [['text']], None])
+def test_results_that_are_no_regions_are_refused(folder, result):
+    broken = task()
+    broken['annotations'] = [dict(result=result)]
+    ((_, message),) = read(folder, broken).unreadable
+    assert 'has a result that is no list of regions' in message

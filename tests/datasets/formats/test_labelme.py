@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from casvit_mm import InputError
-from casvit_mm.datasets.formats.labelme import read_labelme
+from casvit_mm.datasets.formats.labelme import FORMAT, read_labelme
 
 MASK = np.array([[1, 1, 0], [0, 1, 1]], dtype=bool)
 
@@ -217,3 +217,17 @@ def test_a_missing_size_is_that_of_the_image(folder):
 def test_a_folder_without_json_is_refused(folder):
     with pytest.raises(InputError, match='holds no JSON file of LabelMe'):
         read(folder)
+
+
+def test_files_in_utf_16_are_told_too(folder):
+    write(folder, shape('rectangle', [[0, 0], [9, 9]]))
+    for path in folder.glob('*.json'):
+        path.write_text(path.read_text(), encoding='utf-16')
+    assert FORMAT.holds(folder)
+    assert len(read(folder).content()['annotations']) == 1
+
+
+def test_a_circle_beyond_any_image_is_refused(folder):
+    write(folder, shape('circle', [[9, 9], [9e8, 9]]))
+    ((_, message),) = read(folder).unreadable
+    assert 'with a coordinate that no image has' in message
