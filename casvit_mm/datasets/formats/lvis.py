@@ -66,8 +66,8 @@ def _read(files: SourceFiles) -> Annotations:
             image['file_name'] = name if found else url.rpartition('/')[2]
     note = (
         'LVIS labels each category in a part of the images alone; elsewhere its objects are taken '
-        f'for background. {open_images} image(s) have categories of which not all objects are '
-        'labelled'
+        "for background, in training and in AP, which is COCO's and not LVIS's own. "
+        f'{open_images} image(s) have categories of which not all objects are labelled'
     )
     return Annotations(content, skipped=[(files.annotations.name, note)])
 

@@ -92,3 +92,13 @@ def test_what_is_not_there_is_missing(made, tmp_path, which):
     found = compared(made, tmp_path, 'coco', drop)
     assert found.missing == (2 if which == 'image' else 1)
     assert found.lines()[0] == f'read again: {4 - found.missing} of 4 objects'
+
+
+@pytest.mark.parametrize('to', WRITERS)
+def test_linked_images_of_one_name_are_told_apart_by_their_folders(made, tmp_path, to):
+    for images in made.splits.values():
+        images[0].file, images[0].name = made.splits['train'][0].file, 'same.png'
+    written = write_set(made, to, tmp_path / 'out', link=True)
+    again, notes = labelled_set(written)
+    assert {split: len(images) for split, images in again.splits.items()} == dict(train=1, val=1)
+    assert not any('by their name alone' in note for note in notes)
