@@ -63,37 +63,30 @@ def read_columns(content: dict[str, Any]) -> Columns | None:
         sizes = _read_sizes(images)
         place = {e['id']: i for i, e in enumerate(images)}
         known = {e['id'] for e in categories if is_id(e['id']) and isinstance(e['name'], str)}
-        ids, categories_of = ([e[key] for e in annotations] for key in ('id', 'category_id'))
-        boxes, areas = ([e[key] for e in annotations] for key in ('bbox', 'area'))
-        crowds = [e.get('iscrowd', 0) for e in annotations]
-        image = [place[e['image_id']] for e in annotations if type(e['image_id']) is int]
-        flagged = any('ignored' in e or e.get('ignore', 0) != 0 for e in annotations)
+        if any('ignored' in e or e.get('ignore', 0) != 0 for e in annotations):
+            return None
+        # One list at a time: of a large set each takes memory.
+        number, owner, category = (
+            _read_whole([e[key] for e in annotations]) for key in ('id', 'image_id', 'category_id')
+        )
+        crowd = _read_whole([e.get('iscrowd', 0) for e in annotations])
+        box = _read_boxes([e['bbox'] for e in annotations])
+        area = _read_numbers([e['area'] for e in annotations])
+        if sizes is None or owner is None or len(place) < len(images):
+            return None
+        image = np.array([place[i] for i in owner.tolist()], dtype=np.int64)
     except (AttributeError, KeyError, TypeError):  # something is no object, or lacks a field
         return None
-    if (
-        flagged
-        or sizes is None
-        or not (len(place) == len(images) and len(image) == len(annotations))
-    ):
+    if number is None or category is None or crowd is None or box is None or area is None:
         return None
-    kinds = (ids, {int}), (categories_of, {int}), (crowds, {int})
-    if not all(set(map(type, values)) <= types for values, types in kinds):
+    if not (set(np.unique(category).tolist()) <= known and set(np.unique(crowd)) <= {0, 1}):
         return None
-    if not (set(categories_of) <= known and set(crowds) <= {0, 1} and _are_ids(ids)):
-        return None
-    box = _read_boxes(boxes)
-    area = _read_numbers(areas)
-    if box is None or area is None:
-        return None
-    return Columns(
-        np.array(ids, dtype=np.int64),
-        np.array(image, dtype=np.int64),
-        np.array(categories_of, dtype=np.int64),
-        box,
-        area,
-        np.array(crowds, dtype=bool),
-        sizes,
-    )
+    return Columns(number, image, category, box, area, crowd.astype(bool), sizes)
+
+
+def _read_whole(values: list[Any]) -> np.ndarray | None:
+    """Return whole numbers, ``(N,)``; None if one is none, or too large for an id."""
+    return np.array(values, dtype=np.int64) if _are_ids(values) else None
 
 
 def _read_sizes(images: list[Any]) -> np.ndarray | None:

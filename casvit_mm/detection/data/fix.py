@@ -232,7 +232,7 @@ def _number_anew(state: _Fixing, section: str, index: int) -> None:
 
 
 def _set_area(state: _Fixing, section: str, index: int) -> None:
-    entry, row = state.content[section][index], state.objects.row_of.get(index)
+    entry, row = state.content[section][index], state.objects.row_of(index)
     area = float('nan') if row is None else float(state.masks.area[row])
     if np.isnan(area) and is_box(entry['bbox']):
         area = max(0.0, entry['bbox'][2]) * max(0.0, entry['bbox'][3])
@@ -296,7 +296,8 @@ def _scale(annotation: dict[str, Any], x: float, y: float) -> None:
 
 
 def _clip_box(state: _Fixing, section: str, index: int) -> None:
-    row = state.objects.row_of[index]
+    row = state.objects.row_of(index)
+    assert row is not None
     x, y, w, h = state.content[section][index]['bbox']
     width, height = state.objects.size[row].tolist()
     left, top = max(x, 0), max(y, 0)
@@ -305,7 +306,8 @@ def _clip_box(state: _Fixing, section: str, index: int) -> None:
 
 
 def _box_of_mask(state: _Fixing, section: str, index: int) -> None:
-    row = state.objects.row_of[index]
+    row = state.objects.row_of(index)
+    assert row is not None
     box = state.masks.box[row].round(2).tolist()
     state.content[section][index]['bbox'] = box
 
@@ -333,7 +335,8 @@ def _drop_polygons(state: _Fixing, section: str, index: int) -> None:
 def _clip_polygons(state: _Fixing, section: str, index: int) -> None:
     import shapely
 
-    row = state.objects.row_of[index]
+    row = state.objects.row_of(index)
+    assert row is not None
     frame = shapely.box(0, 0, *state.objects.size[row])
     kept: list[list[float]] = []
     for polygon in state.content[section][index].get('segmentation', []):

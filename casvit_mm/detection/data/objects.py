@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,10 +40,10 @@ class Objects:
     crowd: np.ndarray
     size: np.ndarray
 
-    @cached_property
-    def row_of(self) -> dict[int, int]:
-        """Row by position in the list of annotations."""
-        return {index: row for row, index in enumerate(self.index.tolist())}
+    def row_of(self, index: int) -> int | None:
+        """Return the row of a position in the list of annotations; None if it has none."""
+        row = int(np.searchsorted(self.index, index))  # they are in order
+        return row if row < len(self.index) and self.index[row] == index else None
 
     def visible(self) -> np.ndarray:
         """Return which boxes have an area and share some of it with their image, ``(N,)``."""

@@ -105,8 +105,9 @@ def _mark_issues(inspection: Inspection, name: str) -> Marks:
     pointed: dict[int, set[int]] = {}
     for issue in inspection.issues[name]:
         section, index = issue.entry or ('', -1)
-        if section == 'annotations' and index in objects.row_of:
-            image = int(objects.image[objects.row_of[index]])
+        row = objects.row_of(index) if section == 'annotations' else None
+        if row is not None:
+            image = int(objects.image[row])
         elif section == 'images':
             image = index
         else:

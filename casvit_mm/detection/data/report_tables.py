@@ -74,7 +74,7 @@ def _image_name(inspection: Inspection, split: str, issue: Issue) -> str | None:
     """Return the file name of the image of an annotation that has an issue."""
     if issue.entry is None or issue.entry[0] != 'annotations':
         return None
-    row = inspection.objects[split].row_of.get(issue.entry[1])
+    row = inspection.objects[split].row_of(issue.entry[1])
     if row is None:
         return None
     image = inspection.objects[split].image[row]
