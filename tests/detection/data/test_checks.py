@@ -12,10 +12,12 @@ from casvit_mm import InputError
 from casvit_mm.datasets.description import SPLITS
 from casvit_mm.datasets.fit import Fit
 from casvit_mm.datasets.image_scan import scan_headers
+from casvit_mm.datasets.object_sources import load_split
 from casvit_mm.detection.data.checks import inspect_dataset
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.fix import fix_dataset
 from casvit_mm.detection.data.issues import ISSUE_KINDS
+from casvit_mm.detection.data.objects import read_objects
 from casvit_mm.detection.data.prepare import prepare_dataset
 from casvit_mm.detection.data.report_tables import make_report
 from casvit_mm.task import CheckOptions
@@ -137,3 +139,21 @@ def test_no_value_of_any_field_makes_the_check_fail(shapes, tmp_path, section, f
 def test_no_entry_makes_the_check_fail(folder, section, entry):
     edit(folder, lambda c: c[section].insert(1, entry))
     assert not inspect(folder).trainable()
+
+
+def test_parts_of_any_size_give_the_same_issues(folder, monkeypatch):
+    crossed = [1, 1, 30, 30, 30, 1, 1, 40]
+
+    def spoil(content):
+        for number, one in enumerate(content['annotations']):
+            one['segmentation'] = [crossed] if number % 3 else [*one['segmentation'], [0] * 6]
+        content['annotations'] += [dict(a, id=a['id'] + 900) for a in content['annotations'][::4]]
+
+    edit(folder, spoil)
+    whole = inspect(folder, scan=scan_headers).issues
+    monkeypatch.setattr('casvit_mm.detection.data.mask_checks._BATCH', 5)
+    assert inspect(folder, scan=scan_headers).issues == whole
+    found = {issue.kind for issue in whole['train']}
+    assert {'self-crossing polygon', 'flat polygon', 'duplicate box'} <= found
+    objects = read_objects(load_split(read_dataset(folder / 'dataset.yaml'), 'train').content)
+    assert [objects.row_of(i) for i in (0, 1, 10**6)] == [0, 1, None]
