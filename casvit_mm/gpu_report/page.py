@@ -15,10 +15,9 @@ from casvit_mm.io import replacing, write_json
 
 __all__ = ['write_page']
 
-_SMOKE = (
-    '> **Smoke run on a CPU.** Every step was shortened to see that it works: small images, few '
-    'calls, no CUDA graphs. No figure here means anything, met or missed aims included.'
-)
+_SMOKE = """> **Smoke run on a CPU.** Every step was shortened to see that it works: small images,
+> few calls, no CUDA graphs, next to nothing compiled. No figure here means anything, aims
+> included."""
 
 _HOW = """## How to read the tables
 

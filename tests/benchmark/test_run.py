@@ -1,6 +1,7 @@
 """A whole run."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from benchmark_models import quick
 
 from casvit_mm.benchmark import benchmark, engines, inference
+from casvit_mm.benchmark.report import brief_markdown
 from casvit_mm.errors import InputError
 
 
@@ -41,7 +43,15 @@ def test_a_form_that_fails_is_left_out_by_name_or_ends_the_run(configs, monkeypa
     assert [row['form'] for row in result['rows']] == ['eager']
     (failure,) = result['failures']
     assert (failure['form'], failure['memory']) == ('eager+channels_last', True)
-    assert 'classifier eager+channels_last, batch 1 failed: CUDA' in capsys.readouterr().out
+    failed = 'classifier eager+channels_last, batch 1 failed: CUDA out of memory'
+    assert failed in capsys.readouterr().out
+    # What a GPU adds, and the notes that are of this run alone.
+    result['rows'][0]['memory'] = 3 * 2**20
+    told = brief_markdown(result)
+    assert '| images/s | MiB | faster |' in told
+    assert re.search(r'\| eager \|.*\| 3 \| 1\.00x \|', told)
+    assert failed in told
+    assert 'Timed in turn' not in told
     with pytest.raises(InputError, match='out of memory'):
         benchmark(quick(**options | dict(forms=forms[1:]), keep_going=True))
 
