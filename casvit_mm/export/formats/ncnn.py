@@ -50,11 +50,11 @@ def _convert(
     """Run pnnx, a program of its own, and return what it says."""
     command = [
         require('pnnx', 'ncnn').EXEC_PATH,
-        str(script),
+        str(script.resolve()),
         f'inputshape=[{",".join(map(str, shape))}]f32',
         f'fp16={int(halves)}',
-        f'ncnnparam={layers}',
-        f'ncnnbin={weights}',
+        f'ncnnparam={layers.resolve()}',
+        f'ncnnbin={weights.resolve()}',
     ]
     done = subprocess.run(command, cwd=script.parent, capture_output=True, text=True, check=False)
     if done.returncode != 0 or not layers.is_file() or not weights.is_file():
