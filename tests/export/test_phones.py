@@ -61,10 +61,6 @@ def test_a_lower_precision_is_measured(written, photos, precision, form):
     out, exported = written('classification', form, precision=precision, **options)
     assert deploy.load(out).spec.precision == precision
     assert exported.comparison.mean < 0.1
-    plain, _ = written('classification', form)
-    # In half precision XNNPACK's parts of a program hold weights in float32.
-    if (form, precision) != ('executorch', 'fp16'):
-        assert out.stat().st_size < plain.stat().st_size
 
 
 @pytest.mark.slow
