@@ -25,7 +25,7 @@ from casvit_mm.datasets.shapes import (
     generate_shape_labels,
     generate_shapes,
 )
-from casvit_mm.engine import Start, TrainOptions, evaluate, train
+from casvit_mm.engine import Recipe, Start, TrainOptions, evaluate, train
 from casvit_mm.engine.browse import browse
 from casvit_mm.engine.convert import convert_data
 from casvit_mm.engine.cross_validation import cross_validate
@@ -164,6 +164,27 @@ def finetune(tiny: Tiny) -> None:
     assert 'entries kept; it has the same' in log.read_text()
 
 
+def epochs(tiny: Tiny) -> None:
+    options = {key: value for key, value in tiny.options.items() if key != 'train_cfg.max_epochs'}
+    scratch = Start(from_scratch=True)
+    out = tiny.train(recipe=Recipe(epochs=1), cfg_options=options, start=scratch, profile_data=1)
+    (log,) = out.rglob('*.log')
+    assert re.search(r'the schedule of \d+ epochs is rescaled to 1', log.read_text())
+
+
+def batch_and_patience(tiny: Tiny) -> None:
+    options = {key: value for key, value in tiny.options.items() if not key.endswith('batch_size')}
+    options['auto_scale_lr.base_batch_size'] = 4
+    score = dict(detection='coco/bbox_mAP', segmentation='mIoU', classification='accuracy/top1')
+    options['default_hooks.checkpoint.save_best'] = score[tiny.task]
+    recipe = Recipe(batch=2, early_stop=1)
+    out = tiny.train(recipe=recipe, cfg_options=options, start=Start(from_scratch=True))
+    (log,) = out.glob('*/*.log')
+    text = log.read_text()
+    assert '2 images per step of the optimizer' in text
+    assert f'1 validations without a better {score[tiny.task]}' in text
+
+
 def profile(tiny: Tiny) -> None:
     out = tiny.train(start=Start(from_scratch=True), profile_data=1)
     assert (out / 'profile').is_dir()
@@ -290,6 +311,8 @@ CHECKS: dict[str, Callable[[Tiny], None]] = {
     'tools/browse_data.py CONFIG --data YAML': browse_data,
     'tools/train.py CONFIG --data YAML': train_data,
     'tools/train.py CONFIG --finetune CKPT': finetune,
+    'tools/train.py CONFIG --epochs N': epochs,
+    'tools/train.py CONFIG --batch N --early-stop N': batch_and_patience,
     'tools/train.py CONFIG --profile-data': profile,
     'tools/cross_validate.py CONFIG --data YAML --folds N': folds,
     'tools/test.py CKPT --data YAML': evaluate_alone,

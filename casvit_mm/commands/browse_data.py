@@ -19,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--count', type=int, default=16, help='images')
     parser.add_argument('--copies', type=int, default=2, help='augmented versions of each')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--out', metavar='DIR', help='work_dirs/<config>/browse if left out')
+    parser.add_argument('--out', metavar='DIR', help='work_dirs/<config>_<data>/browse if left out')
 
 
 def run(args: Namespace) -> None:

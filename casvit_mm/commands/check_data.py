@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from casvit_mm.errors import InputError
 
@@ -51,9 +50,10 @@ def run(args: Namespace) -> None:
         sys.exit(print_layout(*args.layout))
     if args.data is None:
         raise InputError('name a dataset.yaml, or --layout coco')
+    from casvit_mm.datasets.description import dataset_name
     from casvit_mm.engine.data_check import check_dataset
 
-    out = args.out or f'work_dirs/check_data/{Path(args.data).stem}'
+    out = args.out or f'work_dirs/check_data/{dataset_name(args.data)}'
     good = check_dataset(
         args.data, out, config=args.config, fix=args.fix, read_images=not args.fast
     )

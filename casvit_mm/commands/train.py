@@ -4,6 +4,7 @@ casvit-mm train configs/maskrcnn_casvit_xs_coco.py
 casvit-mm train configs/maskrcnn_casvit_xs_coco.py --from-scratch --data dataset.yaml
 casvit-mm train configs/maskrcnn_casvit_xs_coco.py --finetune CKPT --data dataset.yaml
 casvit-mm train configs/maskrcnn_casvit_xs_coco.py --profile-data
+casvit-mm train configs/maskrcnn_casvit_xs_coco.py --data dataset.yaml --epochs 24 --batch auto
 tools/dist_train.sh configs/maskrcnn_casvit_s_coco.py 8 --amp
 """
 
@@ -31,6 +32,21 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='MINUTES',
         help='save the state inside an epoch as well, for --resume',
     )
+    length = parser.add_mutually_exclusive_group()
+    for option, unit in (('--epochs', 'epochs'), ('--iters', 'iterations')):
+        length.add_argument(
+            option, type=int, metavar='N', help=f'length in {unit}; stretches the whole schedule'
+        )
+    parser.add_argument(
+        '--batch',
+        type=_number_or_auto,
+        metavar='N',
+        help='images per step of a process, LR scaled to it; auto: the largest that fits',
+    )
+    parser.add_argument('--lr', type=float, metavar='X', help='learning rate, as it is')
+    parser.add_argument(
+        '--early-stop', type=int, metavar='N', help='end after N validations without a better score'
+    )
     parser.add_argument('--amp', action='store_true', help='mixed precision, on a GPU')
     parser.add_argument('--bf16', action='store_true', help='mixed precision, GPU or CPU')
     parser.add_argument(
@@ -50,7 +66,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--data', metavar='YAML', help='custom dataset, see docs/custom_dataset.md')
     parser.add_argument('--seed', type=int)
     parser.add_argument('--deterministic', action='store_true')
-    parser.add_argument('--tensorboard', action='store_true', help='write an event file as well')
+    parser.add_argument(
+        '--logger',
+        nargs='+',
+        default=[],
+        choices=['aim', 'clearml', 'dvclive', 'mlflow', 'tensorboard', 'wandb'],
+        help='log there as well',
+    )
     parser.add_argument(
         '--profile-data',
         nargs='?',
@@ -63,18 +85,23 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
 
 
+def _number_or_auto(text: str) -> int | str:
+    return text if text == 'auto' else int(text)
+
+
 def run(args: Namespace) -> None:
     """Group the options, and train."""
-    from casvit_mm.engine import Randomness, Speed, Start, TrainOptions, train
+    from casvit_mm.engine import Randomness, Recipe, Speed, Start, TrainOptions, train
 
     options = TrainOptions(
         data=args.data,
         work_dir=args.work_dir,
         start=Start(args.resume, args.from_scratch, args.pretrained, args.finetune),
+        recipe=Recipe(args.epochs, args.iters, args.batch, args.lr, args.early_stop),
         speed=Speed(args.amp, args.bf16, args.channels_last, args.compile),
         randomness=Randomness(args.seed, args.deterministic),
         auto_scale_lr=args.auto_scale_lr,
-        tensorboard=args.tensorboard,
+        loggers=tuple(args.logger),
         profile_data=args.profile_data,
         save_minutes=args.save_every,
         cfg_options=args.cfg_options,

@@ -18,7 +18,7 @@ from mmengine.registry import Registry
 from casvit_mm.config.forms import metric_configs, takes_argument, type_name, type_of
 from casvit_mm.errors import InputError
 
-__all__ = ['check_types', 'explaining_build_errors']
+__all__ = ['check_package', 'check_types', 'explaining_build_errors']
 
 # The packages behind MMEngine's visualization back ends, which it imports when it starts to log.
 _PACKAGES = {
@@ -61,12 +61,25 @@ def check_types(cfg: Config, splits: tuple[str, ...]) -> None:
                 raise InputError(f'{cfg.filename}: {path}.{_unknown(node["type"], scoped)}')
         if kind in _WITH_EXACT_ARGUMENTS and isinstance(node, dict):
             _check_arguments(cfg, path, node, type_of(cfg, kind, node))
-        package = _PACKAGES.get(type_name(node))
-        if package and importlib.util.find_spec(package) is None:
-            raise InputError(
-                f'{cfg.filename}: {path}.type={node["type"]} needs the package {package}, which is '
-                f'not installed: pip install {package}'
-            )
+        if isinstance(node, dict):
+            check_package(f'{cfg.filename}: {path}.type={node.get("type")}', node)
+
+
+def check_package(asked: str, node: dict) -> None:
+    """Refuse a visualization back end whose package is absent.
+
+    Args:
+        asked: What asks for it, for the message.
+        node: Config of the back end.
+
+    Raises:
+        InputError: Naming the package.
+    """
+    package = _PACKAGES.get(type_name(node))
+    if package and importlib.util.find_spec(package) is None:
+        raise InputError(
+            f'{asked} needs the package {package}, which is not installed: pip install {package}'
+        )
 
 
 def _check_arguments(cfg: Config, path: str, node: dict, built: Any) -> None:

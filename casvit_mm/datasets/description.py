@@ -35,6 +35,7 @@ __all__ = [
     'FoldSplit',
     'RandomSplit',
     'SourceFormat',
+    'dataset_name',
     'described_task',
     'read_fields',
     'read_shared_fields',
@@ -45,6 +46,8 @@ S = TypeVar('S')
 SPLITS = ('train', 'val', 'test')
 
 # Of file systems; the path is joined to others.
+_COMMON_NAMES = ('data', 'dataset')  # of the descriptions of many sets
+_SUFFIXES = ('.yaml', '.yml', '.json')
 _LONGEST_NAME, _LONGEST_PATH = 255, 2048
 _SHOWN = 60
 
@@ -55,6 +58,17 @@ _FIELD_NAMES = {
     'segmentation': 'labels:',
     'classification': 'images: alone',
 }
+
+
+def dataset_name(path: str) -> str:
+    """Return the name of a dataset for files and folders: of its description, or of its folder.
+
+    Args:
+        path: The description, or a folder or file of a labelling tool.
+    """
+    place = Path(path).absolute()
+    name = place.stem if place.suffix in _SUFFIXES else place.name
+    return re.sub(r'[^\w.-]+', '_', place.parent.name if name in _COMMON_NAMES else name) or 'data'
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from casvit_mm.config.value_checks import MAX_SEED
 from casvit_mm.datasets.browsing import InputCounts
 from casvit_mm.datasets.pipeline_trace import nested
 from casvit_mm.datasets.views import draw_overview, draw_row
+from casvit_mm.engine.setup import default_work_dir
 from casvit_mm.engine.tasks import task_of
 from casvit_mm.errors import InputError
 from casvit_mm.io import check_writable
@@ -88,7 +89,7 @@ def browse(
         count: Number of images, drawn at random; all where there are fewer.
         copies: Network inputs per image.
         seed: Chooses the images and drives the pipeline.
-        out: Folder for the pictures; ``work_dirs/<config>/browse`` if None.
+        out: Folder for the pictures; ``work_dirs/<config>_<data>/browse`` if None.
 
     Returns:
         What was seen, to be printed.
@@ -104,7 +105,7 @@ def browse(
     task = task_of(cfg)
     if cfg.get(f'{split}_dataloader') is None:
         raise InputError(f'{config} has no {split}_dataloader; choose another --split')
-    folder = Path(out or f'work_dirs/{Path(config).stem}/browse')
+    folder = Path(out or f'{default_work_dir(config, data)}/browse')
     check_writable({}, {'--out': str(folder)})
     # The dataset reads lists, and may read masks, that are written for it.
     with tempfile.TemporaryDirectory() as cfg.work_dir:

@@ -17,6 +17,7 @@ from casvit_mm.datasets.description import read_fields
 from casvit_mm.datasets.splitting import record_of
 from casvit_mm.engine.evaluation import evaluate
 from casvit_mm.engine.options import TrainOptions
+from casvit_mm.engine.setup import default_work_dir
 from casvit_mm.engine.subprocesses import run_once
 from casvit_mm.engine.tasks import task_of
 from casvit_mm.engine.training import train
@@ -48,7 +49,7 @@ def cross_validate(
         config: Config file of any task.
         data: ``dataset.yaml`` that names one set under ``data``.
         folds: Number of folds.
-        work_dir: Folder with one sub-folder per fold; ``work_dirs/<config>_folds`` if None.
+        work_dir: Folder with one sub-folder per fold; ``work_dirs/<config>_<data>_folds`` if None.
         options: Of each training; ``data``, ``work_dir`` and ``start.resume`` are set here.
 
     Returns:
@@ -58,7 +59,7 @@ def cross_validate(
         InputError: If there are fewer than 2 folds or they cannot be written, the description has
             no ``data``, or a fold failed.
     """
-    folder = Path(work_dir or f'work_dirs/{Path(config).stem}_folds')
+    folder = Path(work_dir or f'{default_work_dir(config, data)}_folds')
     if folds < 2:
         raise InputError(f'--folds must be 2 or more, got {folds}')
     check_writable({}, {'--work-dir': str(folder)})

@@ -80,7 +80,12 @@ def evaluate(
             result cannot be written, after the others are written and the metrics printed.
     """
     cfg = load_config(
-        config or _without_config(checkpoint, data), ('test',), cfg_options, launcher, work_dir
+        config or _without_config(checkpoint, data),
+        ('test',),
+        cfg_options,
+        launcher,
+        work_dir,
+        data,
     )
     check_groups(cfg, ('test_dataloader', 'test_cfg'))
     cfg.work_dir = _own_folder(cfg, config or cfg.filename, work_dir)

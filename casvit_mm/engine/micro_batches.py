@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 
 from casvit_mm.distributed.group import ALL_PROCESSES
 from casvit_mm.engine.options import TrainOptions
+from casvit_mm.engine.schedule import scales_with_batch
 
 __all__ = ['begin_micro_batches', 'keep_images_per_step', 'split_batch', 'train_step']
 
@@ -50,9 +51,8 @@ def keep_images_per_step(cfg: Config, options: TrainOptions) -> list[str]:
             f'{there}; each takes {times} x {images} images and accumulates their gradients, so '
             f'that an iteration has {every * images} images, as with all of them'
         ]
-    scaling = cfg.get('auto_scale_lr') or {}
     notes = [f'{there}; an iteration has {present * images} images instead of {every * images}']
-    if not (options.auto_scale_lr or scaling.get('enable')):  # that scales it by itself
+    if not scales_with_batch(cfg, options):  # that scales it by itself
         optimizer = cfg.optim_wrapper.optimizer
         old, optimizer.lr = optimizer.lr, optimizer.lr * present / every
         notes.append(f'learning rate {old:g} -> {optimizer.lr:g}, in proportion')

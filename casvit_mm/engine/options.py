@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from casvit_mm.config.value_checks import MAX_SEED
 from casvit_mm.errors import InputError
 
-__all__ = ['Randomness', 'Speed', 'Start', 'TrainOptions']
+__all__ = ['Randomness', 'Recipe', 'Speed', 'Start', 'TrainOptions']
 
 
 @dataclass(frozen=True)
@@ -91,18 +92,56 @@ class Randomness:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """What a training changes of the recipe in its config; see :mod:`casvit_mm.engine.recipe`.
+
+    Attributes:
+        epochs: Length of a training that counts epochs; the whole schedule is stretched to it.
+        iterations: Length of one that counts iterations, likewise.
+        batch: Images per step of one process, with the rate scaled to it; ``'auto'`` measures the
+            largest that fits into memory.
+        lr: Learning rate, taken as it is.
+        early_stop: Validations without a better score after which training ends.
+
+    Raises:
+        InputError: If a number is not positive, or two lengths are given.
+    """
+
+    epochs: int | None = None
+    iterations: int | None = None
+    batch: int | Literal['auto'] | None = None
+    lr: float | None = None
+    early_stop: int | None = None
+
+    def __post_init__(self) -> None:
+        for option, value in (
+            ('--epochs', self.epochs),
+            ('--iters', self.iterations),
+            ('--batch', self.batch),
+            ('--lr', self.lr),
+            ('--early-stop', self.early_stop),
+        ):
+            if value is not None and value != 'auto' and not 0 < value < math.inf:
+                raise InputError(f'{option} {value} is not a positive number')
+        if self.epochs is not None and self.iterations is not None:
+            raise InputError('--epochs and --iters are two lengths: give one of them')
+
+
+@dataclass(frozen=True)
 class TrainOptions:
     """Everything that a training can be asked for beside its config.
 
     Attributes:
         data: ``dataset.yaml`` of a custom dataset; see :mod:`casvit_mm.datasets.description`.
-        work_dir: Folder for logs and checkpoints; ``work_dirs/<config>`` if None.
+        work_dir: Folder for logs and checkpoints; ``work_dirs/<config>`` if None, followed by the
+            name of the data where ``data`` is given.
         start: What the training starts from.
+        recipe: What it changes of the config's recipe.
         speed: What makes it faster.
         randomness: What makes it repeatable.
         auto_scale_lr: Scale the learning rate linearly with the total batch size, even where the
             config does not ask for it.
-        tensorboard: Also write a TensorBoard event file.
+        loggers: Trackers of experiments to log to as well; see :mod:`casvit_mm.engine.loggers`.
         profile_data: Number of batches to time; instead of training, tells whether reading the data
             or computing the model is the limit. See :mod:`casvit_mm.engine.profiling`.
         save_minutes: Minutes from one saved state to the next inside an epoch; None saves at its
@@ -114,10 +153,11 @@ class TrainOptions:
     data: str | None = None
     work_dir: str | None = None
     start: Start = Start()
+    recipe: Recipe = Recipe()
     speed: Speed = Speed()
     randomness: Randomness = Randomness()
     auto_scale_lr: bool = False
-    tensorboard: bool = False
+    loggers: tuple[str, ...] = ()
     profile_data: int | None = None
     save_minutes: float | None = None
     cfg_options: dict[str, Any] | None = None

@@ -107,7 +107,7 @@ class ProfileHook(Hook):
             _print(reading, training, loader.num_workers, kept)
             weights = sum(one.numel() * one.element_size() for one in runner.model.parameters())
             _print_memory(memory, weights)
-            _write(Path(runner.work_dir, 'profile.json'), reading, training, memory)
+            _write(Path(runner.work_dir, 'profile.json'), reading, training, memory, runner)
         runner.train_loop.stop_training = True
 
 
@@ -183,13 +183,26 @@ def _print(reading: Throughput, training: Throughput, workers: int, kept: list[A
     console.print(advise(reading, training, workers, _cpus(), _sides(kept)), soft_wrap=True)
 
 
-def _write(path: Path, reading: Throughput, training: Throughput, memory: int) -> None:
-    """Write what was measured, over all processes; memory is that of one."""
+def _write(
+    path: Path, reading: Throughput, training: Throughput, memory: int, runner: Runner
+) -> None:
+    """Write what was measured, over all processes; memory is that of one.
+
+    All bytes are those of a step, and of what is there between steps: weights, and what the
+    optimizer holds.
+    """
     loader, model = (
         dict(images_per_second=one.images_per_second, ms_per_batch=one.milliseconds)
         for one in (reading, training)
     )
-    write_json(path, dict(loader=loader, model=model, processes=get_world_size(), bytes=memory))
+    held = [*runner.model.parameters(), *runner.model.buffers()]
+    optimizer = runner.optim_wrapper.optimizer
+    held += [v for state in optimizer.state.values() for v in state.values()]
+    between = sum(one.numel() * one.element_size() for one in held if torch.is_tensor(one))
+    found = dict(loader=loader, model=model, processes=get_world_size(), bytes=memory)
+    found['total_bytes'] = memory + between
+    found['images'] = len(runner.train_dataloader.dataset)
+    write_json(path, found)
 
 
 def _print_memory(step: int, weights: int) -> None:

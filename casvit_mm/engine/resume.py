@@ -164,7 +164,12 @@ def set_resume(cfg: Config, options: TrainOptions) -> list[str]:
     if resume is None:
         return []
     cfg.resume = False
-    return [f'--resume: no checkpoint in {cfg.work_dir} yet, so training begins']
+    notes = [f'--resume: no checkpoint in {cfg.work_dir} yet, so training begins']
+    older = Path(cfg.work_dir).with_name(Path(cfg.filename).stem)
+    if options.data and not options.work_dir and Path(older, 'last_checkpoint').is_file():
+        # Until version 0.4 the name of a work dir did not have that of the data.
+        notes.append(f'--resume: there is a run in {older}; to go on with that: --work-dir {older}')
+    return notes
 
 
 def _resume_from(cfg: Config, path: str) -> list[str]:

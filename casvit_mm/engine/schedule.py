@@ -12,14 +12,14 @@ from casvit_mm.config.forms import entries, type_name
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 
-__all__ = ['scale_learning_rate', 'shorten_warm_up', 'stretch_schedule']
+__all__ = ['scale_learning_rate', 'scales_with_batch', 'shorten_warm_up', 'stretch_schedule']
 
 
 def stretch_schedule(cfg: Config, options: TrainOptions) -> list[str]:
     """Stretch a schedule to the length of the run, which an option may have changed, in place.
 
-    Otherwise the rate of a longer run would stay at its end. By iterations also for a shorter run,
-    whose rate would hardly fall; by epochs the beginning of the longer schedule is taken there. A
+    Otherwise the rate of a longer run would stay at its end, and that of a shorter one would hardly
+    fall. A shorter run is also validated and saved more often, as often as before in all. A
     schedule whose end is not given has no length to compare, and stays.
 
     Returns:
@@ -35,12 +35,33 @@ def stretch_schedule(cfg: Config, options: TrainOptions) -> list[str]:
     if not ends or None in ends or total is None:
         return []
     planned = max(ends)
-    if total == planned or (by_epoch and total < planned):
+    if total == planned:
         return []
     for scheduler in schedulers:
         _stretch(scheduler, total / planned)
     _stretch_phases(cfg, total / planned)
-    return [f'learning rate: the schedule of {planned} {unit} is rescaled to {total}']
+    notes = [f'learning rate: the schedule of {planned} {unit} is rescaled to {total}']
+    if total < planned:
+        notes += _shorten_intervals(cfg, options, total / planned)
+    return notes
+
+
+def _shorten_intervals(cfg: Config, options: TrainOptions, factor: float) -> list[str]:
+    """Let a shorter run be validated and saved as often as the longer one would have been."""
+    notes = []
+    places = [('train_cfg.val_interval', cfg.train_cfg, 'val_interval')]
+    checkpoint = cfg.default_hooks.get('checkpoint')
+    by_epoch = 'max_iters' not in cfg.train_cfg
+    if checkpoint and bool(checkpoint.get('by_epoch', True)) == by_epoch:
+        places.append(('default_hooks.checkpoint.interval', checkpoint, 'interval'))
+    for name, node, key in places:
+        old = node.get(key)
+        if not old or old < 0 or name in (options.cfg_options or {}):
+            continue
+        node[key] = max(1, round(old * factor))
+        if node[key] != old:
+            notes.append(f'{name} {old} -> {node[key]}, for the shorter run')
+    return notes
 
 
 def _stretch(scheduler: ConfigDict, factor: float) -> None:
@@ -118,6 +139,13 @@ def _with_repeats(cfg: Config, num_images: int) -> int:
     return times * num_images
 
 
+def scales_with_batch(cfg: Config, options: TrainOptions) -> bool:
+    """Return whether the learning rate is to follow the images per step of the optimizer."""
+    enabled = (cfg.get('auto_scale_lr') or {}).get('enable', False)
+    asked = options.auto_scale_lr or enabled or options.recipe.batch is not None
+    return bool(asked) and options.recipe.lr is None
+
+
 def scale_learning_rate(cfg: Config, options: TrainOptions) -> list[str]:
     """Scale a config's learning rate linearly with the images per step of the optimizer, in place.
 
@@ -135,12 +163,16 @@ def scale_learning_rate(cfg: Config, options: TrainOptions) -> list[str]:
         InputError: If the config names no ``base_batch_size``; or if the rate was given by option,
             so that it may be meant for the actual batch size already.
     """
-    scaling = cfg.get('auto_scale_lr') or ConfigDict()
-    if not (options.auto_scale_lr or scaling.get('enable')):
+    scaling, recipe = cfg.get('auto_scale_lr') or ConfigDict(), options.recipe
+    if not scales_with_batch(cfg, options):
+        scaling.enable = False
         return []
     base = scaling.get('base_batch_size')
     if base is None:
-        raise InputError(f'--auto-scale-lr: {cfg.filename} has no auto_scale_lr.base_batch_size')
+        raise InputError(
+            f'{"--auto-scale-lr" if recipe.batch is None else "--batch"}: {cfg.filename} has no '
+            'auto_scale_lr.base_batch_size, so the rate for another batch is unknown: --lr X'
+        )
     scaling.enable = False  # MMEngine would scale once more
     images = cfg.train_dataloader.batch_size
     steps = cfg.optim_wrapper.get('accumulative_counts', 1)

@@ -18,19 +18,21 @@ from casvit_mm.config.options import merge_options
 from casvit_mm.config.reading import read_config
 from casvit_mm.config.type_checks import check_types
 from casvit_mm.config.value_checks import check_values
+from casvit_mm.datasets.description import dataset_name
 from casvit_mm.engine.data_loading import guard
 from casvit_mm.engine.resume import load_whole_model
 from casvit_mm.engine.speed import ChannelsLastRunner
 from casvit_mm.errors import escaped
 from casvit_mm.task import task_name
 
-__all__ = ['build_runner', 'load_config']
+__all__ = ['build_runner', 'default_work_dir', 'load_config']
 
 # Modules that register what training puts into a config.
 _REGISTERING = (
     'casvit_mm.engine.hooks',
     'casvit_mm.engine.divergence',
     'casvit_mm.engine.resume',
+    'casvit_mm.engine.scores',
     'casvit_mm.engine.finetune',
     'casvit_mm.engine.layer_decay',
     'casvit_mm.engine.speed',
@@ -43,6 +45,7 @@ def load_config(
     cfg_options: dict | None,
     launcher: str,
     work_dir: str | None,
+    data: str | None = None,
 ) -> Config:
     """Read and check a config, and put the options on top that training and evaluation share.
 
@@ -51,7 +54,9 @@ def load_config(
         splits: Splits whose datasets and loops will be built.
         cfg_options: Config entries to set, by dotted name.
         launcher: ``'none'``, ``'pytorch'`` or ``'slurm'``.
-        work_dir: Folder for logs and checkpoints; that of the config, or one by its name, if None.
+        work_dir: Folder for logs and checkpoints; that of the config, or one by its name and that
+            of the data, if None.
+        data: The user's dataset, if there is one.
 
     Raises:
         InputError: If the config cannot be read, or holds what cannot work.
@@ -63,7 +68,7 @@ def load_config(
     check_types(cfg, splits)
     load_whole_model(cfg)
     cfg.launcher = launcher
-    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(cfg.filename).stem}'
+    cfg.work_dir = work_dir or cfg.get('work_dir') or default_work_dir(cfg.filename, data)
     # Named in the config, so that its copy in the work dir also runs in mmdet's own tools.
     for module in _REGISTERING:
         add_import(cfg, module)
@@ -71,6 +76,12 @@ def load_config(
     for hook in ('PlainCheckpointHook', 'HostStatsHook', 'DivergenceHook'):
         add_hook(cfg, hook)
     return cfg
+
+
+def default_work_dir(config: str, data: str | None = None) -> str:
+    """Return the folder of a run that names none: by its config and, if given, its data."""
+    names = [Path(config).stem, *([dataset_name(data)] if data else [])]
+    return f'work_dirs/{"_".join(names)}'
 
 
 class _GuardedRunner(ChannelsLastRunner):

@@ -21,14 +21,17 @@ from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.config.value_checks import check_groups
 from casvit_mm.datasets.description import SPLITS
 from casvit_mm.distributed.group import init_distributed, on_first_rank
+from casvit_mm.engine.batch_size import set_largest_batch
 from casvit_mm.engine.data_loading import dead_workers_told
 from casvit_mm.engine.finetune import finetune_from, training_classes
+from casvit_mm.engine.loggers import add_loggers
 from casvit_mm.engine.metric_checks import check_metrics
 from casvit_mm.engine.micro_batches import keep_images_per_step
 from casvit_mm.engine.next_commands import after_training, as_text
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.precision import warn_of_slow_precision
 from casvit_mm.engine.profiling import profile_instead_of_training
+from casvit_mm.engine.recipe import set_recipe
 from casvit_mm.engine.resume import make_resumable, set_initial_weights, set_resume
 from casvit_mm.engine.run_lock import claim_work_dir, release_work_dir
 from casvit_mm.engine.schedule import scale_learning_rate, shorten_warm_up, stretch_schedule
@@ -66,7 +69,12 @@ def train(config: str, options: TrainOptions | None = None) -> Runner:
     """
     options = options or TrainOptions()
     cfg = load_config(
-        config, ('train', 'val'), options.cfg_options, options.launcher, options.work_dir
+        config,
+        ('train', 'val'),
+        options.cfg_options,
+        options.launcher,
+        options.work_dir,
+        options.data,
     )
     check_groups(cfg, ('train_dataloader', 'train_cfg', 'optim_wrapper'))
     try:
@@ -80,12 +88,6 @@ def train(config: str, options: TrainOptions | None = None) -> Runner:
     if options.profile_data is None:
         _log_next(runner, config, options.data)
     return runner
-
-
-def _add_tensorboard(cfg: Config, options: TrainOptions) -> list[str]:
-    if options.tensorboard:
-        cfg.visualizer.vis_backends.append(dict(type='TensorboardVisBackend'))
-    return []
 
 
 def _start_processes(cfg: Config, options: TrainOptions) -> list[str]:
@@ -156,11 +158,13 @@ EDITS: tuple[Callable[[Config, TrainOptions], list[str]], ...] = (
     set_precision,
     set_channels_last,
     set_compilation,
-    _add_tensorboard,
+    add_loggers,
+    set_recipe,
     stretch_schedule,
     _start_processes,
     _synchronise_on_gpus_alone,
     claim_work_dir,  # rank 0 does for all
+    set_largest_batch,
     keep_images_per_step,
     scale_learning_rate,  # by the number of processes
     _check_model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from itertools import accumulate
@@ -11,7 +12,26 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-__all__ = ['peak_of_call']
+__all__ = ['available_memory', 'peak_of_call']
+
+
+def available_memory() -> int:
+    """Return the bytes that are free: of the GPU, if there is one, else of this host or container.
+
+    Where the system does not tell what is free, half of what there is.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0]
+    pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    free = [pages // 2]
+    meminfo = Path('/proc/meminfo')
+    if meminfo.is_file():
+        fields = dict(line.split(':', 1) for line in meminfo.read_text().splitlines())
+        free = [1024 * int(fields['MemAvailable'].split()[0])]
+    limit, used = (Path('/sys/fs/cgroup', f'memory.{name}') for name in ('max', 'current'))
+    if limit.is_file() and limit.read_text().strip() != 'max':
+        free.append(int(limit.read_text()) - int(used.read_text()))
+    return min(free)
 
 
 def peak_of_call(call: Callable[[], object], device: str) -> int:

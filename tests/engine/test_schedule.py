@@ -71,11 +71,12 @@ STEPS = dict(type='MultiStepLR', begin=0, end=12, milestones=[8, 11], gamma=0.1)
     ('scheduler', 'train_cfg', 'expected'),
     [
         (STEPS, dict(max_epochs=24), dict(end=24, milestones=[16, 22])),
+        (STEPS, dict(max_epochs=3), dict(end=3, milestones=[2, 3])),
         (COSINE, dict(max_epochs=30), dict(begin=6, end=30, T_max=24)),
         (dict(COSINE, T_max=8), dict(max_epochs=30), dict(begin=6, end=30, T_max=12)),
         (dict(STEPS, by_epoch=False), dict(max_iters=6), dict(end=6, milestones=[4, 6])),
     ],
-    ids=['steps', 'cosine', 'cosine of another period', 'iterations'],
+    ids=['steps', 'fewer epochs', 'cosine', 'cosine of another period', 'iterations'],
 )
 def test_every_length_in_a_scheduler_is_stretched(scheduler, train_cfg, expected):
     cfg = config(scheduler)
@@ -87,12 +88,11 @@ def test_every_length_in_a_scheduler_is_stretched(scheduler, train_cfg, expected
 @pytest.mark.parametrize(
     ('schedulers', 'train_cfg'),
     [
-        ([STEPS], dict(max_epochs=3)),
         ([STEPS, LINEAR], dict(max_epochs=12)),
         # A warm-up is not all of a schedule whose other part has no end.
         ([LINEAR, dict(type='StepLR', by_epoch=False, step_size=9)], dict(max_iters=90000)),
     ],
-    ids=['fewer epochs', 'the same length', 'no end'],
+    ids=['the same length', 'no end'],
 )
 def test_other_schedules_stay_as_they_are(schedulers, train_cfg):
     cfg = config(schedulers)
@@ -132,3 +132,19 @@ def test_a_longer_run_mixes_images_for_the_same_share_of_it():
     assert stretch_schedule(cfg, TrainOptions())
     assert cfg.custom_hooks[0].switch_epoch == 120
     assert cfg.train_cfg.dynamic_intervals == [(120, 1)]
+
+
+def test_a_shorter_run_is_validated_and_saved_as_often_as_the_longer_one():
+    cfg = config(STEPS)
+    cfg.train_cfg = dict(max_epochs=3, val_interval=4)
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=4)
+    notes = stretch_schedule(cfg, TrainOptions())
+    assert (cfg.train_cfg.val_interval, cfg.default_hooks.checkpoint.interval) == (1, 1)
+    assert 'train_cfg.val_interval 4 -> 1, for the shorter run' in notes
+
+
+def test_an_interval_that_was_asked_for_stays():
+    cfg = config(STEPS)
+    cfg.train_cfg = dict(max_epochs=3, val_interval=2)
+    stretch_schedule(cfg, TrainOptions(cfg_options={'train_cfg.val_interval': 2}))
+    assert cfg.train_cfg.val_interval == 2
