@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from casvit_mm.distributed.group import on_first_rank
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.subprocesses import run_once
 from casvit_mm.errors import InputError
-from casvit_mm.io import read_json, write_json
+from casvit_mm.io import write_json
 from casvit_mm.models.memory import available_memory
 
 __all__ = ['largest_batch', 'set_largest_batch']
@@ -54,7 +55,7 @@ def _remembered(cfg: Config) -> tuple[int, str] | None:
     path = Path(cfg.work_dir, _FILE)
     if not (cfg.get('resume') and path.is_file()):
         return None
-    batch = read_json(path)['batch']
+    batch = json.loads(path.read_text())['batch']
     return batch, f'--batch auto: {batch} images per step of a process, as when this run began'
 
 
