@@ -37,8 +37,9 @@ def add_loggers(cfg: Config, options: TrainOptions) -> list[str]:
     Raises:
         InputError: If a logger is unknown, its package is absent, or it would ask for a key.
     """
-    backends = cfg.visualizer.vis_backends
-    present = {type_name(backend) for backend in entries(cfg.visualizer, 'vis_backends')}
+    visualizer = cfg.get('visualizer') or dict(type='Visualizer')
+    backends = entries(visualizer, 'vis_backends')
+    present = {type_name(backend) for backend in backends}
     for name in options.loggers:
         if name not in LOGGERS:
             raise InputError(f'--logger {name} is none of {", ".join(LOGGERS)}')
@@ -46,7 +47,9 @@ def add_loggers(cfg: Config, options: TrainOptions) -> list[str]:
         check_package(f'--logger {name}', backend)
         _check_key(name)
         if LOGGERS[name] not in present:
-            backends.append(backend)
+            backends = [*backends, backend]
+    if options.loggers:
+        cfg.visualizer = dict(visualizer, vis_backends=backends)
     return [f'logged to {name} as well' for name in options.loggers]
 
 
