@@ -12,7 +12,8 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 import casvit_mm.engine.divergence
-import casvit_mm.engine.hooks  # noqa: F401  both register hooks
+import casvit_mm.engine.hooks
+import casvit_mm.engine.scores  # noqa: F401  all three register hooks
 from casvit_mm.config.editing import add_hook, add_import
 from casvit_mm.config.options import merge_options
 from casvit_mm.config.reading import read_config
