@@ -165,11 +165,6 @@ def test_the_words_of_an_option_are_those_of_the_library(job, argument, table):
     assert list(arguments_of(job)[argument].choices) == list(table)
 
 
-def test_the_help_of_export_names_every_ending():
-    ending = arguments_of('export')['out'].help
-    assert all(kind.suffix in ending for kind in FORMATS.values())
-
-
 def parse(job: str, *words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     import_module(f'casvit_mm.commands.{job}').add_arguments(parser)

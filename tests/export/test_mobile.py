@@ -114,6 +114,7 @@ def test_mnn_leaves_sizes_and_batch_open(written, photos):
         ('retinanet', 'ncnn', dict(size='96x64', nms='inside'), 'cannot choose objects'),
         ('classification', 'ncnn', dict(precision='int8', calibrate='.'), 'ncnn2table'),
         ('classification', 'ncnn', dict(precision='bf16'), 'cannot be written in bf16'),
+        ('segmentation', 'mnn', dict(precision='int8', calibrate='.'), 'writes classifiers alone'),
     ],
 )
 def test_what_a_format_cannot_hold_is_said_before_the_work(

@@ -40,6 +40,7 @@ class Format:
         no_open_sizes: Why the sizes of the input cannot be left open; empty if they can.
         no_regions: Why a detector of two stages cannot be held; empty if it can.
         no_int8: Why it cannot be written in int8, where others can; empty if it can.
+        classes_in_int8: Why classifiers alone can be written in int8; empty if all models can.
         single_rows: Whether, with open sizes, a map of the network may have one row or column.
     """
 
@@ -59,6 +60,7 @@ class Format:
     no_open_sizes: str = ''
     no_regions: str = ''
     no_int8: str = ''
+    classes_in_int8: str = ''
     single_rows: bool = True
 
     def needs(self, precision: str) -> tuple[str, ...]:
@@ -81,5 +83,7 @@ class Format:
                 f'{self.no_regions}, which Mask R-CNN and Faster R-CNN read. Take --format onnx, '
                 'or a detector of one stage, such as RetinaNet or RTMDet-Ins'
             )
+        if self.classes_in_int8 and spec.precision == 'int8' and spec.task != 'classification':
+            raise InputError(f'{self.classes_in_int8}. Take --fp16, or --format onnx --int8')
         if spec.size is None and self.no_open_sizes:
             raise InputError(f'{self.no_open_sizes}: name it, as in --size 640x480')

@@ -131,5 +131,6 @@ FORMAT = Format(
     extra='mnn',
     quantize=_quantize_mnn,
     chooses=False,
+    classes_in_int8='in int8 MNN writes classifiers alone: its quantiser ends in a fault for maps',
     no_regions='files of MNN cannot choose the regions of a first stage',
 )
