@@ -76,7 +76,7 @@ def _follow_scores(cfg: Config, patience: int | None) -> list[str]:
         )
     hook = dict(type='EarlyStopHook', monitor=score, patience=patience)
     if checkpoint.get('rule'):
-        hook['rule'] = checkpoint.rule
+        hook['rule'] = checkpoint['rule']
     _replace_hook(cfg, hook)
     return [f'training ends after {patience} validations without a better {score}']
 
