@@ -28,15 +28,21 @@ _SHARE = 0.8
 # Iterations that an epoch keeps: a small data set is not to be one batch.
 _STEPS = 20
 _GIB = 2**30
+_Train = Callable[[str, TrainOptions], object]
 _FILE = 'batch_size.json'  # in the work dir
 
 
-def set_largest_batch(cfg: Config, options: TrainOptions) -> list[str]:
+def set_largest_batch(cfg: Config, options: TrainOptions, train: _Train) -> list[str]:
     """With ``--batch auto``, put the largest batch that fits into a config, in place.
 
     Rank 0 measures for all, in processes of their own, by two batches and one that confirms what
     follows from them. A resumed run takes what was measured when it began. The processes must have
     been started.
+
+    Args:
+        cfg: The config.
+        options: Of the training; ``recipe.batch`` is read, the others go into the measurements.
+        train: Trains a config, with options.
 
     Returns:
         What the log should say.
@@ -46,7 +52,7 @@ def set_largest_batch(cfg: Config, options: TrainOptions) -> list[str]:
     """
     if options.recipe.batch != 'auto' or options.profile_data is not None:
         return []
-    batch, note = on_first_rank(lambda: _remembered(cfg) or _measured(cfg, options))
+    batch, note = on_first_rank(lambda: _remembered(cfg) or _measured(cfg, options, train))
     cfg.train_dataloader.batch_size = batch
     return [note]
 
@@ -59,12 +65,12 @@ def _remembered(cfg: Config) -> tuple[int, str] | None:
     return batch, f'--batch auto: {batch} images per step of a process, as when this run began'
 
 
-def _measured(cfg: Config, options: TrainOptions) -> tuple[int, str]:
+def _measured(cfg: Config, options: TrainOptions, train: _Train) -> tuple[int, str]:
     # Processes of a CPU host share its memory; each GPU has its own.
     sharing = 1 if torch.cuda.is_available() else int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     room = int(_SHARE * available_memory()) // sharing
     with tempfile.TemporaryDirectory() as folder:
-        measure = _Measurement(cfg.filename, options, Path(folder))
+        measure = _Measurement(train, cfg.filename, options, Path(folder))
         first = cfg.train_dataloader.batch_size
         batch, taken = largest_batch(
             measure, first, room, lambda: measure.images // (_STEPS * get_world_size())
@@ -126,7 +132,8 @@ class _Measurement:
 
     images = 0
 
-    def __init__(self, config: str, options: TrainOptions, folder: Path) -> None:
+    def __init__(self, train: _Train, config: str, options: TrainOptions, folder: Path) -> None:
+        self._train = train
         self._config, self._options, self._folder = config, options, folder
 
     def __call__(self, batch: int) -> int | None:
@@ -142,15 +149,15 @@ class _Measurement:
             loggers=(),
             launcher='none',
         )
-        found = run_once(work_dir / 'profile/profile.json', _profile, self._config, options)
+        found = run_once(
+            work_dir / 'profile/profile.json', _profile, self._train, self._config, options
+        )
         self.images = found.get('images', self.images)
         return found['total_bytes']
 
 
-def _profile(config: str, options: TrainOptions) -> None:
+def _profile(train: _Train, config: str, options: TrainOptions) -> None:
     """Measure a training; say so in place of the measurement if memory does not suffice."""
-    from casvit_mm.engine.training import train
-
     log = Path(str(options.work_dir), 'log.txt')
     log.parent.mkdir(parents=True)
     with log.open('w') as file:

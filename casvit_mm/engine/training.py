@@ -107,6 +107,10 @@ def _synchronise_on_gpus_alone(cfg: Config, options: TrainOptions) -> list[str]:
     return []
 
 
+def _set_largest_batch(cfg: Config, options: TrainOptions) -> list[str]:
+    return set_largest_batch(cfg, options, train)
+
+
 def _check_model(cfg: Config, options: TrainOptions) -> list[str]:
     """Check backbone, compiler and pretrained weights, which is faster than checking the data."""
 
@@ -164,7 +168,7 @@ EDITS: tuple[Callable[[Config, TrainOptions], list[str]], ...] = (
     _start_processes,
     _synchronise_on_gpus_alone,
     claim_work_dir,  # rank 0 does for all
-    set_largest_batch,
+    _set_largest_batch,
     keep_images_per_step,
     scale_learning_rate,  # by the number of processes
     _check_model,
