@@ -156,6 +156,7 @@ def test_the_next_call_goes_on_where_the_last_was_cut(file, server, tmp_path):
         (CONTENT[:40_000], 'cut short or not a checkpoint'),
         (b'', 'cut short or not a checkpoint'),
     ],
+    ids=['a page', 'cut short', 'empty'],
 )
 def test_what_is_no_checkpoint_is_not_kept(file, server, tmp_path, content, message):
     server.content = content
