@@ -332,7 +332,11 @@ CHECKS: dict[str, Callable[[Tiny], None]] = {
     'tools/visualize.py CKPT PHOTOS': draw,
     'tools/publish_weights.py CKPT': publish_file,
 }
-SLOW = ('tools/cross_validate.py CONFIG --data YAML --folds N',)  # two trainings per cell
+SLOW = (
+    'tools/cross_validate.py CONFIG --data YAML --folds N',  # two trainings per cell
+    'tools/train.py CONFIG --epochs N',  # also by tests/engine/test_schedule.py and test_recipe.py
+    'tools/train.py CONFIG --batch N --early-stop N',
+)
 
 
 def read_cells() -> dict[tuple[str, str], str]:

@@ -19,8 +19,9 @@ def stretch_schedule(cfg: Config, options: TrainOptions) -> list[str]:
     """Stretch a schedule to the length of the run, which an option may have changed, in place.
 
     Otherwise the rate of a longer run would stay at its end, and that of a shorter one would hardly
-    fall. A shorter run is also validated and saved more often, as often as before in all. A
-    schedule whose end is not given has no length to compare, and stays.
+    fall. A shorter run is also validated and saved more often, as often as before in all. Fewer
+    epochs by ``--cfg-options`` take the beginning of the schedule. One whose end is not given has
+    no length to compare, and stays.
 
     Returns:
         What the log should say.
@@ -37,6 +38,11 @@ def stretch_schedule(cfg: Config, options: TrainOptions) -> list[str]:
     planned = max(ends)
     if total == planned:
         return []
+    if by_epoch and total < planned and options.recipe.epochs is None:
+        return [
+            f'learning rate: the first {total} of the {planned} epochs of its schedule; to have all '
+            f'of it in {total} epochs: --epochs {total}'
+        ]
     for scheduler in schedulers:
         _stretch(scheduler, total / planned)
     _stretch_phases(cfg, total / planned)

@@ -37,7 +37,8 @@ def rows(**options):
 
 
 @pytest.mark.parametrize(
-    ('file', 'message'), [('absent.onnx', 'does not exist'), ('model.pt', r'\.onnx and \.xml')]
+    ('file', 'message'),
+    [('absent.onnx', 'does not exist'), ('model.pt', r'known are \.onnx, \.xml')],
 )
 def test_a_file_that_cannot_be_timed_is_refused(file, message):
     with pytest.raises(InputError, match=message):

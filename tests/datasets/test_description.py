@@ -32,7 +32,7 @@ def test_the_task_follows_from_the_sources(masks, shapes, tmp_path):
     assert described_task(shapes) == 'detection'
     path = tmp_path / 'both.yaml'
     path.write_text('train: [{labels: a, images: b}, {annotations: a, images: b}]')
-    with pytest.raises(InputError, match='describe the two in files of their own'):
+    with pytest.raises(InputError, match='describe each in a file of its own'):
         described_task(path)
 
 

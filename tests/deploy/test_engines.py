@@ -21,7 +21,7 @@ from casvit_mm.deploy.engines import EngineOptions, OnnxEngine, OpenVinoEngine, 
     ('name', 'message'),
     [
         ('gone.onnx', 'does not exist'),
-        ('model.tflite', r'known are \.onnx, \.xml, \.pt2'),
+        ('model.engine', r'known are \.onnx, \.xml, \.pt2'),
         ('model.mlpackage', 'Apple devices'),
     ],
 )

@@ -5,7 +5,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from casvit_mm.engine import TrainOptions
+from casvit_mm.engine import Recipe, TrainOptions
 from casvit_mm.engine.schedule import shorten_warm_up, stretch_schedule
 
 LINEAR = dict(type='LinearLR', by_epoch=False, begin=0, end=500)
@@ -71,12 +71,11 @@ STEPS = dict(type='MultiStepLR', begin=0, end=12, milestones=[8, 11], gamma=0.1)
     ('scheduler', 'train_cfg', 'expected'),
     [
         (STEPS, dict(max_epochs=24), dict(end=24, milestones=[16, 22])),
-        (STEPS, dict(max_epochs=3), dict(end=3, milestones=[2, 3])),
         (COSINE, dict(max_epochs=30), dict(begin=6, end=30, T_max=24)),
         (dict(COSINE, T_max=8), dict(max_epochs=30), dict(begin=6, end=30, T_max=12)),
         (dict(STEPS, by_epoch=False), dict(max_iters=6), dict(end=6, milestones=[4, 6])),
     ],
-    ids=['steps', 'fewer epochs', 'cosine', 'cosine of another period', 'iterations'],
+    ids=['steps', 'cosine', 'cosine of another period', 'iterations'],
 )
 def test_every_length_in_a_scheduler_is_stretched(scheduler, train_cfg, expected):
     cfg = config(scheduler)
@@ -138,7 +137,8 @@ def test_a_shorter_run_is_validated_and_saved_as_often_as_the_longer_one():
     cfg = config(STEPS)
     cfg.train_cfg = dict(max_epochs=3, val_interval=4)
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=4)
-    notes = stretch_schedule(cfg, TrainOptions())
+    notes = stretch_schedule(cfg, TrainOptions(recipe=Recipe(epochs=3)))
+    assert dict(cfg.param_scheduler) == {**STEPS, 'end': 3, 'milestones': [2, 3]}
     assert (cfg.train_cfg.val_interval, cfg.default_hooks.checkpoint.interval) == (1, 1)
     assert 'train_cfg.val_interval 4 -> 1, for the shorter run' in notes
 
@@ -146,5 +146,14 @@ def test_a_shorter_run_is_validated_and_saved_as_often_as_the_longer_one():
 def test_an_interval_that_was_asked_for_stays():
     cfg = config(STEPS)
     cfg.train_cfg = dict(max_epochs=3, val_interval=2)
-    stretch_schedule(cfg, TrainOptions(cfg_options={'train_cfg.val_interval': 2}))
+    given = {'train_cfg.val_interval': 2}
+    stretch_schedule(cfg, TrainOptions(recipe=Recipe(epochs=3), cfg_options=given))
     assert cfg.train_cfg.val_interval == 2
+
+
+def test_fewer_epochs_of_the_config_take_the_beginning_and_the_log_says_so():
+    cfg = config(STEPS)
+    cfg.train_cfg = dict(max_epochs=3, val_interval=4)
+    (note,) = stretch_schedule(cfg, TrainOptions())
+    assert 'the first 3 of the 12 epochs' in note
+    assert (dict(cfg.param_scheduler), cfg.train_cfg.val_interval) == (STEPS, 4)

@@ -63,5 +63,6 @@ def test_group_normalisation_is_the_same_on_four_axes(groups, affine):
         nn.init.normal_(norm.bias)
     plain = nn.Sequential(nn.Conv2d(3, 8, 3), norm).double().eval()
     x = 5 + 3 * torch.rand(2, 3, 9, 7, dtype=torch.float64)
-    torch.testing.assert_close(for_phones(plain)(x), plain(x), atol=1e-12, rtol=0)
+    # Without weights a norm does not tell the precision.
+    torch.testing.assert_close(for_phones(plain).double()(x), plain(x), atol=1e-12, rtol=0)
     assert not any(type(module) is nn.GroupNorm for module in for_phones(plain).modules())

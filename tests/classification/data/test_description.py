@@ -32,7 +32,7 @@ def test_a_description_gives_sources_and_what_may_be_left_out(folder):
         (SOURCES + 'split: {val: 0.2}', 'data and split belong together'),
         (
             'train: {images: a, list: b, class_from: labels}\nval: {images: a}',
-            "class_from must be one of folders, list, got 'labels'",
+            "class_from must be one of folders, list, annotations, got 'labels'",
         ),
         (
             'train: {images: a, class_from: list}\nval: {images: a}',
