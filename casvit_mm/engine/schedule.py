@@ -40,8 +40,8 @@ def stretch_schedule(cfg: Config, options: TrainOptions) -> list[str]:
         return []
     if by_epoch and total < planned and options.recipe.epochs is None:
         return [
-            f'learning rate: the first {total} of the {planned} epochs of its schedule; to have all '
-            f'of it in {total} epochs: --epochs {total}'
+            f'learning rate: the first {total} of the {planned} epochs of its schedule; to have it '
+            f'whole in {total} epochs: --epochs {total}'
         ]
     for scheduler in schedulers:
         _stretch(scheduler, total / planned)

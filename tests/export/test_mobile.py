@@ -53,7 +53,7 @@ def test_a_file_gives_the_results_of_the_mm_package(written, kind, size, form):
 
 
 @pytest.mark.parametrize('form', ['ncnn', 'mnn'])
-@pytest.mark.parametrize('kind', ['rtmdet-ins', 'atss'])
+@pytest.mark.parametrize('kind', ['rtmdet-ins', pytest.param('atss', marks=pytest.mark.slow)])
 def test_a_detector_and_its_masks_are_those_of_mmdet(kind, form, tmp_path):
     package(form)
     model = dense_detector(kind)
