@@ -19,7 +19,7 @@ from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.subprocesses import run_once
 from casvit_mm.errors import InputError
 from casvit_mm.io import write_json
-from casvit_mm.models.memory import available_memory
+from casvit_mm.models.memory import available_memory, lacks_memory
 
 __all__ = ['largest_batch', 'set_largest_batch']
 
@@ -166,8 +166,8 @@ def _profile(train: _Train, config: str, options: TrainOptions) -> None:
             os.dup2(file.fileno(), number)
         try:
             train(config, options)
-        except RuntimeError as error:
-            if 'memory' not in str(error):
+        except (InputError, RuntimeError, MemoryError) as error:
+            if not lacks_memory(error):
                 raise
             nothing: dict[str, Any] = dict(total_bytes=None)
             write_json(log.parent / 'profile/profile.json', nothing)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-__all__ = ['available_memory', 'peak_of_call']
+__all__ = ['available_memory', 'lacks_memory', 'peak_of_call']
 
 
 def available_memory() -> int:
@@ -32,6 +32,17 @@ def available_memory() -> int:
     if limit.is_file() and limit.read_text().strip() != 'max':
         free.append(int(limit.read_text()) - int(used.read_text()))
     return min(free)
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Return whether an error, or one that it was raised from, says that memory did not suffice."""
+    while error is not None:
+        if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(
+            words in str(error) for words in ('out of memory', "can't allocate memory")
+        ):
+            return True
+        error = error.__cause__
+    return False
 
 
 def peak_of_call(call: Callable[[], object], device: str) -> int:

@@ -1,10 +1,12 @@
 """The search for the largest batch, by a made-up memory and by a real one."""
 
+import json
+
 import pytest
 
 from casvit_mm import InputError
 from casvit_mm.engine import Recipe, Start, TrainOptions, train
-from casvit_mm.engine.batch_size import largest_batch
+from casvit_mm.engine.batch_size import _profile, largest_batch
 
 
 def search(first, room, most, fixed=100, per_image=10):
@@ -43,6 +45,26 @@ def test_a_guess_that_does_not_fit_is_lowered():
 def test_not_even_one_image():
     with pytest.raises(InputError, match='not even one image fits'):
         search(first=4, room=50, most=10)
+
+
+def without_memory(config, options):
+    """Raise what a training raises whose first step does not fit."""
+    try:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+    except RuntimeError as error:
+        raise InputError('the first step failed') from error
+
+
+def broken(config, options):
+    raise InputError('no such data')
+
+
+def test_a_batch_that_does_not_fit_is_told_from_a_training_that_cannot_begin(tmp_path):
+    options = TrainOptions(work_dir=str(tmp_path / 'run'))
+    _profile(without_memory, 'config.py', options)
+    assert json.loads((tmp_path / 'run/profile/profile.json').read_text())['total_bytes'] is None
+    with pytest.raises(InputError, match='no such data'):
+        _profile(broken, 'config.py', TrainOptions(work_dir=str(tmp_path / 'other')))
 
 
 @pytest.mark.slow
