@@ -15,6 +15,7 @@ from casvit_mm.benchmark.peers import count_norms, fold_norms
 from casvit_mm.benchmark.workload import Workload
 from casvit_mm.errors import InputError
 from casvit_mm.models.complexity import multiply_adds
+from casvit_mm.models.memory import lacks_memory
 
 __all__ = ['BenchmarkCase', 'Failure', 'build_cases']
 
@@ -72,10 +73,8 @@ class Failure:
     @classmethod
     def of(cls, model: str, workload: Workload, error: Exception) -> Failure:
         """Return what an error says of a case."""
-        memory = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or any(
-            words in str(error) for words in ('out of memory', "can't allocate memory")
-        )
-        return cls(model, workload.form.name, workload.batch, _first_line(error), memory)
+        reason = _first_line(error)
+        return cls(model, workload.form.name, workload.batch, reason, lacks_memory(error))
 
 
 # inference_call or training_call

@@ -32,21 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='MINUTES',
         help='save the state inside an epoch as well, for --resume',
     )
-    length = parser.add_mutually_exclusive_group()
-    for option, unit in (('--epochs', 'epochs'), ('--iters', 'iterations')):
-        length.add_argument(
-            option, type=int, metavar='N', help=f'length in {unit}; stretches the whole schedule'
-        )
-    parser.add_argument(
-        '--batch',
-        type=_number_or_auto,
-        metavar='N',
-        help='images per step of a process, LR scaled to it; auto: the largest that fits',
-    )
-    parser.add_argument('--lr', type=float, metavar='X', help='learning rate, as it is')
-    parser.add_argument(
-        '--early-stop', type=int, metavar='N', help='end after N validations without a better score'
-    )
+    _add_recipe(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision, on a GPU')
     parser.add_argument('--bf16', action='store_true', help='mixed precision, GPU or CPU')
     parser.add_argument(
@@ -83,6 +69,25 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+
+
+def _add_recipe(parser: ArgumentParser) -> None:
+    """Add what changes the recipe of the config."""
+    length = parser.add_mutually_exclusive_group()
+    for option, unit in (('--epochs', 'epochs'), ('--iters', 'iterations')):
+        length.add_argument(
+            option, type=int, metavar='N', help=f'length in {unit}; stretches the whole schedule'
+        )
+    parser.add_argument(
+        '--batch',
+        type=_number_or_auto,
+        metavar='N',
+        help='images per step of a process, LR scaled to it; auto: the largest that fits',
+    )
+    parser.add_argument('--lr', type=float, metavar='X', help='learning rate, as it is')
+    parser.add_argument(
+        '--early-stop', type=int, metavar='N', help='end after N validations without a better score'
+    )
 
 
 def _number_or_auto(text: str) -> int | str:

@@ -18,10 +18,10 @@ from mmengine.registry import Registry
 from casvit_mm.config.forms import metric_configs, takes_argument, type_name, type_of
 from casvit_mm.errors import InputError
 
-__all__ = ['check_package', 'check_types', 'explaining_build_errors']
+__all__ = ['BACKEND_PACKAGES', 'check_package', 'check_types', 'explaining_build_errors']
 
 # The packages behind MMEngine's visualization back ends, which it imports when it starts to log.
-_PACKAGES = {
+BACKEND_PACKAGES = {
     'AimVisBackend': 'aim',
     'ClearMLVisBackend': 'clearml',
     'DVCLiveVisBackend': 'dvclive',
@@ -75,7 +75,7 @@ def check_package(asked: str, node: dict) -> None:
     Raises:
         InputError: Naming the package.
     """
-    package = _PACKAGES.get(type_name(node))
+    package = BACKEND_PACKAGES.get(type_name(node))
     if package and importlib.util.find_spec(package) is None:
         raise InputError(
             f'{asked} needs the package {package}, which is not installed: pip install {package}'

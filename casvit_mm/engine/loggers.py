@@ -11,19 +11,15 @@ from urllib.parse import urlsplit
 from mmengine.config import Config
 
 from casvit_mm.config.forms import entries, type_name
-from casvit_mm.config.type_checks import check_package
+from casvit_mm.config.type_checks import BACKEND_PACKAGES, check_package
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 
 __all__ = ['LOGGERS', 'add_loggers']
 
+# By the name of the package. Neptune cannot begin without a project of its service.
 LOGGERS = {
-    'aim': 'AimVisBackend',
-    'clearml': 'ClearMLVisBackend',
-    'dvclive': 'DVCLiveVisBackend',
-    'mlflow': 'MLflowVisBackend',
-    'tensorboard': 'TensorboardVisBackend',
-    'wandb': 'WandbVisBackend',
+    package: backend for backend, package in BACKEND_PACKAGES.items() if package != 'neptune'
 }
 _PROJECT = 'casvit_mm'
 

@@ -14,6 +14,7 @@ from casvit_mm.benchmark.report import brief_markdown
 from casvit_mm.benchmark.roofline import machine_calls, machine_limits
 from casvit_mm.errors import InputError
 from casvit_mm.gpu_report.task import Task
+from casvit_mm.models.memory import lacks_memory
 from casvit_mm.timing import Schedule, make_timer, time_calls
 
 __all__ = ['as_command', 'benchmark', 'limits', 'smoked']
@@ -76,7 +77,7 @@ def _try(settings: Settings) -> tuple[dict[str, Any] | None, set[int]]:
         result = run_benchmark(settings)
     except (InputError, RuntimeError) as error:
         largest = max(settings.batches)
-        if 'out of memory' not in str(error) or largest <= _SMALLEST:
+        if not lacks_memory(error) or largest <= _SMALLEST:
             raise
         return None, {largest}
     failures = result.get('failures', [])

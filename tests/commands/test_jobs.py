@@ -13,6 +13,7 @@ from casvit_mm.benchmark.settings import PRESETS
 from casvit_mm.cli import job_command
 from casvit_mm.commands import JOBS, main
 from casvit_mm.commands.parser import part_config
+from casvit_mm.engine.loggers import LOGGERS
 from casvit_mm.errors import InputError
 from casvit_mm.export import FORMATS
 from casvit_mm.visualization.cams import METHODS
@@ -157,6 +158,7 @@ def test_a_job_without_a_tool_is_named_as_a_job(monkeypatch):
         ('export', 'format', [*FORMATS, 'fastest']),
         ('publish_weights', 'file_format', FILE_FORMATS),
         ('publish_weights', 'weights', WEIGHT_SETS),
+        ('train', 'logger', LOGGERS),
         ('visualize', 'method', METHODS),
         ('visualize', 'show', KINDS),
     ],

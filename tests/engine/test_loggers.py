@@ -6,8 +6,8 @@ import pytest
 from mmengine.config import Config
 
 from casvit_mm import InputError
-from casvit_mm.engine import TrainOptions, loggers
-from casvit_mm.engine.loggers import LOGGERS, add_loggers
+from casvit_mm.engine import TrainOptions
+from casvit_mm.engine.loggers import add_loggers
 
 
 @pytest.fixture(autouse=True)
@@ -59,15 +59,3 @@ def test_a_key_for_wandb_is_found_where_its_login_leaves_it(monkeypatch, tmp_pat
     file.write_text('machine api.wandb.ai login user password key')
     monkeypatch.setenv('NETRC', str(file))
     assert len(add('wandb')) == 2
-
-
-def test_the_command_knows_the_same_loggers():
-    from argparse import ArgumentParser
-
-    from casvit_mm.commands.train import add_arguments
-
-    parser = ArgumentParser()
-    add_arguments(parser)
-    (action,) = (one for one in parser._actions if '--logger' in one.option_strings)
-    assert list(action.choices) == list(LOGGERS)
-    assert loggers.__doc__
