@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -154,7 +155,13 @@ def dead_workers_told() -> Iterator[None]:
         DeadWorkerError: Instead of torch's error.
     """
     try:
-        yield
+        try:
+            yield
+        except (OSError, EOFError):
+            # What a killed worker was sending breaks off shortly before its end is signalled,
+            # and torch's handler of the signal raises its error here.
+            time.sleep(0.5)
+            raise
     except RuntimeError as error:
         if not re.match(r'DataLoader worker \(pid', str(error)):
             raise

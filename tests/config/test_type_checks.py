@@ -85,7 +85,9 @@ def test_our_configs_pass(path):
 
 
 def test_a_package_that_is_not_installed_is_named_before_the_model_is_built(monkeypatch):
-    monkeypatch.setattr('casvit_mm.config.type_checks._PACKAGES', {'WandbVisBackend': 'no_such'})
+    monkeypatch.setattr(
+        'casvit_mm.config.type_checks.BACKEND_PACKAGES', {'WandbVisBackend': 'no_such'}
+    )
     cfg = config(**{'visualizer.vis_backends.0.type': 'WandbVisBackend'})
     with pytest.raises(InputError, match=r'needs the package no_such, .* pip install no_such'):
         check_types(cfg, ('train',))

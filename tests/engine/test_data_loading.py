@@ -16,6 +16,7 @@ from casvit_mm.distributed.processes import _is_tcp
 from casvit_mm.engine.data_loading import (
     DeadWorkerError,
     SampleError,
+    dead_workers_told,
     guard,
     read_batches,
     take_batch,
@@ -112,3 +113,17 @@ def test_a_dead_worker_is_an_error_where_batches_are_read_and_nowhere_else():
     batch, error = take_batch(batches)
     assert isinstance(error, DeadWorkerError)
     assert batch is None
+
+
+def test_a_dead_worker_is_told_also_where_what_it_was_sending_broke_off_first(monkeypatch):
+    def end_of_worker(*signal_and_frame):
+        raise RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed.')
+
+    monkeypatch.setattr(time, 'sleep', end_of_worker)  # the signal comes while it is awaited
+    with pytest.raises(DeadWorkerError, match=r'^DataLoader worker \(pid 7\)'), dead_workers_told():
+        raise ConnectionResetError('Connection reset by peer')
+
+
+def test_a_connection_that_broke_with_every_worker_alive_keeps_its_error():
+    with pytest.raises(ConnectionResetError), dead_workers_told():
+        raise ConnectionResetError('Connection reset by peer')
