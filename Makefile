@@ -4,7 +4,9 @@
 # make test-all     the slowest as well
 # make test-cluster several hosts, which are network namespaces, and Slurm on them: as root, with
 #                   iproute2, and slurm-wlm and munge of Debian; what is missing is said and skipped
-# make gpu-report   measure the GPU of this machine, docs/gpu_report.md; LIMIT=15: within 15 minutes
+# make gpu-report   measure the GPU of this machine, docs/howto/gpu_report.md; LIMIT=15: within 15 minutes
+#
+# make docs         build the pages of docs/ into site/, index.html first; a broken link or anchor ends it
 #
 # PYTHON=python3.12 picks the interpreter of .venv. TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # takes torch without CUDA, a tenth of the download. JOBS=8 tests in so many processes.
@@ -31,7 +33,7 @@ endif
 BIN := $(VENV)/bin
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: install quickstart test test-all test-cluster gpu-report lint types clean
+.PHONY: install quickstart test test-all test-cluster gpu-report docs lint types clean
 
 install: $(VENV)/installed
 
@@ -68,6 +70,15 @@ test-cluster: $(VENV)/installed-tests
 
 gpu-report: $(VENV)/installed-tests
 	$(BIN)/python tools/gpu_report.py --out work_dirs/gpu $(if $(LIMIT),--limit $(LIMIT))
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[$(STACK),docs]'
+	@touch $@
+
+# Its makers announce a successor on every build.
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir site
+	@echo site/index.html
 
 lint: $(VENV)/installed-tests
 	$(BIN)/ruff check .

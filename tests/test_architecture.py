@@ -1,4 +1,4 @@
-"""Who imports whom, held to the table of docs/architecture.md."""
+"""Who imports whom, held to the table of docs/explanation/architecture.md."""
 
 import ast
 import re
@@ -26,7 +26,9 @@ class Edge(NamedTuple):
 
 def read_order() -> list[str]:
     """Return the packages in the order of the page, the lowest first."""
-    section = (ROOT / 'docs/architecture.md').read_text().split('## Who may import whom')[1]
+    section = (
+        (ROOT / 'docs/explanation/architecture.md').read_text().split('## Who may import whom')[1]
+    )
     return re.findall(r'^\| `(\w+)` \|', section.split('\n## ')[0], re.MULTILINE)
 
 
@@ -82,7 +84,7 @@ def find_errors(edges: Iterable[Edge], order: list[str]) -> list[str]:
         elif above in ('', '__main__'):
             continue
         elif above not in order or below not in order:
-            errors.append(f'{place}, and docs/architecture.md does not list both')
+            errors.append(f'{place}, and docs/explanation/architecture.md does not list both')
         elif order.index(below) > order.index(above):
             errors.append(f'{place}, which stands behind it')
         elif {above, below} <= TASKS and above != below:
@@ -156,7 +158,7 @@ def test_every_import_is_one_that_the_page_allows(edges):
 def test_every_module_that_the_page_names_is_there():
     tops, known = '|'.join(read_order()), list_modules()
     found = re.findall(
-        rf'`((?:{tops}|<task>)(?:\.\w+)+)`', (ROOT / 'docs/architecture.md').read_text()
+        rf'`((?:{tops}|<task>)(?:\.\w+)+)`', (ROOT / 'docs/explanation/architecture.md').read_text()
     )
     names = {name.replace('<task>', task) for name in found for task in TASKS}
     assert len(names) > 20
@@ -169,7 +171,9 @@ def test_few_modules_lie_at_the_top():
 
 def test_the_page_lists_every_module_that_patches_a_framework():
     section = (
-        (ROOT / 'docs/architecture.md').read_text().split('## Where frameworks are patched')[1]
+        (ROOT / 'docs/explanation/architecture.md')
+        .read_text()
+        .split('## Where frameworks are patched')[1]
     )
     listed = set(re.findall(r'^\| `casvit_mm\.([\w.]+)` \|', section, re.MULTILINE))
     patching = {

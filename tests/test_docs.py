@@ -12,7 +12,7 @@ PAGES = {
         ROOT / 'README.md',
         ROOT / 'CHANGELOG.md',
         ROOT / 'configs/README.md',
-        *sorted((ROOT / 'docs').glob('*.md')),
+        *sorted((ROOT / 'docs').rglob('*.md')),
     )
 }
 # Old paths and names stand in the log of changes because they are gone.
@@ -58,15 +58,21 @@ def test_every_path_that_a_page_names_is_there(name):
         assert (ROOT / path).exists(), f'{name}: {path}'
 
 
-def test_every_page_is_in_the_list_of_the_readme():
-    readme = PAGES['README.md'].read_text()
-    assert [path for path in PAGES if path.startswith('docs/') and f']({path})' not in readme] == []
+def test_every_page_is_in_the_site():
+    nav = (ROOT / 'mkdocs.yml').read_text().split('\nnav:')[1]
+    listed = [f'docs/{page}' for page in re.findall(r'([\w/]+\.md)$', nav, re.MULTILINE)]
+    assert sorted(listed) == [path for path in PAGES if path.startswith('docs/')]
 
 
 def test_every_message_that_names_a_page_names_one_that_is_there():
     text = '\n'.join(
-        p.read_text() for p in [*ROOT.glob('casvit_mm/**/*.py'), *ROOT.glob('tools/*')]
+        p.read_text()
+        for p in [
+            *ROOT.glob('casvit_mm/**/*.py'),
+            *ROOT.glob('tools/*'),
+            *ROOT.glob('examples/**/*.*'),
+        ]
     )
-    for page, anchor in set(re.findall(r'docs/(\w+\.md)(?:#([\w-]+))?', text)):
+    for page, anchor in set(re.findall(r'docs/([\w/]+\.md)(?:#([\w-]+))?', text)):
         assert (ROOT / 'docs' / page).is_file(), page
         assert not anchor or anchor in anchors((ROOT / 'docs' / page).read_text()), anchor

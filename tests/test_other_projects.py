@@ -1,4 +1,4 @@
-"""The configs of docs/other_projects.md, as they stand there: built, and trained for one step."""
+"""The configs of docs/howto/other_projects.md as they stand there, trained for one step."""
 
 import importlib
 import re
@@ -15,7 +15,7 @@ from mmengine.registry import DefaultScope
 from casvit_mm import CASViT
 from casvit_mm.models import TimmCASViT
 
-PAGE = (ROOT / 'docs/other_projects.md').read_text()
+PAGE = (ROOT / 'docs/howto/other_projects.md').read_text()
 CONFIGS = dict(re.findall(r'```python\n# (\w+)\n(.+?)```', PAGE, re.DOTALL))
 
 

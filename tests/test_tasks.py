@@ -1,4 +1,4 @@
-"""Holds every cell of the table of docs/tasks.md: what it names is run on a tiny model and data."""
+"""Every cell of the table of docs/reference/commands.md is run on a tiny model and data."""
 
 import json
 import pkgutil
@@ -37,7 +37,7 @@ from casvit_mm.weights.reading import class_names
 from casvit_mm.weights.reading import load_file as load_checkpoint
 from casvit_mm.zoo.publish import publish
 
-PAGE = ROOT / 'docs/tasks.md'
+PAGE = ROOT / 'docs/reference/commands.md'
 TASKS = {
     'detection': ('retinanet', generate_shapes, CLASSES),
     'segmentation': ('segmentation', generate_shape_labels, ('ground', *CLASSES)),

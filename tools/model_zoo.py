@@ -1,9 +1,10 @@
 #!/usr/bin/env python
-"""Write configs/metafile.yml and docs/model_zoo.md from casvit_mm/zoo/recipes.py and the configs.
+"""Write configs/metafile.yml and docs/reference/model_zoo.md.
 
 python tools/model_zoo.py
 
-Counts parameters and multiply-adds of every config, without data, weights or a GPU.
+From casvit_mm/zoo/recipes.py and the configs. Counts parameters and multiply-adds of every config,
+without data, weights or a GPU.
 """
 
 import argparse
@@ -29,7 +30,10 @@ def main() -> None:
     for recipe in RECIPES:
         cfg = Config.fromfile(ROOT / 'configs' / f'{recipe.config}.py')
         counts[recipe.config] = count_complexity(cfg, recipe.input_size)
-    for path, content in (('configs/metafile.yml', metafile), ('docs/model_zoo.md', page)):
+    for path, content in (
+        ('configs/metafile.yml', metafile),
+        ('docs/reference/model_zoo.md', page),
+    ):
         with replacing(ROOT / path) as file:
             file.write(content(counts))
         print(f'{path}: {len(counts)} configs')

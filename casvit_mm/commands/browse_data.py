@@ -14,7 +14,9 @@ from argparse import ArgumentParser, Namespace
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
     parser.add_argument('config')
-    parser.add_argument('--data', metavar='YAML', help='custom dataset, see docs/custom_dataset.md')
+    parser.add_argument(
+        '--data', metavar='YAML', help='custom dataset, see docs/reference/data_formats.md'
+    )
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument('--count', type=int, default=16, help='images')
     parser.add_argument('--copies', type=int, default=2, help='augmented versions of each')

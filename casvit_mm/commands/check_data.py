@@ -21,7 +21,7 @@ from casvit_mm.errors import InputError
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
     parser.add_argument(
-        'data', nargs='?', metavar='YAML', help='custom dataset, see docs/custom_dataset.md'
+        'data', nargs='?', metavar='YAML', help='custom dataset, see docs/reference/data_formats.md'
     )
     parser.add_argument(
         '--config',

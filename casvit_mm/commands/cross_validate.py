@@ -5,7 +5,7 @@ casvit-mm cross-validate configs/casvit_xs_light.py --data dataset.yaml --folds 
 casvit-mm cross-validate CONFIG --data dataset.yaml --folds 6 --finetune trained.pth
 
 For detection, segmentation and classification. dataset.yaml names one set under data:
-(docs/custom_dataset.md). An interrupted run goes on where it was.
+(docs/howto/few_images.md). An interrupted run goes on where it was.
 """
 
 from __future__ import annotations

@@ -22,7 +22,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--out', metavar='DIR', help='folder of the report')
     parser.add_argument('--limit', type=float, metavar='MINUTES', help='for all steps of this call')
     parser.add_argument('--only', nargs='+', metavar='STEP', help='those named, not all')
-    parser.add_argument('--bccd', metavar='YAML', help='blood cells, docs/results.md: trains them')
+    parser.add_argument(
+        '--bccd', metavar='YAML', help='blood cells, docs/results/detection.md: trains them'
+    )
     parser.add_argument('--dsb2018', metavar='YAML', help='nuclei, likewise')
     parser.add_argument('--smoke', action='store_true', help='on the CPU, shortened')
     parser.add_argument('--list', action='store_true', help='only print the steps')

@@ -28,7 +28,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='the GPU where there is one',
     )
     accuracy = parser.add_argument_group('accuracy')
-    accuracy.add_argument('--train', metavar='YAML', help='an image folder, docs/custom_dataset.md')
+    accuracy.add_argument(
+        '--train', metavar='YAML', help='an image folder, docs/howto/image_folder.md'
+    )
     accuracy.add_argument('--config', default='configs/casvit_xs_short.py', help='the recipe')
     accuracy.add_argument('--seeds', type=int, nargs='+', default=(0, 1, 2), metavar='N')
     accuracy.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')

@@ -28,7 +28,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--work-dir', metavar='DIR', help="logs; default: test/ in the config's work dir"
     )
-    parser.add_argument('--data', metavar='YAML', help='custom dataset, see docs/custom_dataset.md')
+    parser.add_argument(
+        '--data', metavar='YAML', help='custom dataset, see docs/reference/data_formats.md'
+    )
     parser.add_argument('--out', metavar='JSON', help='write the metrics')
     parser.add_argument(
         '--out-pred',

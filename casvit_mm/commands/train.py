@@ -49,7 +49,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--finetune', metavar='CKPT', help='start from a trained model, whatever its classes'
     )
-    parser.add_argument('--data', metavar='YAML', help='custom dataset, see docs/custom_dataset.md')
+    parser.add_argument(
+        '--data', metavar='YAML', help='custom dataset, see docs/reference/data_formats.md'
+    )
     parser.add_argument('--seed', type=int)
     parser.add_argument('--deterministic', action='store_true')
     parser.add_argument(

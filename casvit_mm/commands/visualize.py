@@ -4,7 +4,7 @@ casvit-mm visualize configs/casvit_s_imagenet.py checkpoints/cas-vit-s.pth photo
 casvit-mm visualize CONFIG CKPT a.jpg --show cams --beside resnet50:r50.pth other.py:b.pth
 casvit-mm visualize CKPT photos/ --show cams --class person car --method gradcam++
 
-For classifiers, detectors and segmentors. docs/visualize.md tells how to read the pictures.
+For classifiers, detectors and segmentors. docs/howto/visualize.md tells how to read the pictures.
 """
 
 from __future__ import annotations

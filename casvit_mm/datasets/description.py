@@ -211,7 +211,7 @@ def read_fields(path: str | Path) -> Described:
     content = read_yaml(path, f'{path} (--data)')
     if not isinstance(content, dict):
         raise InputError(
-            f'{path} (--data) must hold fields like "train:"; see docs/custom_dataset.md'
+            f'{path} (--data) must hold fields like "train:"; see docs/reference/data_formats.md'
         )
     return Described(content, ())
 

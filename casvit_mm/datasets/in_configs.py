@@ -54,7 +54,7 @@ def describe_absent(what: str, where: str, layout: str | None, root: Path) -> st
     official = '' if layout is None else describe_missing(layout, root)
     return (
         f'{what} ({where}) does not exist.\n'
-        f'{official}To use a custom dataset: --data dataset.yaml (docs/custom_dataset.md)'
+        f'{official}To use a custom dataset: --data dataset.yaml (docs/reference/data_formats.md)'
     )
 
 

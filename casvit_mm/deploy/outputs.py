@@ -24,7 +24,7 @@ def read_outputs(outputs: Outputs, spec: Spec, resized: Resized) -> Result:
     """Turn the raw outputs for one image into a result in pixels of the original image.
 
     Args:
-        outputs: By name, each beginning with a batch of one, see docs/export.md.
+        outputs: By name, each beginning with a batch of one, see docs/howto/export.md.
         spec: Task, classes and thresholds.
         resized: The input that they are for.
 

@@ -43,7 +43,7 @@ def find_candidates(outputs: Outputs, spec: Spec, size: tuple[int, int]) -> Cand
 
     Args:
         outputs: Of one image: ``logits8`` ``(1, a * K, h, w)``, ``codes8`` ``(1, a * C, h, w)`` and
-            so on for each level, see docs/export.md.
+            so on for each level, see docs/howto/export.md.
         spec: Of a file with ``outside``.
         size: Height and width of the input.
 

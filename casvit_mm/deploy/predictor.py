@@ -93,7 +93,7 @@ class Predictor(ImageModel):
         return enlarge_canvas(resized, self.spec.least, colour)
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the raw outputs for an input ``(B, 3, H, W)``, see docs/export.md.
+        """Return the raw outputs for an input ``(B, 3, H, W)``, see docs/howto/export.md.
 
         Raises:
             InputError: If the shape is not one that the export takes.

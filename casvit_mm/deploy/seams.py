@@ -7,7 +7,7 @@ overlap. Objects of one tile are never joined: the model has told them apart.
 Libraries (supervision's InferenceSlicer, sahi, mmdet's merge_results_by_nms) suppress or join over
 all boxes of the image, whichever tile they are from. By IoU that keeps both halves of what is cut;
 by the share of the smaller box it takes an object inside another one for a part of it. Both cost
-average precision among crowded objects; docs/predict.md has the figures.
+average precision among crowded objects; docs/howto/predict_large_images.md has the figures.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ def suppress(outputs: Outputs, spec: Spec, size: tuple[int, int]) -> Outputs:
     """Return the outputs that the file would have with its choice inside.
 
     Args:
-        outputs: Of one image: the maps of each level, see docs/export.md.
+        outputs: Of one image: the maps of each level, see docs/howto/export.md.
         spec: Of a file with ``outside``.
         size: Height and width of the input.
 

@@ -47,7 +47,7 @@ def check_dataset(
         raise InputError(
             f'{data} (--data) names no source under train: or data:. A source has images: and '
             'annotations: (detection), images: and labels: (segmentation), or images: alone '
-            '(classification); see docs/custom_dataset.md'
+            '(classification); see docs/reference/data_formats.md'
         )
     with contextlib.redirect_stdout(io.StringIO()):  # frameworks tell what they do without
         # The task of the config refuses data of another one, as it does before training.

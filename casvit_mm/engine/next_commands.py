@@ -14,7 +14,7 @@ from casvit_mm.weights.reading import forget_file, load_file
 __all__ = ['after_check', 'after_test', 'after_training', 'as_text', 'holds_config']
 
 _WEIGHTS = 'checkpoints/cas-vit-xs.pth'  # of the backbones of the recipes below
-# For a first training, by what the data have; docs/custom_dataset.md has more.
+# For a first training, by what the data have; docs/start/which_config.md has more.
 _RECIPES = {
     'boxes': 'rtmdet_casvit_xs_photos',
     'masks': 'rtmdet_ins_casvit_xs_photos',

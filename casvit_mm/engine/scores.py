@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 __all__ = ['EarlyStopHook', 'LowScoreHook']
 
 _LOW = 0.01
-_EARLY = 1000  # steps; trainings from scratch in docs/results.md rose within 300 to 500
+_EARLY = 1000  # steps; trainings from scratch in docs/results/ rose within 300 to 500
 
 
 @HOOKS.register_module()

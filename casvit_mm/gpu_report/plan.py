@@ -54,7 +54,7 @@ _FEW_TURNS: dict[str, Any] = dict(rounds=5, calls=3)
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training whose result stands in docs/results.md.
+    """A training whose result stands in docs/results/.
 
     Attributes:
         config: Of ours.

@@ -38,7 +38,7 @@ def check_operators(model: nn.Module, config: str, on_gpu: bool) -> None:
         raise InputError(
             f'{config}: the model needs operators{where} that are compiled code, and this mmcv was '
             'installed without any:\n' + '\n'.join(lines) + '\nInstall compiled mmcv '
-            '(docs/install.md), or use a model without them'
+            '(docs/start/install.md), or use a model without them'
             + (', or train on the CPU: CUDA_VISIBLE_DEVICES=-1' if where else '')
         )
 

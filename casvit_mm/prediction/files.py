@@ -89,7 +89,7 @@ def predict(
         cfg_options: Config entries to set, by dotted name.
 
     Returns:
-        The content of ``<out_dir>/predictions.json``; docs/predict.md describes it.
+        The content of ``<out_dir>/predictions.json``; docs/reference/predictions.md describes it.
 
     Raises:
         InputError: If anything the user gave cannot work, or a result cannot be written; a

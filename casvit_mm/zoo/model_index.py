@@ -106,7 +106,7 @@ files replaced [earlier ones](#earlier-files).
 | a metric is | that means |
 |---|---|
 | published | the authors' metric for this recipe; not yet run here |
-| reproduced | measured here on the same data, by the command in [results.md](results.md) |
+| reproduced | measured here on the same data, by the command in [Results](../results/index.md) |
 | measured here | our recipe on other data, by the command behind the link |
 | not yet run | nobody's metric |
 
@@ -150,7 +150,7 @@ _SECTIONS: list[tuple[str, Callable[[Recipe], bool]]] = [
 
 
 def page(counts: Mapping[str, Complexity]) -> str:
-    """Return the content of ``docs/model_zoo.md``.
+    """Return the content of ``docs/reference/model_zoo.md``.
 
     Args:
         counts: By the stem of the config.
@@ -180,10 +180,10 @@ def _row(recipe: Recipe, complexity: Complexity) -> str:
     status, where = recipe.status, ''
     if recipe.measured is not None:
         where = f' on {recipe.measured.dataset}'
-        status = f'[{status}](results.md#{recipe.measured.section})'
+        status = f'[{status}](../results/{recipe.measured.page})'
     weights = f'[link]({recipe.weights.link})' if recipe.weights else ''
     cells = [
-        f'[{recipe.config}](../configs/{recipe.config}.py)',
+        f'[{recipe.config}](../../configs/{recipe.config}.py)',
         f'{recipe.method}, {recipe.backbone}',
         f'{complexity.parameters / 1e6:.2f} M',
         f'{complexity.multiply_adds / 1e9:.3g} G at {width}x{height}',

@@ -1,7 +1,7 @@
 """The published files and metrics, and what was measured here: one row per config.
 
 Links and metrics are those of the authors' model zoo (:data:`MODEL_ZOO`).
-``tools/model_zoo.py`` writes the metafile and docs/model_zoo.md from these tables.
+``tools/model_zoo.py`` writes the metafile and docs/reference/model_zoo.md from these tables.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Measured:
     Attributes:
         dataset: On what.
         metrics: In percent.
-        section: Heading in docs/results.md that says how, as a link's anchor.
+        page: In docs/results/ that says how, with the anchor of the section.
     """
 
     dataset: str
     metrics: dict[str, float]
-    section: str
+    page: str
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def _recipes_without_published_metrics() -> Iterator[Recipe]:
             measured=Measured(
                 'nuclei, two epochs',
                 {BOX_AP: box, MASK_AP: mask},
-                'backbones-compared-on-two-cpu-cores',
+                'backbones.md',
             ),
             paper=paper,
         )
@@ -270,19 +270,27 @@ _SMALL: list[tuple[str, str, tuple[int, int], Measured | None]] = [
         'casvit_xs_light',
         'classifier, light',
         (128, 128),
-        Measured('TrashNet', {TOP1: 73.3}, 'rubbish-in-six-classes-from-scratch-on-two-cpu-cores'),
+        Measured(
+            'TrashNet',
+            {TOP1: 73.3},
+            'classification.md#rubbish-in-six-classes-from-scratch',
+        ),
     ),
     (
         'retinanet_casvit_xs_light',
         'RetinaNet, light',
         (640, 640),
-        Measured('BCCD', {BOX_AP: 60.0}, 'blood-cells-from-scratch-on-two-cpu-cores'),
+        Measured('BCCD', {BOX_AP: 60.0}, 'detection.md#blood-cells-from-scratch'),
     ),
     (
         'maskrcnn_casvit_xs_light',
         'Mask R-CNN, light',
         (640, 640),
-        Measured('nuclei', {BOX_AP: 59.5, MASK_AP: 62.0}, 'nuclei-from-scratch-on-two-cpu-cores'),
+        Measured(
+            'nuclei',
+            {BOX_AP: 59.5, MASK_AP: 62.0},
+            'detection.md#nuclei-from-scratch',
+        ),
     ),
     ('retinanet_casvit_xs_photos', 'RetinaNet, light, for photographs', (640, 640), None),
     ('maskrcnn_casvit_xs_photos', 'Mask R-CNN, light, for photographs', (640, 640), None),
@@ -290,20 +298,20 @@ _SMALL: list[tuple[str, str, tuple[int, int], Measured | None]] = [
         'semfpn_casvit_xs_light',
         'Semantic FPN, light',
         (512, 384),
-        Measured('CamVid', {MIOU: 49.2}, 'streets-from-scratch-on-two-cpu-cores'),
+        Measured('CamVid', {MIOU: 49.2}, 'segmentation.md#streets-from-scratch'),
     ),
     ('segformer_casvit_xs_light', "SegFormer's head, light", (512, 384), None),
     (
         'maskrcnn_casvit_xs_shapes',
         'Mask R-CNN, quickstart',
         (128, 128),
-        Measured('generated shapes', {BOX_AP: 77.3, MASK_AP: 83.1}, 'quickstart-on-two-cpu-cores'),
+        Measured('generated shapes', {BOX_AP: 77.3, MASK_AP: 83.1}, 'quickstart.md'),
     ),
     (
         'semfpn_casvit_xs_shapes',
         'Semantic FPN, quickstart',
         (128, 128),
-        Measured('generated shapes', {MIOU: 97.5}, 'quickstart-on-two-cpu-cores'),
+        Measured('generated shapes', {MIOU: 97.5}, 'quickstart.md'),
     ),
 ]
 

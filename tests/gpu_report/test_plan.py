@@ -70,7 +70,7 @@ def test_the_command_of_a_step_is_one_that_can_be_typed():
 
 
 def test_the_figures_are_those_of_the_results_page():
-    page = (ROOT / 'docs/results.md').read_text()
+    page = (ROOT / 'docs/results/detection.md').read_text()
     section = page.split('## Blood cells')[1].split('\n## ')[0]
     assert (
         float(re.search(r'\| all classes \| 945 \| \*\*([\d.]+)', section)[1])

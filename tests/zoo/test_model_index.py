@@ -57,7 +57,7 @@ def test_the_metafile_is_what_the_tool_writes(counts):
 
 
 def test_the_page_is_what_the_tool_writes(counts):
-    assert (ROOT / 'docs/model_zoo.md').read_text() == page(counts)
+    assert (ROOT / 'docs/reference/model_zoo.md').read_text() == page(counts)
 
 
 @pytest.mark.parametrize('variant', ARCHS)

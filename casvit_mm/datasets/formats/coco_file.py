@@ -61,7 +61,7 @@ def read_plain_annotations(path: str | Path, where: str) -> dict[str, Any]:
         raise InputError(
             f'{where} holds {found}, which mmdet takes for something else. Correct the file, or '
             'name it in a dataset.yaml and use that by --data, which reads it as it is meant '
-            '(docs/custom_dataset.md).'
+            '(docs/reference/data_formats.md).'
         )
     return content
 

@@ -68,7 +68,7 @@ def _source(path: Path, root: Path) -> tuple[Path, dict[str, str]]:
         raise InputError(
             f'{path} (--data) is COCO, and its first image {name!r} is neither beside it nor in '
             f'images/ of {root}. Name its folder as images: in a dataset.yaml '
-            '(docs/custom_dataset.md).'
+            '(docs/reference/data_formats.md).'
         )
     return path, dict(annotations=str(path), images=str(images))
 

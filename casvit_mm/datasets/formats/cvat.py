@@ -248,7 +248,7 @@ def _describe(path: Path) -> dict[str, Any] | None:
         raise InputError(
             f'{path} (--data) has images in the subset {unknown[0]!r}, which is none of Train, '
             'Validation and Test. Move them in CVAT, or name what to take by subset: in a '
-            'dataset.yaml (docs/custom_dataset.md)'
+            'dataset.yaml (docs/reference/data_formats.md)'
         )
     sources: dict[str, Any] = dict(root=root)
     for file, counts in found.items():

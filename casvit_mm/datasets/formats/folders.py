@@ -57,7 +57,7 @@ def by_split(
             raise InputError(
                 f'{root} (--data) holds several {what}, {other.relative_to(root)} and {name}, and '
                 'their names do not say which is train, val and test. Name them in a dataset.yaml '
-                '(docs/custom_dataset.md).'
+                '(docs/reference/data_formats.md).'
             )
         found[split] = path, source
     return dict(root=str(root), **{split: [source] for split, (_, source) in found.items()})

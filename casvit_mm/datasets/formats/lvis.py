@@ -42,7 +42,7 @@ def _source(path: Path, root: Path) -> tuple[Path, dict[str, str]]:
         raise InputError(
             f'{path} (--data) is LVIS, and its first image {_below(url)} is neither in {root} nor '
             'in images/ there. Put the folders of COCO 2017 there, or name the folder that holds '
-            'them as images: in a dataset.yaml (docs/custom_dataset.md).'
+            'them as images: in a dataset.yaml (docs/reference/data_formats.md).'
         )
     return path, dict(annotations=str(path), images=str(images))
 

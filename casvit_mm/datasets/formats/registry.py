@@ -82,7 +82,8 @@ def describe_data(path: Path) -> Described | None:
         names = ' and '.join(one.name for one, _ in found)
         raise InputError(
             f'{path} (--data) holds annotations in several formats: {names}. Name the one to take '
-            'as annotations: in a dataset.yaml (docs/custom_dataset.md), or take the other away.'
+            'as annotations: in a dataset.yaml (docs/reference/data_formats.md), or take the '
+            'other away.'
         )
     if not found:
         if path.is_dir() or path.suffix.lower() not in _DESCRIPTIONS:
@@ -126,7 +127,7 @@ def _format_of(files: SourceFiles) -> Format:
 def _describe_unknown(path: Path) -> str:
     """Return the message about a folder or file that no format knows."""
     known = ''.join(f'\n- {one.name}: {one.reads}' for one in FORMATS)
-    advice = f'Read are:{known}\nor a dataset.yaml (docs/custom_dataset.md).'
+    advice = f'Read are:{known}\nor a dataset.yaml (docs/reference/data_formats.md).'
     if not path.is_dir():
         named = name_file(path)
         return f'{path} (--data) is {"of no known format." if named is None else named} {advice}'
