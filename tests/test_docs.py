@@ -1,7 +1,10 @@
 """The pages: links and anchors lead somewhere, and what they name in the code is there."""
 
+import importlib.util
 import pkgutil
 import re
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from helpers import ROOT
@@ -24,6 +27,15 @@ def anchors(text: str) -> set[str]:
     titles = re.findall(r'^#{1,6} (.+)$', without_code(text), re.MULTILINE)
     plain = [re.sub(r'\[(.+?)\]\(.+?\)', r'\1', title) for title in titles]
     return {re.sub(r'[^\w -]', '', title).lower().replace(' ', '-') for title in plain}
+
+
+def import_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def without_code(text: str) -> str:
@@ -76,3 +88,9 @@ def test_every_message_that_names_a_page_names_one_that_is_there():
     for page, anchor in set(re.findall(r'docs/([\w/]+\.md)(?:#([\w-]+))?', text)):
         assert (ROOT / 'docs' / page).is_file(), page
         assert not anchor or anchor in anchors((ROOT / 'docs' / page).read_text()), anchor
+
+
+def test_the_page_of_options_is_what_the_parsers_say():
+    page = (ROOT / 'docs/reference/options.md').read_text()
+    assert page == import_file(ROOT / 'docs/write_options.py').write_page()
+    assert not re.findall(r'^\| .+ \| *\|$', page, re.MULTILINE), 'an argument without help'

@@ -26,7 +26,7 @@ _PRECISIONS = ['fp32', 'bf16', 'fp16', 'amp']
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
     add = parser.add_argument
-    add('models', nargs='*', metavar='MODEL')
+    add('models', nargs='*', metavar='MODEL', help='as above')
     add(
         '--file',
         dest='files',

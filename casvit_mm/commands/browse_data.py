@@ -13,14 +13,16 @@ from argparse import ArgumentParser, Namespace
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
-    parser.add_argument('config')
+    parser.add_argument('config', help='casvit_mm::NAME.py, one of ours, or a path')
     parser.add_argument(
         '--data', metavar='YAML', help='custom dataset, see docs/reference/data_formats.md'
     )
-    parser.add_argument('--split', choices=['train', 'val', 'test'], default='train')
+    parser.add_argument(
+        '--split', choices=['train', 'val', 'test'], default='train', help='which images (train)'
+    )
     parser.add_argument('--count', type=int, default=16, help='images')
     parser.add_argument('--copies', type=int, default=2, help='augmented versions of each')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=int, default=0, help='of all random numbers (0)')
     parser.add_argument('--out', metavar='DIR', help='work_dirs/<config>_<data>/browse if left out')
 
 

@@ -17,15 +17,23 @@ from casvit_mm.config.options import ConfigOptions
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
-    parser.add_argument('config')
-    parser.add_argument('--data', metavar='YAML', required=True)
-    parser.add_argument('--folds', type=int, default=5)
+    parser.add_argument('config', help='casvit_mm::NAME.py, one of ours, or a path')
+    parser.add_argument(
+        '--data', metavar='YAML', required=True, help='one set, which folds are made of'
+    )
+    parser.add_argument('--folds', type=int, default=5, help='trainings, each without a part (5)')
     parser.add_argument('--work-dir', metavar='DIR', help='one sub-folder per fold')
     parser.add_argument('--finetune', metavar='CKPT', help='a trained model to start from')
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--deterministic', action='store_true')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
+    parser.add_argument('--seed', type=int, default=0, help='of all random numbers (0)')
+    parser.add_argument('--deterministic', action='store_true', help='the same weights every time')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='entries of the config',
+    )
 
 
 def run(args: Namespace) -> None:

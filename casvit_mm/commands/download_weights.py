@@ -17,7 +17,9 @@ from functools import partial
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
-    parser.add_argument('names', nargs='*', metavar='NAME')
+    parser.add_argument(
+        'names', nargs='*', metavar='NAME', help='files; without one all are listed'
+    )
     parser.add_argument('--dir', default='checkpoints', help='where to; default: checkpoints')
 
 

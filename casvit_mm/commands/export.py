@@ -38,7 +38,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='[CONFIG] CKPT',
         help='a checkpoint holds its config; CONFIG alone gives random weights, for timing',
     )
-    parser.add_argument('--format', required=True, choices=_FORMATS)
+    parser.add_argument(
+        '--format', required=True, choices=_FORMATS, help='see docs/howto/export.md'
+    )
     parser.add_argument(
         '--out',
         metavar='FILE',
@@ -65,8 +67,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument('--backbone', action='store_true', help='the backbone alone')
     precisions = parser.add_mutually_exclusive_group()
-    for name in ('fp16', 'bf16', 'int8'):
-        precisions.add_argument(f'--{name}', dest='precision', action='store_const', const=name)
+    for name, text in (
+        ('fp16', 'weights and networks in half precision'),
+        ('bf16', 'the engine computes in bfloat16'),
+        ('int8', '8-bit weights and activations; needs --calibrate'),
+    ):
+        precisions.add_argument(
+            f'--{name}', dest='precision', action='store_const', const=name, help=text
+        )
     parser.add_argument('--calibrate', metavar='FOLDER', help='images for --int8')
     parser.add_argument(
         '--allow-error',
@@ -80,7 +88,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--repository', metavar='DIR', help='also for Triton and OpenVINO Model Server, in DIR'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='entries of the config',
+    )
 
 
 def run(args: Namespace) -> None:

@@ -69,7 +69,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         choices=FORMATS,
         help='files for a labelling tool, in the folder of that name in --out-dir',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='entries of the config',
+    )
 
 
 def run(args: Namespace) -> None:

@@ -15,7 +15,7 @@ from argparse import ArgumentParser, Namespace
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
-    parser.add_argument('checkpoint', metavar='CKPT')
+    parser.add_argument('checkpoint', metavar='CKPT', help='of a training')
     parser.add_argument(
         'out', nargs='?', help='folder, or folder and stem of the name; those of CKPT if left out'
     )
@@ -23,7 +23,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--weights', choices=['ema', 'raw'], help='averaged or raw, of a file that holds both'
     )
     parser.add_argument(
-        '--format', dest='file_format', choices=['safetensors', 'pth'], default='safetensors'
+        '--format',
+        dest='file_format',
+        choices=['safetensors', 'pth'],
+        default='safetensors',
+        help='of the file (safetensors)',
     )
 
 

@@ -37,7 +37,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--max-pixels', type=int, metavar='N', help='of an image (16.8 million)')
     parser.add_argument('--queue', type=int, metavar='N', help='requests in work (64)')
     parser.add_argument('--timeout', type=float, metavar='S', help='of an answer (30)')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='entries of the config',
+    )
 
 
 def run(args: Namespace) -> None:

@@ -16,7 +16,12 @@ from casvit_mm.config.options import ConfigOptions
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
-    parser.add_argument('--out', metavar='DIR', default='work_dirs/token_mixers')
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        default='work_dirs/token_mixers',
+        help='results (work_dirs/token_mixers)',
+    )
     parser.add_argument('--mixers', nargs='+', metavar='NAME', help='those named, not all')
     cost = parser.add_argument_group('costs')
     cost.add_argument('--dim', type=int, default=64, help='channels (64)')
@@ -32,8 +37,21 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--train', metavar='YAML', help='an image folder, docs/howto/image_folder.md'
     )
     accuracy.add_argument('--config', default='configs/casvit_xs_short.py', help='the recipe')
-    accuracy.add_argument('--seeds', type=int, nargs='+', default=(0, 1, 2), metavar='N')
-    accuracy.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
+    accuracy.add_argument(
+        '--seeds',
+        type=int,
+        nargs='+',
+        default=(0, 1, 2),
+        metavar='N',
+        help='a training each (0 1 2)',
+    )
+    accuracy.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='entries of the config',
+    )
 
 
 def run(args: Namespace) -> None:

@@ -48,8 +48,19 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--overlap', type=float, metavar='F', help='what neighbouring tiles have in common (0.2)'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='entries of the config',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm'],
+        default='none',
+        help='of several processes; tools/dist_*.sh and tools/slurm_*.sh set it',
+    )
 
 
 def run(args: Namespace) -> None:

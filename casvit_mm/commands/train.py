@@ -17,7 +17,7 @@ from casvit_mm.config.options import ConfigOptions
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
-    parser.add_argument('config')
+    parser.add_argument('config', help='casvit_mm::NAME.py, one of ours, or a path')
     parser.add_argument('--work-dir', metavar='DIR', help='logs and checkpoints')
     parser.add_argument(
         '--resume',
@@ -52,8 +52,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--data', metavar='YAML', help='custom dataset, see docs/reference/data_formats.md'
     )
-    parser.add_argument('--seed', type=int)
-    parser.add_argument('--deterministic', action='store_true')
+    parser.add_argument('--seed', type=int, help='of all random numbers; drawn if left out')
+    parser.add_argument('--deterministic', action='store_true', help='the same weights every time')
     parser.add_argument(
         '--logger',
         nargs='+',
@@ -69,8 +69,19 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='N',
         help='do not train: time N batches (30) of the data loader and of the model',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='entries of the config',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm'],
+        default='none',
+        help='of several processes; tools/dist_*.sh and tools/slurm_*.sh set it',
+    )
 
 
 def _add_recipe(parser: ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from casvit_mm.errors import InputError
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
     parser.add_argument('checkpoint', metavar='[CONFIG] CKPT', help='a checkpoint holds its config')
-    parser.add_argument('inputs', nargs='+', metavar='IMAGE|FOLDER')
+    parser.add_argument('inputs', nargs='+', metavar='IMAGE|FOLDER', help='what it looks at')
     parser.add_argument('--out-dir', metavar='DIR', help='results (work_dirs/visualize/<config>)')
     parser.add_argument(
         '--show',
@@ -54,7 +54,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='whose map explains, from 1 (the last one for classifiers, else the mean of all)',
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; a GPU where there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='entries of the config',
+    )
 
 
 def run(args: Namespace) -> None:
