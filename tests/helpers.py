@@ -99,6 +99,12 @@ def run_command(*command: object, **env: str) -> subprocess.CompletedProcess:
     )
 
 
+def user_environment() -> dict[str, str]:
+    """The environment of a program in another folder, for which this repository is installed."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    return {**os.environ, 'PYTHONPATH': path}
+
+
 class IndexAndSize:
     """A dataset whose samples are their index and size; here, where spawned workers find it."""
 

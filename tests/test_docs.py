@@ -92,5 +92,6 @@ def test_every_message_that_names_a_page_names_one_that_is_there():
 
 def test_the_page_of_options_is_what_the_parsers_say():
     page = (ROOT / 'docs/reference/options.md').read_text()
-    assert page == import_file(ROOT / 'docs/write_options.py').write_page()
+    written = import_file(ROOT / 'docs/write_options.py').write_page()
+    assert page == written, 'write it anew: python docs/write_options.py'
     assert not re.findall(r'^\| .+ \| *\|$', page, re.MULTILINE), 'an argument without help'

@@ -1,22 +1,59 @@
-"""The configs of docs/howto/other_projects.md as they stand there, trained for one step."""
+"""The examples of docs/howto/other_projects.md as they stand there, in a folder of their own."""
 
 import importlib
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import ROOT
+from helpers import ROOT, official_state_dict, user_environment
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 
 from casvit_mm import CASViT
+from casvit_mm.datasets.shapes import (
+    generate_shape_classes,
+    generate_shape_labels,
+    generate_shapes,
+)
 from casvit_mm.models import TimmCASViT
 
 PAGE = (ROOT / 'docs/howto/other_projects.md').read_text()
-CONFIGS = dict(re.findall(r'```python\n# (\w+)\n(.+?)```', PAGE, re.DOTALL))
+EXAMPLES = dict(re.findall(r'```python\n# (\w+)\n(.+?)```', PAGE, re.DOTALL))
+SCRIPTS = ('timm', 'smp', 'transformers')
+CONFIGS = {name: text for name, text in EXAMPLES.items() if name not in SCRIPTS}
+
+
+def detection_inputs() -> dict:
+    from mmdet.testing import demo_mm_inputs
+
+    return demo_mm_inputs(2, (3, 64, 96), num_classes=3)
+
+
+def segmentation_inputs() -> dict:
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+
+    samples = []
+    for _ in range(2):
+        sample = SegDataSample(metainfo=dict(img_shape=(64, 96)))
+        sample.gt_sem_seg = PixelData(data=torch.randint(0, 4, (1, 64, 96)))
+        samples.append(sample)
+    images = [torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8) for _ in range(2)]
+    return dict(inputs=images, data_samples=samples)
+
+
+def classification_inputs() -> dict:
+    from mmpretrain.structures import DataSample
+
+    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
+    return dict(inputs=images, data_samples=[DataSample().set_gt_label(i) for i in range(2)])
 
 
 def pose_inputs() -> dict:
@@ -56,6 +93,9 @@ def rotated_inputs() -> dict:
 
 
 INPUTS: dict[str, Callable[[], dict]] = {
+    'mmdet': detection_inputs,
+    'mmseg': segmentation_inputs,
+    'mmpretrain': classification_inputs,
     'mmpose': pose_inputs,
     'mmaction': action_inputs,
     'mmocr': text_inputs,
@@ -72,11 +112,16 @@ def load(project: str, folder: Path) -> Config:
     return cfg
 
 
-def test_every_config_of_the_page_is_run():
+def test_every_example_of_the_page_is_run():
     assert set(CONFIGS) == set(INPUTS)
+    assert set(EXAMPLES) == {*INPUTS, *SCRIPTS}
 
 
-@pytest.mark.parametrize('project', INPUTS)
+# The slow tests below train mmseg's config as a whole.
+STEPS = [pytest.param(n, marks=pytest.mark.slow) if n == 'mmseg' else n for n in INPUTS]
+
+
+@pytest.mark.parametrize('project', STEPS)
 def test_a_training_step_has_finite_losses(project, tmp_path):
     pytest.importorskip(project)
     cfg = load(project, tmp_path)
@@ -88,3 +133,90 @@ def test_a_training_step_has_finite_losses(project, tmp_path):
         losses = model.train_step(INPUTS[project](), optimizer)
     assert torch.isfinite(losses['loss'])
     assert losses['loss'] > 0
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory):
+    """A project of one's own: data, the published weights, and nothing of this repository."""
+    folder = tmp_path_factory.mktemp('project')
+    sizes = (8, 4, 4)
+    generate_shapes(folder / 'data/shapes', sizes)
+    generate_shape_labels(folder / 'data/shape_labels', sizes)
+    generate_shape_classes(folder / 'data/shape_classes', sizes)
+    (folder / 'checkpoints').mkdir()
+    torch.save({'model': official_state_dict('s')}, folder / 'checkpoints/cas-vit-s.pth')
+    return folder
+
+
+def run_in(folder: Path, *command: object) -> str:
+    result = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=folder,
+        env=user_environment(),
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout + result.stderr
+
+
+SMALL = {
+    'mmdet': [
+        'train_cfg.max_epochs=1',
+        'train_dataloader.dataset.pipeline.2.scale=(96,96)',
+        'val_dataloader.dataset.pipeline.1.scale=(96,96)',
+        'train_dataloader.batch_size=2',
+        'model.test_cfg.score_thr=0.0',  # a metric without detections is none
+    ],
+    'mmseg': [
+        'train_cfg.max_iters=2',
+        'train_cfg.val_interval=2',
+        'default_hooks.checkpoint.interval=2',
+        'model.data_preprocessor.size=(64,64)',
+        'train_dataloader.dataset.pipeline.3.crop_size=(64,64)',
+        'train_dataloader.batch_size=2',
+    ],
+    'mmpretrain': [
+        'train_cfg.max_epochs=1',
+        'train_dataloader.dataset.pipeline.1.scale=64',
+        'train_dataloader.batch_size=2',
+    ],
+}
+
+
+def find_tool(name: str) -> list[object]:
+    """The framework's own tool; ours where theirs cannot resolve the name of its own configs."""
+    try:
+        distribution(dict(mmseg='mmsegmentation').get(name, name))
+    except PackageNotFoundError:
+        if name == 'mmseg':
+            return ['-m', 'casvit_mm', 'train']
+    tool = Path(find_spec(name).origin).parent / '.mim/tools/train.py'
+    if not tool.is_file():
+        pytest.skip(f'this {name} was installed without its tools')
+    return [tool]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', SMALL)
+def test_the_whole_config_trains_and_evaluates(name, project):
+    pytest.importorskip(name)
+    tool = find_tool(name)
+    (project / f'{name}_own.py').write_text(CONFIGS[name])
+    workers = [f'{split}_dataloader.num_workers=0' for split in ('train', 'val', 'test')]
+    workers += [
+        f'{split}_dataloader.persistent_workers=False' for split in ('train', 'val', 'test')
+    ]
+    log = run_in(project, *tool, f'{name}_own.py', '--cfg-options', *SMALL[name], *workers)
+    score = {'mmdet': 'coco/bbox_mAP', 'mmseg': 'mIoU', 'mmpretrain': 'accuracy/top1'}[name]
+    assert re.search(rf'{score}: [\d.]+', log), log[-2000:]
+    assert list((project / f'work_dirs/{name}_own').glob('*.pth'))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', SCRIPTS)
+def test_a_script_of_the_page_runs(name, project):
+    pytest.importorskip({'smp': 'segmentation_models_pytorch'}.get(name, name))
+    (project / f'{name}_own.py').write_text(EXAMPLES[name])
+    run_in(project, f'{name}_own.py')
