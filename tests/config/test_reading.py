@@ -1,7 +1,11 @@
 """Configs that cannot be read."""
 
+import inspect
+import sys
+
 import pytest
 
+from casvit_mm.config.paths import ROOT
 from casvit_mm.config.reading import read_config
 from casvit_mm.errors import InputError
 
@@ -14,7 +18,6 @@ from casvit_mm.errors import InputError
         ('a.py', 'model = {}\nlr = rate\n', "a.py, line 2: NameError: name 'rate'"),
         ('a.py', "_base_ = './broken.py'\n", 'broken.py, line 2: ZeroDivisionError'),
         ('a.py', "_base_ = './nowhere.py'\n", 'nowhere.py does not exist; does _base_ name it'),
-        ('a.py', "_base_ = './a.py'\n", '_base_ leads back to the file itself'),
         ('a.py', 'import no_such_package\nmodel = {}\n', 'no_such_package'),
         ('a.py', "custom_imports = dict(imports=['no_such_package'])\n", 'no_such_package'),
         ('a.py', 'lr = 1\n', 'a.py is no config: it has no model$'),
@@ -29,6 +32,17 @@ def test_a_broken_config_ends_with_its_file_and_line(tmp_path, name, text, messa
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=message):
         read_config(tmp_path / name)
+
+
+def test_a_config_that_inherits_from_itself_is_told_so(tmp_path):
+    (tmp_path / 'a.py').write_text("_base_ = './a.py'\n")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 200)  # of 1000, which take ten seconds to reach
+    try:
+        with pytest.raises(InputError, match='_base_ leads back to the file itself'):
+            read_config(tmp_path / 'a.py')
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_a_binary_file_is_no_config(tmp_path):
@@ -51,3 +65,12 @@ def test_a_base_of_mmseg_is_found_under_any_name_of_its_distribution(tmp_path):
     path = tmp_path / 'a.py'
     path.write_text("_base_ = 'mmseg::upernet/upernet_r50_4xb4-80k_ade20k-512x512.py'\n")
     assert read_config(path).model.decode_head.type == 'UPerHead'
+
+
+def test_a_base_of_a_framework_is_found_without_reading_its_metafiles(monkeypatch):
+    def read_all(*paths):
+        raise AssertionError('a hundred metafiles for one path')
+
+    monkeypatch.setattr('mmengine.config.utils._get_cfg_metainfo', read_all)
+    cfg = read_config(ROOT / 'configs' / 'rtmdet_casvit_xs_coco.py')
+    assert cfg.model.type == 'RTMDet'
