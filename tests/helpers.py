@@ -8,9 +8,11 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, init_default_scope
@@ -21,6 +23,13 @@ from casvit_mm import CASViT
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / 'golden'
 TINY_ARCH = dict(depths=(1, 1, 1, 1), embed_dims=(8, 12, 16, 20))
+
+
+def slow_after(number: int, cases: Iterable) -> list:
+    """The cases of a test, of which ``make test`` runs the first, ``make test-all`` all."""
+    cases = list(cases)
+    slow = [pytest.param(case, marks=pytest.mark.slow) for case in cases[number:]]
+    return [*cases[:number], *slow]
 
 
 def grey_png(width: int, height: int, bits: int, rows: bytes = b'') -> bytes:

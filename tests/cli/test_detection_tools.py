@@ -153,6 +153,7 @@ def options(values):
     return {k: DictAction._parse_iterable(v) for k, v in (o.split('=') for o in values)}
 
 
+@pytest.mark.slow
 def test_resuming_continues_where_the_last_checkpoint_ended(trained, shapes, tmp_path):
     path = trained[0] / 'epoch_2.pth'
     longer = options(SHORT) | {'train_cfg.max_epochs': 3}

@@ -17,6 +17,7 @@ def test_a_missing_package_is_named_with_the_command_that_fixes_it(monkeypatch):
     assert ('mmdet: not installed', fix) in errors
 
 
+@pytest.mark.slow
 def test_this_environment_is_found_healthy():
     result = run_command(sys.executable, '-m', 'casvit_mm.doctor')
     assert result.returncode == 0, result.stdout + result.stderr

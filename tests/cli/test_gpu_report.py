@@ -11,6 +11,7 @@ from helpers import ROOT, run_command
 from casvit_mm.gpu_report.plan import STEPS
 
 
+@pytest.mark.slow
 def test_a_smoke_run_of_one_step_leaves_a_page(tmp_path):
     options = ['--out', tmp_path, '--smoke', '--only', 'limits']
     ended = run_command(sys.executable, 'tools/gpu_report.py', *options)

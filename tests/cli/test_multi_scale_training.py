@@ -10,6 +10,8 @@ from helpers import TINY_ARCH, free_port, run_command
 
 from casvit_mm.weights.reading import load_file
 
+pytestmark = pytest.mark.slow
+
 STUB = """
 import json, os, signal
 from pathlib import Path

@@ -31,7 +31,7 @@ NAMES = {'segmentation': ('ground', *CLASSES)}
 @pytest.fixture(
     scope='module',
     params=[
-        'classification',
+        pytest.param('classification', marks=pytest.mark.slow),
         'segmentation',
         pytest.param('maskrcnn', marks=pytest.mark.slow),
     ],

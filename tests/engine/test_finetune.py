@@ -172,6 +172,7 @@ def test_as_many_classes_of_other_names_or_order_are_learnt_anew(
     assert reason in log
 
 
+@pytest.mark.slow
 def test_an_official_detector_is_a_start_too(other_data, tmp_path):
     cfg = Config.fromfile(ROOT / 'configs/maskrcnn_casvit_xs_coco.py')
     model, _ = class_layers(cfg)

@@ -208,6 +208,7 @@ def test_sigterm_during_validation_then_resuming_validates_and_gives_the_same_ru
     assert_same_run(tmp_path, unbroken)
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_second_epoch_goes_on_from_the_first_to_the_same_weights(
     unbroken, start, tmp_path
 ):
@@ -323,6 +324,7 @@ def test_training_by_iterations_goes_on_to_the_weights_of_the_unbroken_run(start
     assert list(differences(*pair)) == []
 
 
+@pytest.mark.slow
 def test_an_epoch_resumed_with_another_batch_size_goes_on_after_about_the_same_images(
     start, tmp_path
 ):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, TINY_ARCH, free_port, run_command
+from helpers import ROOT, TINY_ARCH, free_port, run_command, slow_after
 from torch import nn
 
 from casvit_mm.engine import Randomness, Speed, Start, TrainOptions, profiling, speed, train
@@ -83,7 +83,7 @@ OPTIONS = {
 }
 
 
-@pytest.fixture(scope='module', params=OPTIONS)
+@pytest.fixture(scope='module', params=slow_after(2, OPTIONS))
 def fast(request, start, tmp_path_factory):
     """A run with one of the options."""
     work_dir = tmp_path_factory.mktemp(request.param)

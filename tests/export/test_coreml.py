@@ -15,7 +15,7 @@ from casvit_mm import InputError
 @pytest.mark.parametrize(
     ('kind', 'precision'),
     [
-        ('classification', 'fp32'),
+        pytest.param('classification', 'fp32', marks=pytest.mark.slow),
         ('classification', 'fp16'),
         pytest.param('retinanet', 'fp32', marks=pytest.mark.slow),
         pytest.param('retinanet', 'fp16', marks=pytest.mark.slow),

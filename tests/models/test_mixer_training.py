@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import ROOT, TINY_ARCH
+from helpers import ROOT, TINY_ARCH, slow_after
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
@@ -43,7 +43,7 @@ def recipe(shapes) -> Config:
     return cfg
 
 
-@pytest.mark.parametrize('name', BACKBONES)
+@pytest.mark.parametrize('name', slow_after(2, BACKBONES))
 def test_the_loss_of_the_quickstarts_detector_falls(recipe, name):
     set_random_seed(0)
     dataset = DATASETS.build(recipe.train_dataloader.dataset)

@@ -5,7 +5,7 @@ import io
 import pytest
 import timm
 import torch
-from helpers import randomize_norms
+from helpers import randomize_norms, slow_after
 from timm.layers import set_scriptable
 from timm.models import FeatureInfo, group_parameters
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
@@ -250,7 +250,7 @@ def test_every_parameter_of_the_traced_model_gets_a_gradient():
     assert [key for key, p in model.named_parameters() if p.grad is None] == []
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', slow_after(1, NAMES))
 @pytest.mark.parametrize('mode', ['eval', 'train'])
 def test_the_model_is_scripted_with_the_same_logits(name, mode):
     model, x = create(name), torch.rand(2, 3, 64, 64)
@@ -263,7 +263,7 @@ def test_the_model_is_scripted_with_the_same_logits(name, mode):
         torch.testing.assert_close(scripted.forward_features(x), model.forward_features(x))
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', slow_after(1, NAMES))
 @pytest.mark.parametrize('mode', ['eval', 'train'])
 def test_the_traced_model_is_scripted_with_the_same_logits(name, mode):
     model, x = create(name), torch.rand(2, 3, 64, 64)

@@ -8,7 +8,7 @@ from PIL import Image
 from casvit_mm.plotting.confusion import draw_confusion_matrix
 
 
-@pytest.mark.parametrize('number', [1, 3, 150, 300])
+@pytest.mark.parametrize('number', [1, 3, 150, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('background', [0, 1])
 def test_a_confusion_matrix_of_any_number_of_classes_can_be_drawn(number, background, tmp_path):
     names = [f'class {i}' for i in range(number)]

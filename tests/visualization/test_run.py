@@ -7,6 +7,7 @@ import cv2
 import pytest
 import torch
 from export_models import CONFIGS
+from helpers import slow_after
 
 from casvit_mm import InputError
 from casvit_mm.datasets.images import read_image
@@ -16,7 +17,7 @@ from casvit_mm.visualization.run import visualize
 pytest.importorskip('pytorch_grad_cam')
 
 
-@pytest.mark.parametrize('kind', CONFIGS)
+@pytest.mark.parametrize('kind', slow_after(4, CONFIGS))
 def test_every_task_gets_every_picture(written, photo, tmp_path, kind):
     paths = visualize(*written[kind], [photo], out_dir=str(tmp_path / 'out'), device='cpu')
     names = {str(path.relative_to(tmp_path / 'out')) for path in paths}

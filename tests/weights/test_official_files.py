@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import ROOT, official_state_dict
+from helpers import ROOT, official_state_dict, slow_after
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, init_default_scope
@@ -178,7 +178,7 @@ def test_the_table_of_versions_lists_every_key_behind_the_trunk_and_no_other(met
 
 
 @pytest.mark.parametrize('method', METHODS)
-@pytest.mark.parametrize('place', [loaded_in_python, evaluated, loaded_from])
+@pytest.mark.parametrize('place', slow_after(2, [loaded_in_python, evaluated, loaded_from]))
 def test_every_method_comes_over_whole(place, method, configs, data, tmp_path):
     path = save_official(tmp_path / 'official.pth', official_model(method))
     model = place(configs[method], path, data[method], tmp_path / 'run')
@@ -204,7 +204,7 @@ def test_a_backbone_takes_its_part_of_a_whole_model(place, configs, data, tmp_pa
     assert_holds(backbone, expected)
 
 
-@pytest.mark.parametrize('place', [*WHOLE, pretrained, initialised])
+@pytest.mark.parametrize('place', slow_after(3, [*WHOLE, pretrained, initialised]))
 def test_one_renamed_key_of_the_trunk_is_named(place, configs, data, tmp_path):
     key = 'backbone.network.2.0.attn.qkv.weight'
     state = renamed(official_model('Mask R-CNN'), key)
@@ -214,7 +214,7 @@ def test_one_renamed_key_of_the_trunk_is_named(place, configs, data, tmp_path):
         place(configs['Mask R-CNN'], path, data['Mask R-CNN'], tmp_path / 'run')
 
 
-@pytest.mark.parametrize('place', WHOLE)
+@pytest.mark.parametrize('place', slow_after(3, WHOLE))
 def test_one_renamed_key_of_a_head_is_named(place, configs, data, tmp_path):
     key = 'roi_head.mask_head.convs.2.conv.bias'
     state = renamed(official_model('Mask R-CNN'), key)
