@@ -18,6 +18,7 @@ from casvit_mm.errors import InputError
 __all__ = [
     'PIXEL_LIMIT',
     'check_writable',
+    'json_text',
     'limit_pixels',
     'limited_memory',
     'pixel_limit',
@@ -182,7 +183,13 @@ def write_json(path: str | Path, content: dict[str, Any]) -> None:
         InputError: If the file cannot be written.
     """
     with replacing(path) as file:
-        file.write(json.dumps(_without_nan(content), indent=2) + '\n')
+        file.write(json_text(content) + '\n')
+
+
+def json_text(value: Any, depth: int = 0) -> str:
+    """Return JSON as :func:`write_json` writes it, for a place ``depth`` levels below the top."""
+    text = json.dumps(_without_nan(value), indent=2)
+    return text.replace('\n', '\n' + '  ' * depth)
 
 
 def _without_nan(value: Any) -> Any:

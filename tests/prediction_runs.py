@@ -8,6 +8,7 @@ from PIL import Image
 
 pytest.importorskip('mmdet')
 from casvit_mm.prediction.files import predict
+from casvit_mm.prediction.options import PredictOptions
 
 
 def spread_scores(predictor, pixels, detector):
@@ -31,7 +32,8 @@ def save(image, path, **options):
 def run(model, inputs, out_dir, **options):
     options = dict(score_thr=0.05, device='cpu', out_dir=str(out_dir)) | options
     config, checkpoint = model
-    return predict(checkpoint, [str(path) for path in inputs], config=config, **options)
+    options = PredictOptions(config=config, **options)
+    return predict(checkpoint, [str(path) for path in inputs], options).read()
 
 
 def write_video(path, num_frames, fourcc='MJPG', size=(64, 48)):

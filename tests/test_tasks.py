@@ -32,6 +32,7 @@ from casvit_mm.engine.cross_validation import cross_validate
 from casvit_mm.engine.data_check import check_dataset
 from casvit_mm.export import export
 from casvit_mm.prediction.files import predict
+from casvit_mm.prediction.options import PredictOptions
 from casvit_mm.visualization.run import visualize
 from casvit_mm.weights.reading import class_names
 from casvit_mm.weights.reading import load_file as load_checkpoint
@@ -90,6 +91,11 @@ class Tiny:
         """Evaluate and return the metrics."""
         given = dict(work_dir=str(self.new()), cfg_options=LOADERS, data=str(self.data))
         return evaluate(self.config, str(checkpoint or self.checkpoint), **given, **outputs)
+
+    def predict(self, source: Path, **options) -> dict:
+        """Predict and return the content of the JSON."""
+        given = dict(config=self.config, device='cpu', out_dir=str(self.new())) | options
+        return predict(self.checkpoint, [str(source)], PredictOptions(**given)).read()
 
     @cached_property
     def evaluated(self) -> Path:
@@ -235,9 +241,7 @@ def tile(tiny: Tiny) -> None:
 
 
 def predict_tiles(tiny: Tiny) -> None:
-    given = dict(config=tiny.config, device='cpu', out_dir=str(tiny.new()))
-    result = predict(tiny.checkpoint, [str(tiny.photos)], tile=64, **given)
-    assert len(result['images']) == 3
+    assert len(tiny.predict(tiny.photos, tile=64)['images']) == 3
 
 
 def export_file(tiny: Tiny) -> None:
@@ -249,17 +253,16 @@ def evaluate_file(tiny: Tiny) -> None:
 
 
 def predict_photos(tiny: Tiny) -> None:
-    given = dict(config=tiny.config, device='cpu', out_dir=str(tiny.new()))
-    assert len(predict(tiny.checkpoint, [str(tiny.photos)], **given)['images']) == 3
-    written = {path.name for path in Path(given['out_dir']).iterdir()}
+    out = tiny.new()
+    assert len(tiny.predict(tiny.photos, out_dir=str(out))['images']) == 3
+    written = {path.name for path in out.iterdir()}
     more = dict(segmentation={'labels'}, classification={'predictions.csv', 'sheets'})
     assert written >= {'predictions.json', *more.get(tiny.task, {'pictures'})}
 
 
 def label_photos(tiny: Tiny) -> None:
     out = tiny.new()
-    given = dict(config=tiny.config, out_dir=str(out), device='cpu', pictures=False)
-    predict(tiny.checkpoint, [str(tiny.photos)], **given, labels='label-studio')
+    tiny.predict(tiny.photos, out_dir=str(out), pictures=False, labels='label-studio')
     tasks = json.loads((out / 'label-studio/train.json').read_text())
     assert len(tasks) == 3
     assert all('predictions' in task for task in tasks)
@@ -285,8 +288,7 @@ def track(tiny: Tiny) -> None:
     if tiny.task == 'detection':
         pytest.importorskip('trackers')
     video = write_video(tiny.folder / 'clip.avi', 2)
-    given = dict(device='cpu', out_dir=str(tiny.new()), pictures=False, track='bytetrack')
-    (found,) = predict(tiny.checkpoint, [str(video)], **given)['videos']
+    (found,) = tiny.predict(video, pictures=False, track='bytetrack')['videos']
     assert len(found['frames']) == 2
 
 

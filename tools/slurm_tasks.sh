@@ -1,4 +1,4 @@
-# Sourced by slurm_train.sh and slurm_test.sh: the options of srun and sbatch for the tasks, of GPUS,
+# Sourced by slurm_train.sh, slurm_test.sh and slurm_predict.sh: the options of srun and sbatch for the tasks, of GPUS,
 # GPUS_PER_NODE, TASKS, TASKS_PER_NODE and CPUS_PER_TASK.
 if [ -n "${TASKS:-}" ]; then
     per_node=${TASKS_PER_NODE:-1}

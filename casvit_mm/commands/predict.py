@@ -3,6 +3,7 @@
 casvit-mm predict work_dirs/quickstart/epoch_3.pth photos/
 casvit-mm predict model.onnx a.jpg 'photos/**/*.png' list.txt clip.mp4 --out-dir results
 casvit-mm predict CONFIG CKPT https://example.org/a.jpg rtsp://camera/1 0 --score-thr 0.5
+tools/dist_predict.sh 8 CKPT photos/ --out-dir results
 
 Writes predictions.json, pictures, annotated videos, and by task label PNGs or a CSV and contact
 sheets. A config before the checkpoint replaces the one in it. Status 1: a file could not be read.
@@ -76,21 +77,29 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='entries of the config',
     )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm'],
+        default='none',
+        help='of several processes; tools/dist_*.sh and tools/slurm_*.sh set it',
+    )
 
 
 def run(args: Namespace) -> None:
-    """Predict; status 1 if a file could not be read, 130 after Ctrl-C."""
+    """Predict; status 1 if a file could not be read (2 of several processes), 130 after Ctrl-C."""
     from casvit_mm.prediction.files import predict
+    from casvit_mm.prediction.options import PredictOptions
 
     options = vars(args)
     tracker = options.pop('tracker')
     options['track'] = tracker or ('bytetrack' if args.track else None)
-    options['config'], files = part_config([args.model, *args.sources])
-    options['model'], *options['sources'] = files
-    if not options['sources']:
+    options['config'], files = part_config([options.pop('model'), *options.pop('sources')])
+    model, *sources = files
+    if not sources:
         raise InputError('after CONFIG and the checkpoint, name what to predict on')
-    result = predict(**options)
-    if result['interrupted']:
+    found = predict(model, sources, PredictOptions(**options))
+    if found.interrupted:
         sys.exit(130)
-    if result['unreadable']:
-        sys.exit(1)
+    if found.unreadable:
+        # Of several processes a launcher takes 1 for a fault, and may start all of them again.
+        sys.exit(1 if args.launcher == 'none' else 2)

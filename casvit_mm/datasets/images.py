@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from casvit_mm.deploy.images import quiet_opencv, read_image
 from casvit_mm.deploy.videos import is_video
 from casvit_mm.errors import InputError
 
-__all__ = ['MediaFile', 'find_media', 'leaves_high_bits_unused', 'read_image']
+__all__ = ['MediaFile', 'find_media', 'leaves_high_bits_unused', 'list_media', 'read_image']
 
 
 def leaves_high_bits_unused(path: str | Path) -> bool:
@@ -66,8 +66,20 @@ def find_media(
         InputError: If an input is missing or lies in one of ``outputs``, or a folder holds no
             image.
     """
+    media, skipped = list_media(inputs, outputs)
+    return list(media), skipped
+
+
+def list_media(
+    inputs: Sequence[str | Path], outputs: Sequence[Path]
+) -> tuple[Iterator[MediaFile], int]:
+    """Return the same one after the other: a million paths are held as text.
+
+    Raises:
+        InputError: As :func:`find_media`, at once.
+    """
     closed = [Path(os.path.abspath(folder)) for folder in outputs]
-    files: dict[Path, Path] = {}
+    files: dict[str, str] = {}  # as given, by the whole path
     roots = []
     skipped = 0
     for given in map(Path, inputs):
@@ -81,36 +93,37 @@ def find_media(
             )
         roots.append(whole if given.is_dir() else whole.parent)
         if not given.is_dir():
-            files.setdefault(whole, given)
+            files.setdefault(str(whole), str(given))
             continue
-        found, others = _walk(given, closed)
-        if not found:
+        number, others = _walk(given, closed, files)
+        if not number:
             raise InputError(
                 f'folder {given} holds no image ({others} other files). Known are '
                 f'{" ".join(sorted(IMAGE_SUFFIXES))}; videos are named one by one.'
             )
         skipped += others
-        for path in found:
-            files.setdefault(Path(os.path.abspath(path)), path)
-    common = os.path.commonpath(roots)
-    media = [
-        MediaFile(path, os.path.relpath(whole, common), is_video(whole))
-        for whole, path in files.items()
-    ]
+    common = len(os.path.join(os.path.commonpath(roots), ''))
+    media = (
+        MediaFile(Path(path), whole[common:], is_video(whole)) for whole, path in files.items()
+    )
     return media, skipped
 
 
-def _walk(folder: Path, closed: Sequence[Path]) -> tuple[list[Path], int]:
-    """Return the images below ``folder`` but outside ``closed``, and the number of the rest."""
-    images = []
-    others = 0
+def _walk(folder: Path, closed: Sequence[Path], files: dict[str, str]) -> tuple[int, int]:
+    """Add the images below ``folder`` but outside ``closed`` to ``files``.
+
+    Returns:
+        Their number, and that of the rest.
+    """
+    images = others = 0
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name[0] != '.')
-        whole = Path(os.path.abspath(parent))
-        is_result = any(whole.is_relative_to(other) for other in closed)
+        whole = os.path.abspath(parent)
+        is_result = any(Path(whole).is_relative_to(other) for other in closed)
         for name in sorted(name for name in names if name[0] != '.'):
-            if Path(name).suffix.lower() in IMAGE_SUFFIXES and not is_result:
-                images.append(Path(parent, name))
+            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not is_result:
+                files.setdefault(os.path.join(whole, name), os.path.join(parent, name))
+                images += 1
             else:
                 others += 1
     return images, others

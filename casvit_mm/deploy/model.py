@@ -50,6 +50,7 @@ class ImageModel(ABC):
         max_dets: Most objects of an image; None if there is no such limit.
         label_thr: Probability above which a pixel is class 1, of a segmentor with one output.
         note: What the user should know of its file; empty if nothing.
+        recipe: What it computes beside its file, as a text: the config of a checkpoint.
     """
 
     task: str
@@ -59,6 +60,7 @@ class ImageModel(ABC):
     max_dets: int | None = None
     label_thr: float | None = None
     note: str = ''
+    recipe: str = ''
 
     def __call__(self, image: Any, *, batch_size: int = 1, track: str | None = None) -> Any:
         """Return what the model finds.

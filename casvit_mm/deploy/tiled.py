@@ -51,7 +51,7 @@ class TiledModel(ImageModel):
         check_task(model.task)
         self.model, self.tiles = model, tiles
         self.task, self.classes, self.device = model.task, model.classes, model.device
-        self.score_thr, self.note = model.score_thr, model.note
+        self.score_thr, self.note, self.recipe = model.score_thr, model.note, model.recipe
 
     def prepare_image(self, image: Any, tag: Any = None) -> Prepared:
         windows = open_windows(image)

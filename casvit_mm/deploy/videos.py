@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain, repeat
@@ -26,7 +27,7 @@ _PAUSES = (0.2, 1.0, 2.0, 5.0)  # seconds before the first attempts to connect a
 
 def is_video(path: str | Path) -> bool:
     """Return whether a file is a video, by its suffix."""
-    return Path(path).suffix.lower() in _SUFFIXES
+    return os.path.splitext(path)[1].lower() in _SUFFIXES
 
 
 class VideoReader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -64,10 +65,11 @@ def init_distributed(cfg: Config) -> None:
         # Both launchers have set the same variables.
         init_dist('pytorch', **cfg.env_cfg.get('dist_cfg', dict(backend='nccl')))
         return
+    seconds = cfg.env_cfg.get('dist_cfg', {}).get('timeout')
     # torchrun sets one thread per process; a CPU host has more to share.
     local_world_size = int(os.environ['LOCAL_WORLD_SIZE'])
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_world_size))
-    dist.init_process_group('gloo')
+    dist.init_process_group('gloo', timeout=seconds and timedelta(seconds=seconds))
     cfg.env_cfg.dist_cfg = dict(backend='gloo')
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel',

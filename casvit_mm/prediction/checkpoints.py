@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,7 @@ class CheckpointModel(ImageModel):
         if self.task == 'segmentation' and getattr(self._model, 'out_channels', 0) == 1:
             self.label_thr = self._model.decode_head.threshold
         self._pipeline = _build_pipeline(cfg)
+        self.recipe = json.dumps(cfg.to_dict(), default=lambda value: type(value).__name__)
 
     @torch.no_grad()
     def predict(self, batch: Sequence[Prepared]) -> list[Result]:

@@ -11,9 +11,10 @@ from casvit_mm.deploy.base import write_png
 from casvit_mm.deploy.canvas import load_font
 from casvit_mm.errors import plain_name
 
-__all__ = ['ContactSheets']
+__all__ = ['PAGE', 'ContactSheets']
 
 _COLUMNS, _ROWS = 8, 6
+PAGE = _COLUMNS * _ROWS  # images
 _SIDE = 180  # pixels of a tile
 _FONT, _TEXT = 13, 40  # pixels: of the letters, and of the two lines below a tile
 _GAP = 8
@@ -25,12 +26,13 @@ class ContactSheets:
 
     Args:
         folder: Folder of the results.
+        first: Number of the first page.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first: int = 1) -> None:
         self.folder = folder / 'sheets'
         self._tiles: list[tuple[np.ndarray, str, str]] = []
-        self._pages = 0
+        self._next = first
 
     def add(self, pixels: np.ndarray, file: str, name: str, score: float) -> None:
         """Add an image; a page that is full is written.
@@ -49,18 +51,17 @@ class ContactSheets:
         method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
         small = cv2.resize(pixels, size, interpolation=method)
         self._tiles.append((small, plain_name(file, 24), f'{plain_name(name, 20)} {score:.2f}'))
-        if len(self._tiles) == _COLUMNS * _ROWS:
+        if len(self._tiles) == PAGE:
             self._write()
 
-    def finish(self) -> int:
-        """Write the last page, and return the number of pages.
+    def finish(self) -> None:
+        """Write the last page, if there is something on it.
 
         Raises:
             InputError: If it cannot be written.
         """
         if self._tiles:
             self._write()
-        return self._pages
 
     def _write(self) -> None:
         from PIL import Image, ImageDraw
@@ -82,6 +83,6 @@ class ContactSheets:
             top = number // columns * height + _GAP + _SIDE + 4
             pen.text((left, top), name, fill='white', font=font)
             pen.text((left, top + _FONT + 4), file, fill=(150, 150, 150), font=font)
-        self._pages += 1
         self._tiles.clear()
-        write_png(self.folder / f'{self._pages:03d}.png', np.asarray(picture)[..., ::-1])
+        write_png(self.folder / f'{self._next:03d}.png', np.asarray(picture)[..., ::-1])
+        self._next += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from casvit_mm.datasets.writers.base import ImageLabels, LabelledSet
 from casvit_mm.datasets.writers.registry import check_free, find_writer, write_set
@@ -11,7 +12,7 @@ from casvit_mm.deploy.base import Prediction
 from casvit_mm.deploy.results import Classification, Detections, Segmentation
 from casvit_mm.errors import InputError
 
-__all__ = ['LabelFiles', 'write_labels']
+__all__ = ['LabelFiles', 'labels_of', 'write_labels']
 
 _TASKS: dict[type, str] = {
     Detections: 'detection',
@@ -41,25 +42,22 @@ class LabelFiles:
         self._set = LabelledSet(task, categories, {_SPLIT: []}, predicted=True)
         self._to, self._out = to, out
 
-    def add(self, file: Path | None, name: str, result: Prediction) -> None:
-        """Take a prediction; one that is not about the file of an image is counted as lost.
+    def add(self, file: Path, name: str, labels: dict[str, Any]) -> None:
+        """Take what is said of the file of an image.
 
         Args:
-            file: The image; None of one that is no file.
+            file: The image.
             name: Path of the image from the folder of all images.
-            result: What the model says of it.
+            labels: Of :func:`labels_of`, which may have been JSON in between.
         """
-        if file is None:
-            self._set.lost['predictions on frames and addresses, which are no image files'] += 1
-            return
-        height, width = result.size
-        image = ImageLabels(file, name, width, height)
-        if isinstance(result, Classification):
-            best = result.rows()[0]
-            image.classes.append((best['class'], round(best['score'], 5)))
-        else:
-            image.objects = result.annotations()
+        image = ImageLabels(file, name, labels['width'], labels['height'])
+        image.objects = labels['objects']
+        image.classes = [(found, score) for found, score in labels['classes']]
         self._set.splits[_SPLIT].append(image)
+
+    def leave_out(self, number: int) -> None:
+        """Count predictions that are not about the file of an image."""
+        self._set.lost['predictions on frames and addresses, which are no image files'] += number
 
     def finish(self) -> list[str]:
         """Write the files, images as links, and return what to say of them."""
@@ -70,6 +68,18 @@ class LabelFiles:
         written = write_set(self._set, self._to, self._out, link=True)
         lines = [f'for {name}: {written}']
         return lines + [f'  not held by {name}: {n} {what}' for what, n in self._set.lost.items()]
+
+
+def labels_of(result: Prediction) -> dict[str, Any]:
+    """Return what a labelling tool is told of an image."""
+    height, width = result.size
+    labels: dict[str, Any] = dict(width=width, height=height, objects=[], classes=[])
+    if isinstance(result, Classification):
+        best = result.rows()[0]
+        labels['classes'].append((best['class'], round(best['score'], 5)))
+    else:
+        labels['objects'] = result.annotations()
+    return labels
 
 
 def write_labels(results: Sequence[Prediction], to: str, out: str | Path) -> Path:
@@ -98,6 +108,6 @@ def write_labels(results: Sequence[Prediction], to: str, out: str | Path) -> Pat
             raise InputError(
                 'labelling tools take predictions on image files alone; call the model with paths'
             )
-        files.add(result.source, result.source.name, result)
+        files.add(result.source, result.source.name, labels_of(result))
     files.finish()
     return Path(out)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ from casvit_mm.deploy.masks import crop_of, encode_crop
 from casvit_mm.deploy.model import ImageModel
 from casvit_mm.deploy.results import Detections
 from casvit_mm.errors import InputError, plain_name
-from casvit_mm.io import replacing
-from casvit_mm.prediction.contact_sheets import ContactSheets
+from casvit_mm.prediction.contact_sheets import PAGE, ContactSheets
 
 __all__ = ['TaskOutput', 'output_of', 'tracks_of']
 
 _TOP = 5  # classes of an image that the JSON and the table hold
 
 Unit = Mapping[str, Any]  # an image or a frame in the JSON
+Counts = defaultdict[str, Counter[str]]  # by what they count
 
 
 class TaskOutput(ABC):
@@ -33,7 +33,12 @@ class TaskOutput(ABC):
         model: What predicts.
         folder: Folder of the results.
         pictures: Whether to draw.
+
+    Attributes:
+        csv_header: Columns of ``predictions.csv``; None of a task that writes none.
     """
+
+    csv_header: list[str] | None = None
 
     def __init__(self, model: ImageModel, folder: Path, pictures: bool) -> None:
         self.model, self.folder, self.pictures = model, folder, pictures
@@ -49,15 +54,27 @@ class TaskOutput(ABC):
             name: Path of the results of this image or frame, without suffix.
         """
 
-    def finish(self) -> list[str]:
-        """Write what is about all images, and return a line for each file or folder."""
+    @abstractmethod
+    def count(self, unit: Unit, counts: Counts) -> None:
+        """Count what the table and the headline say of an image or a frame."""
+
+    def row(self, file: str, unit: Unit) -> list[Any]:
+        """Return what ``predictions.csv`` says of an image or a frame."""
+        raise NotImplementedError
+
+    def images_after(self, number: int) -> AbstractContextManager[None]:
+        """Be open while images are predicted on that follow ``number`` others of the list."""
+        return nullcontext()
+
+    def written(self) -> list[str]:
+        """Return a line for each file or folder beside the JSON and the drawings."""
         return []
 
     @abstractmethod
-    def table(self, units: Sequence[Unit]) -> Table | None:
+    def table(self, counts: Counts) -> Table | None:
         """Return a table over all images and frames; None if there is nothing to show."""
 
-    def headline(self, units: Sequence[Unit]) -> str:
+    def headline(self, counts: Counts) -> str:
         """Return what was done, to stand before the number of images."""
         return ''
 
@@ -68,10 +85,13 @@ class DetectionOutput(TaskOutput):
     def entry(self, result: Any, pixels: Any, file: str, name: str) -> dict[str, Any]:
         return dict(objects=_objects(result))
 
-    def table(self, units: Sequence[Unit]) -> Table | None:
-        found = [[entry['class'] for entry in unit['objects']] for unit in units]
-        objects = Counter(name for names in found for name in names)
-        holding = Counter(name for names in found for name in set(names))
+    def count(self, unit: Unit, counts: Counts) -> None:
+        found = [entry['class'] for entry in unit['objects']]
+        counts['objects'].update(found)
+        counts['holding'].update(set(found))
+
+    def table(self, counts: Counts) -> Table | None:
+        objects, holding = counts['objects'], counts['holding']
         rows = [
             (name, str(objects[name]), str(holding[name]))
             for name in dict.fromkeys(self.model.classes)
@@ -79,8 +99,8 @@ class DetectionOutput(TaskOutput):
         ]
         return _table(('class', 'objects', 'images or frames with it'), rows)
 
-    def headline(self, units: Sequence[Unit]) -> str:
-        number = sum(len(unit['objects']) for unit in units)
+    def headline(self, counts: Counts) -> str:
+        number = counts['objects'].total()
         objects = f'{number} object{"" if number == 1 else "s"}'
         return f'{objects} scored {self.model.score_thr:g} or more in '
 
@@ -135,15 +155,17 @@ class SegmentationOutput(TaskOutput):
         ]
         return dict(labels=str(path.relative_to(self.folder)), classes=shares)
 
-    def finish(self) -> list[str]:
+    def count(self, unit: Unit, counts: Counts) -> None:
+        for entry in unit['classes']:
+            counts['pixels'][entry['class']] += entry['pixels']
+            counts['holding'][entry['class']] += 1
+
+    def written(self) -> list[str]:
         labels = self.folder / 'labels'
         return [f'labels (number of the class of each pixel): {labels}/'] * labels.is_dir()
 
-    def table(self, units: Sequence[Unit]) -> Table | None:
-        pixels: Counter[str] = Counter()
-        for entry in (entry for unit in units for entry in unit['classes']):
-            pixels[entry['class']] += entry['pixels']
-        holding = Counter(entry['class'] for unit in units for entry in unit['classes'])
+    def table(self, counts: Counts) -> Table | None:
+        pixels, holding = counts['pixels'], counts['holding']
         rows = [
             (name, f'{number / pixels.total():.1%}', str(holding[name]))
             for name, number in pixels.most_common()
@@ -156,36 +178,45 @@ class ClassificationOutput(TaskOutput):
 
     def __init__(self, model: ImageModel, folder: Path, pictures: bool) -> None:
         super().__init__(model, folder, pictures)
-        self._rows: list[list[Any]] = []
-        self._sheets = ContactSheets(folder) if pictures else None
+        number = min(_TOP, len(model.classes))
+        columns = [f'{what}_{i}' for i in range(1, number + 1) for what in ('class', 'score')]
+        self.csv_header = ['file', 'frame', *columns]
+        self._sheets: ContactSheets | None = None
 
     def entry(self, result: Any, pixels: Any, file: str, name: str) -> dict[str, Any]:
         best = result.rows()[:_TOP]
-        frame = '' if result.frame is None else result.frame
-        columns = ((row['class'], f'{row["score"]:.5f}') for row in best)
-        self._rows.append([file, frame, *(value for pair in columns for value in pair)])
         if self._sheets and result.frame is None:
             self._sheets.add(pixels, Path(file).name, best[0]['class'], best[0]['score'])
         return dict(
             classes=[{'class': r['class'], 'score': round(r['score'], 5)} for r in best],
         )
 
-    def finish(self) -> list[str]:
-        path = self.folder / 'predictions.csv'
-        number = min(_TOP, len(self.model.classes))
-        header = [f'{what}_{i}' for i in range(1, number + 1) for what in ('class', 'score')]
-        with replacing(path) as file:
-            table = csv.writer(file, lineterminator='\n')
-            table.writerow(['file', 'frame', *header])
-            table.writerows(self._rows)
-        lines = [f'classes of each image: {path}']
-        if self._sheets and self._sheets.finish():
-            lines.append(f'contact sheets: {self._sheets.folder}/')
-        return lines
+    def count(self, unit: Unit, counts: Counts) -> None:
+        counts['best'][unit['classes'][0]['class']] += 1
 
-    def table(self, units: Sequence[Unit]) -> Table | None:
-        best = Counter(unit['classes'][0]['class'] for unit in units)
-        rows = [(name, str(number)) for name, number in best.most_common()]
+    def row(self, file: str, unit: Unit) -> list[Any]:
+        columns = ((found['class'], f'{found["score"]:.5f}') for found in unit['classes'])
+        return [file, unit.get('frame', ''), *(value for pair in columns for value in pair)]
+
+    @contextmanager
+    def images_after(self, number: int) -> Iterator[None]:
+        if not self.pictures:
+            yield
+            return
+        self._sheets = ContactSheets(self.folder, number // PAGE + 1)
+        try:
+            yield
+        finally:
+            self._sheets.finish()
+            self._sheets = None
+
+    def written(self) -> list[str]:
+        lines = [f'classes of each image: {self.folder / "predictions.csv"}']
+        sheets = self.folder / 'sheets'
+        return lines + [f'contact sheets: {sheets}/'] * (self.pictures and sheets.is_dir())
+
+    def table(self, counts: Counts) -> Table | None:
+        rows = [(name, str(number)) for name, number in counts['best'].most_common()]
         return _table(('class', 'images or frames'), rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import http.client
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from urllib.request import urlopen
 import numpy as np
 
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, read_text
-from casvit_mm.datasets.images import find_media
+from casvit_mm.datasets.images import list_media
 from casvit_mm.deploy.images import decode_image
 from casvit_mm.errors import InputError
 
@@ -35,11 +36,14 @@ class Source:
         name: Of its results: a path from the nearest folder that holds all files, or an address as
             a file may be called. No two sources share one.
         kind: ``'image'``, ``'video'`` or ``'stream'``, which may have no end.
+        drawn: Path of what is drawn of it in the folder of pictures or videos, which no other
+            source has; empty until that is settled.
     """
 
     origin: Path | str | int
     name: str
     kind: str
+    drawn: str = ''
 
     def __str__(self) -> str:
         """Return how messages and results call it; a password in an address is left out."""
@@ -67,8 +71,8 @@ class Source:
         return decode_image(content, str(self))
 
 
-def find_sources(given: Sequence[str], outputs: Sequence[Path]) -> tuple[list[Source], int]:
-    """List the images, videos and streams that arguments stand for.
+def find_sources(given: Sequence[str], outputs: Sequence[Path]) -> tuple[Iterator[Source], int]:
+    """Find the images, videos and streams that arguments stand for.
 
     Args:
         given: Files; folders, with all images below them; patterns such as ``photos/*.jpg`` and
@@ -77,8 +81,8 @@ def find_sources(given: Sequence[str], outputs: Sequence[Path]) -> tuple[list[So
         outputs: Folders of results, left out where they lie inside a folder that is given.
 
     Returns:
-        The sources in their order, each once; and the number of files in folders that are no
-        images or lie in ``outputs``.
+        The sources in their order, each once, which are made one after the other; and the number
+        of files in folders that are no images or lie in ``outputs``.
 
     Raises:
         InputError: If something is missing, a folder, pattern or list holds nothing, or a file lies
@@ -93,9 +97,9 @@ def find_sources(given: Sequence[str], outputs: Sequence[Path]) -> tuple[list[So
             remote.setdefault(one, _behind_address(one))
         else:
             files.append(one)
-    media, skipped = find_media(files, outputs) if files else ([], 0)
-    sources = [Source(m.path, m.name, 'video' if m.is_video else 'image') for m in media]
-    return sources + list(remote.values()), skipped
+    media, skipped = list_media(files, outputs) if files else (iter(()), 0)
+    local = (Source(m.path, m.name, 'video' if m.is_video else 'image') for m in media)
+    return itertools.chain(local, remote.values()), skipped
 
 
 def _expanded(given: Sequence[str], folder: Path) -> Iterator[str]:

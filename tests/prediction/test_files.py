@@ -23,6 +23,7 @@ from casvit_mm.deploy.videos import VideoReader
 from casvit_mm.engine import evaluate
 from casvit_mm.prediction.checkpoints import CheckpointModel
 from casvit_mm.prediction.files import predict
+from casvit_mm.prediction.options import PredictOptions
 
 
 def test_objects_are_those_of_the_evaluation_route(model, shapes, tmp_path):
@@ -320,11 +321,11 @@ def test_bad_input_is_refused(model, pixels, tmp_path, monkeypatch, options, mes
     save(pixels, tmp_path / 'a.png')
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'empty/notes.txt').write_text('')
-    arguments = dict(
-        config=model[0], model=model[1], sources=['a.png'], out_dir='out', device='cpu'
-    )
+    arguments = dict(config=model[0], out_dir='out', device='cpu') | options
+    checkpoint = arguments.pop('model', model[1])
+    sources = arguments.pop('sources', ['a.png'])
     with pytest.raises(InputError, match=message):
-        predict(**(arguments | options))
+        predict(checkpoint, sources, PredictOptions(**arguments))
     assert not (tmp_path / 'out/predictions.json').exists()
 
 

@@ -11,7 +11,7 @@ pytest.importorskip('pycocotools')
 from casvit_mm import InputError
 from casvit_mm.datasets.formats.labelme import read_labelme
 from casvit_mm.deploy.results import Classification, Detections, Segmentation
-from casvit_mm.prediction.labels import LabelFiles, write_labels
+from casvit_mm.prediction.labels import LabelFiles, labels_of, write_labels
 
 CLASSES = ('car', 'dog')
 
@@ -85,8 +85,8 @@ def test_what_is_no_image_file_is_refused_or_counted(photo, tmp_path):
     with pytest.raises(InputError, match='there is no prediction'):
         write_labels([], 'yolo', tmp_path / 'out')
     files = LabelFiles('detection', CLASSES, 'yolo', tmp_path / 'out')
-    files.add(photo, 'sub/a.png', detections(photo))
-    files.add(None, 'clip/0001', detections(photo))
+    files.add(photo, 'sub/a.png', labels_of(detections(photo)))
+    files.leave_out(1)
     told = files.finish()
     assert told[0] == f'for YOLO: {tmp_path / "out/data.yaml"}'
     assert any('1 predictions on frames and addresses' in line for line in told)

@@ -51,9 +51,10 @@ def test_a_list_that_names_no_image_is_refused(photos, text, message):
 
 
 def test_addresses_keep_their_slashes_and_hide_passwords():
-    found, _ = find_sources(
+    sources, _ = find_sources(
         ['https://example.org/a/b.jpg?size=2', 'rtsp://me:secret@camera:554/1', '0'], []
     )
+    found = list(sources)
     assert [source.kind for source in found] == ['image', 'stream', 'stream']
     assert [source.origin for source in found] == [
         *('https://example.org/a/b.jpg?size=2', 'rtsp://me:secret@camera:554/1', 0),

@@ -97,7 +97,8 @@ def test_a_page_of_a_sheet_that_is_full_is_written_and_the_next_begun(tmp_path):
     for i in range(50):
         sheets.add(random_image(40 + i, 90 - i), f'{i}.png', CLASSES[i % 3], 0.5)
     assert (tmp_path / 'sheets/001.png').is_file()
-    assert sheets.finish() == 2
+    sheets.finish()
+    assert [path.name for path in sorted((tmp_path / 'sheets').iterdir())] == ['001.png', '002.png']
     assert cv2.imread(str(tmp_path / 'sheets/002.png')).shape[0] < 300
 
 

@@ -103,7 +103,7 @@ def test_what_went_wrong_in_a_stream_is_counted_and_told(
             self.report('the stream was lost')
             raise InputError('the stream did not come back')
 
-    monkeypatch.setattr('casvit_mm.prediction.files.VideoReader', Reader)
+    monkeypatch.setattr('casvit_mm.prediction.work.VideoReader', Reader)
     monkeypatch.setattr('casvit_mm.prediction.files.load', lambda *_, **__: predictor)
     result = run(model, ['http://me:secret@127.0.0.1:9/cam'], tmp_path / 'out', wait=5)
     (video,) = result['videos']
