@@ -51,7 +51,7 @@ class Predicted:
     unreadable: int
 
     def read(self) -> dict[str, Any]:
-        """Return the content of ``predictions.json``; docs/reference/predictions.md describes it."""
+        """Return ``predictions.json``, as docs/reference/predictions.md describes it."""
         return json.loads(self.path.read_text())
 
 
