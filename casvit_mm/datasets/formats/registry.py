@@ -77,7 +77,9 @@ def describe_data(path: Path) -> Described | None:
         InputError: If it is a folder that no format knows, if it is of several formats, or of one
             and cannot be used.
     """
-    found = [(one, fields) for one in FORMATS if (fields := one.describe(path)) is not None]
+    # Absolute, for the sources are not to be sought below the root once more.
+    here = path.absolute()
+    found = [(one, fields) for one in FORMATS if (fields := one.describe(here)) is not None]
     if len(found) > 1:
         names = ' and '.join(one.name for one, _ in found)
         raise InputError(

@@ -167,6 +167,16 @@ def test_a_folder_as_a_tool_wrote_it_is_one_format_with_its_splits(tmp_path, cas
             assert content['annotations']
 
 
+@pytest.mark.parametrize('case', CASES)
+def test_a_folder_that_is_named_from_where_one_stands_has_the_same_places(
+    tmp_path, monkeypatch, case
+):
+    CASES[case][0](tmp_path / 'photos')
+    absolute = read_fields(tmp_path / 'photos')
+    monkeypatch.chdir(tmp_path)
+    assert read_fields('photos').fields == absolute.fields
+
+
 def read(fields):
     for split in ('train', 'val'):
         (source,) = fields[split]
