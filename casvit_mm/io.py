@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -24,6 +25,7 @@ __all__ = [
     'pixel_limit',
     'replacing',
     'run_all',
+    'sha256_of',
     'write_json',
 ]
 
@@ -111,6 +113,15 @@ def check_writable(files: dict[str, str | None], folders: dict[str, str | None])
             raise InputError(
                 f'{option} {path} cannot be written: {folder}: {error.strerror}. Name another place'
             ) from error
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of what a file holds, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -22,6 +22,8 @@ from casvit_mm import CASViT
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / 'golden'
+# As published, with both 1000-class heads.
+PARAMETERS = {'xs': 3_200_700, 's': 5_764_224, 'm': 12_421_520, 't': 21_763_120}
 TINY_ARCH = dict(depths=(1, 1, 1, 1), embed_dims=(8, 12, 16, 20))
 
 

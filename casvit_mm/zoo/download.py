@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 from rich.table import Table
 
 from casvit_mm.errors import InputError
-from casvit_mm.io import replacing
+from casvit_mm.io import replacing, sha256_of
 from casvit_mm.plotting.tables import LiteralConsole
 from casvit_mm.weights.published import (
     EARLIER_FILES,
@@ -153,7 +152,7 @@ def _check_content(file: WeightFile, path: Path, arrived: Path) -> None:
             f'{file.filename} was downloaded and cannot be used, so it was not kept:\n{error}\n'
             f'{_by_hand(file, path)}'
         ) from error
-    digest = _sha256(arrived)
+    digest = sha256_of(arrived)
     if not digest.startswith(file.sha256):
         raise InputError(
             f'{file.filename} was downloaded and is not the published file, so it was not kept: '
@@ -167,7 +166,7 @@ def _compare(file: WeightFile, path: Path) -> tuple[str, bool]:
     Raises:
         InputError: If it is another one.
     """
-    digest = _sha256(path)
+    digest = sha256_of(path)
     record = path.with_name(f'{path.name}.sha256')
     known = record.read_text().partition(' ')[0] if record.is_file() else file.sha256
     if not digest.startswith(known):
@@ -180,14 +179,6 @@ def _compare(file: WeightFile, path: Path) -> tuple[str, bool]:
         with replacing(record) as opened:
             opened.write(f'{digest}  {path.name}\n')
     return digest, bool(known)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _by_hand(file: WeightFile, path: Path) -> str:

@@ -27,6 +27,8 @@ from casvit_mm.weights.reading import (
     state_dict_of,
 )
 from casvit_mm.weights.sources import local_file
+from casvit_mm.zoo.card import CARD, CardFacts, make_card
+from casvit_mm.zoo.hub import push
 
 __all__ = ['FORMATS', 'Published', 'publish', 'slim']
 
@@ -45,6 +47,9 @@ class Published:
         tensors: Their number.
         classes: Class names; None where the checkpoint has none.
         new: Whether the file was not there before.
+        card: The model card; None where none was asked for.
+        missing: Options of what the card says to be missing.
+        address: Page of the Hub that it was pushed to, if any.
     """
 
     path: Path
@@ -54,18 +59,24 @@ class Published:
     tensors: int
     classes: tuple[str, ...] | None
     new: bool
+    card: Path | None = None
+    missing: tuple[str, ...] = ()
+    address: str | None = None
 
     def __str__(self) -> str:
         kind = f'{WEIGHT_SETS[self.weights]} weights' if self.weights else 'weights'
         names = self.classes or ()
         shown = f'{len(names)} classes: {first_names(names, 5)}' if names else 'no class names'
         before, after = (path.stat().st_size / 1e6 for path in (self.source, self.path))
+        lacks = f', which lacks {", ".join(self.missing)}' if self.missing else ''
         return '\n'.join(
             [
                 f'{self.path}{"" if self.new else " (was there already, with the same content)"}',
                 f'  the {kind} of {self.source}: {self.tensors} tensors, {shown}',
                 f'  {before:.1f} MB -> {after:.1f} MB',
                 f'  sha256 {self.sha256}',
+                *([f'  card {self.card}{lacks}'] if self.card else []),
+                *([f'  pushed to {self.address}'] if self.address else []),
                 'To start a training from its backbone:',
                 f'  python tools/train.py CONFIG --pretrained {self.path}',
                 'To evaluate the whole model:',
@@ -79,6 +90,8 @@ def publish(
     out: str | Path | None = None,
     weights: str | None = None,
     file_format: str = 'safetensors',
+    card: CardFacts | None = None,
+    push_to: str | None = None,
 ) -> Published:
     """Write a checkpoint's weights, class names, and what a prediction needs of its config.
 
@@ -94,11 +107,17 @@ def publish(
             the averaged.
         file_format: ``'safetensors'``, with the class names as JSON in its metadata, or ``'pth'``,
             a dictionary of ``state_dict`` and ``meta`` as MMEngine writes it.
+        card: What a model card says beside what the checkpoint knows; the card is ``README.md`` in
+            the folder of the file. None writes none.
+        push_to: ``user/name`` of a repository on the Hugging Face Hub that file and card go to; it
+            is made, for its owner alone, where there is none. Needs ``card``.
 
     Raises:
-        InputError: If the checkpoint cannot be read, lacks what was asked for, or the file cannot
-            be written.
+        InputError: If the checkpoint cannot be read, lacks what was asked for, the file cannot be
+            written, another README.md is in its folder, or the Hub does not take it.
     """
+    if push_to is not None and card is None:
+        raise InputError('--push needs --card: on the Hub a model without a card tells nothing')
     source = local_file(checkpoint)
     content = load_file(source)
     chosen, everything, meta = slim(content, weights, source)
@@ -107,8 +126,25 @@ def publish(
     digest = hashlib.sha256(data).hexdigest()
     stem = _stem(source, out)
     path = stem.with_name(f'{stem.name}-{digest[:8]}.{file_format}')
+    text = None if card is None else make_card(path, data, source, content, card)
     new = _write_once(path, data)
-    return Published(path, digest, source, chosen, len(tensors), class_names(content), new)
+    written = None
+    if text is not None:
+        written = path.with_name(CARD)
+        with replacing(written, 'w') as file:
+            file.write(text)
+    return Published(
+        path,
+        digest,
+        source,
+        chosen,
+        len(tensors),
+        class_names(content),
+        new,
+        written,
+        tuple(card.missing()) if card else (),
+        push(push_to, [path, written]) if push_to and written else None,
+    )
 
 
 def slim(

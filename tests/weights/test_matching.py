@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers import (
     GOLDEN,
+    PARAMETERS,
     Malicious,
     golden_input,
     official_state_dict,
@@ -18,7 +19,6 @@ from casvit_mm import ARCHS, CASViT, InputError, load_weights
 from casvit_mm.weights.matching import check_fit, read_checkpoint
 
 OUTPUTS = np.load(GOLDEN / 'outputs.npz')
-PARAMETERS = {'xs': 3_200_700, 's': 5_764_224, 'm': 12_421_520, 't': 21_763_120}
 PUBLISHED_GFLOPS = {'xs': 0.56, 's': 0.932, 'm': 1.887, 't': 3.597}
 
 
