@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from casvit_mm.prediction.loading import load
     from casvit_mm.weights.matching import load_weights
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 __all__ = [
     'ARCHS',

@@ -7,13 +7,19 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from helpers import ROOT
+import yaml
+from helpers import PARAMETERS, ROOT
+
+from casvit_mm import ARCHS, __version__
+from casvit_mm.weights.published import METRICS
 
 PAGES = {
     str(path.relative_to(ROOT)): path
     for path in (
         ROOT / 'README.md',
         ROOT / 'CHANGELOG.md',
+        ROOT / 'CONTRIBUTING.md',
+        ROOT / 'SECURITY.md',
         ROOT / 'configs/README.md',
         *sorted((ROOT / 'docs').rglob('*.md')),
     )
@@ -95,3 +101,26 @@ def test_the_page_of_options_is_what_the_parsers_say():
     written = import_file(ROOT / 'docs/write_options.py').write_page()
     assert page == written, 'write it anew: python docs/write_options.py'
     assert not re.findall(r'^\| .+ \| *\|$', page, re.MULTILINE), 'an argument without help'
+
+
+def test_the_table_of_models_has_the_published_metrics_and_our_parameters():
+    rows = re.findall(r'^\| CAS-ViT-(\w+) \|(.+)\|$', PAGES['README.md'].read_text(), re.MULTILINE)
+    assert [name.lower() for name, _ in rows] == list(ARCHS)
+    for name, cells in rows:
+        parameters, _, *metrics = (cell.strip() for cell in cells.split('|'))
+        configs = (
+            'casvit_{}_imagenet',
+            'retinanet_casvit_{}_coco',
+            'maskrcnn_casvit_{}_coco',
+            'semfpn_casvit_{}_ade20k',
+        )
+        published = [METRICS[config.format(name.lower())].values() for config in configs]
+        assert metrics == [', '.join(map(str, values)) for values in published]
+        assert parameters == f'{PARAMETERS[name.lower()] / 1e6:.2f} M'
+
+
+def test_the_citation_names_the_version():
+    cited = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    assert cited['version'] == __version__
+    assert cited['preferred-citation']['title'] in PAGES['README.md'].read_text()
+    assert f'## {__version__}' in PAGES['CHANGELOG.md'].read_text()

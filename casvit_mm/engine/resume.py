@@ -167,7 +167,7 @@ def set_resume(cfg: Config, options: TrainOptions) -> list[str]:
     notes = [f'--resume: no checkpoint in {cfg.work_dir} yet, so training begins']
     older = Path(cfg.work_dir).with_name(Path(cfg.filename).stem)
     if options.data and not options.work_dir and Path(older, 'last_checkpoint').is_file():
-        # Until version 0.4 the name of a work dir did not have that of the data.
+        # Before version 0.2 the name of a work dir did not have that of the data.
         notes.append(f'--resume: there is a run in {older}; to go on with that: --work-dir {older}')
     return notes
 
