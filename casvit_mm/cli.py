@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from casvit_mm.console import quiet_warnings, speaks
 from casvit_mm.distributed.processes import follow_parent
 from casvit_mm.errors import InputError, escaped
 
@@ -29,8 +30,8 @@ def cli(main: Callable[[], object]) -> None:
 
     Under several processes rank 0 speaks and the others wait for the launcher to end them.
     """
-    speaks = os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0'
     follow_parent()
+    quiet_warnings()
     status: Any = 0
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -42,7 +43,7 @@ def cli(main: Callable[[], object]) -> None:
         status = end.code
     except InputError as error:
         status = 2
-        if speaks:
+        if speaks():
             print(f'\nerror: {_short(str(error))}', file=sys.stderr, flush=True)
         else:
             _wait_for_launcher()
@@ -59,7 +60,7 @@ def cli(main: Callable[[], object]) -> None:
         status = 1
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
-        if speaks:
+        if speaks():
             print('\ninterrupted', file=sys.stderr, flush=True)
     if _in_group():
         _leave(int(status or 0))

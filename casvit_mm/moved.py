@@ -13,7 +13,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-__all__ = ['MOVED', 'keep_old_paths']
+__all__ = ['MOVED', 'MovedWarning', 'keep_old_paths']
 
 # Old path -> new path, both below casvit_mm; the first that matches counts. A package stands for
 # its modules as well.
@@ -24,6 +24,10 @@ MOVED = {
     'seeing.fields': 'visualization.receptive_fields',
     'seeing': 'visualization',
 }
+
+
+class MovedWarning(FutureWarning):
+    """An old import path was used."""
 
 
 class _Redirect(MetaPathFinder, Loader):
@@ -38,7 +42,7 @@ class _Redirect(MetaPathFinder, Loader):
         old = module.__name__
         new = _new_path(old)
         assert new is not None
-        warnings.warn(f'{old} is now {new}; the old path will go', FutureWarning, stacklevel=2)
+        warnings.warn(f'{old} is now {new}; the old path will go', MovedWarning, stacklevel=2)
         sys.modules[old] = import_module(new)
 
 

@@ -21,7 +21,7 @@ from casvit_mm.datasets import report
 from casvit_mm.datasets.fit import Fit
 from casvit_mm.datasets.issues import Issue, IssueKind
 from casvit_mm.deploy.drawing import draw_objects
-from casvit_mm.engine import evaluation, setup
+from casvit_mm.engine import evaluation, run_log
 from casvit_mm.errors import InputError, escaped, first_names, plain_name
 from casvit_mm.plotting.confusion import draw_confusion_matrix
 from casvit_mm.plotting.figures import legend_name
@@ -97,7 +97,7 @@ def test_errors_of_a_command_line_give_no_orders_and_have_no_endless_lines(capsy
 def test_logs_give_no_orders():
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.addFilter(setup._escape)
+    handler.addFilter(run_log._escape)
     logger = logging.Logger('names')
     logger.addHandler(handler)
     logger.info('class %s\nsecond line', NAMES[3])

@@ -210,10 +210,15 @@ class TinyRun:
         """All that the run and earlier ones in its work dir have printed."""
         return self._printed.read_text()
 
+    @property
+    def log(self) -> str:
+        """What the log files of its work dir hold."""
+        return ''.join(path.read_text() for path in sorted(self.work_dir.glob('*/*.log')))
+
     def wait_for(self, text: str, seconds: float = 60) -> None:
-        """Wait until the run has printed a text."""
+        """Wait until a text is printed or logged."""
         end = time.monotonic() + seconds
-        while text not in self.printed:
+        while text not in self.printed + self.log:
             assert time.monotonic() < end, self.printed
             assert self.process.poll() is None, self.printed
             time.sleep(0.05)

@@ -12,12 +12,10 @@ import argparse
 import json
 import math
 import os
-import re
 import shlex
 import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import NamedTuple
@@ -27,7 +25,6 @@ from casvit_mm.distributed.processes import PARENT
 from casvit_mm.io import check_writable, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRESS = re.compile(r'INFO - ((?:Epoch\(train\)|Iter\(train\)|custom dataset|--from-scratch).*)')
 
 
 class Task(NamedTuple):
@@ -58,32 +55,16 @@ TASKS = {
 }
 
 
-def run(command: str, log: Path) -> None:
-    """Show a command, run it from the repository's root, and echo the lines that tell progress.
-
-    Everything it prints goes to ``log``. If it fails, its last lines are shown and we end too.
-    """
+def run(command: str) -> None:
+    """Show a command, and run it from the repository's root; if it fails, we end too."""
     print(f'\n$ {command}', flush=True)
-    last: deque[str] = deque(maxlen=15)
-    process = subprocess.Popen(
+    done = subprocess.run(
         [sys.executable, *shlex.split(command)[1:]],
         cwd=ROOT,
         env={**os.environ, PARENT: str(os.getpid())},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
     )
-    assert process.stdout is not None
-    with log.open('w') as file:
-        for line in process.stdout:
-            file.write(line)
-            last.append(line)
-            if progress := PROGRESS.search(line):
-                print(f'  {progress.group(1)}', flush=True)
-    if process.wait():
-        sys.stderr.writelines(last)
-        print(f'\nthe command above failed; all it printed is in {log}', file=sys.stderr)
-        sys.exit(process.returncode)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 def main() -> None:
@@ -99,7 +80,8 @@ def main() -> None:
     check_writable({}, {'--work-dir': str(work_dir)})
     file = work_dir / 'metrics.json'
     shown = work_dir.relative_to(ROOT) if work_dir.is_relative_to(ROOT) else work_dir
-    if not file.is_file():
+    new = not file.is_file()
+    if new:
         start = time.perf_counter()
         resolve_name(task.generate)(work_dir / 'data')
         train_and_test(task.config, work_dir, shlex.quote(str(shown)))
@@ -108,11 +90,13 @@ def main() -> None:
 
     metrics = json.loads(file.read_text())
     seconds = metrics.pop('seconds')
-    resolve_name(task.show)(
-        {k: math.nan if v is None else v for k, v in metrics.items() if not isinstance(v, str)},
-        '\nquickstart, on images it did not train on',
-    )
-    print(f'{seconds:.0f} seconds. Metrics: {shown}/metrics.json')
+    if not new:  # else the evaluation has just shown them
+        numbers = {k: v for k, v in metrics.items() if not isinstance(v, str)}
+        resolve_name(task.show)(
+            {k: math.nan if v is None else v for k, v in numbers.items()},
+            '\nquickstart, on images it did not train on',
+        )
+    print(f'\n{seconds:.0f} seconds. Metrics: {shown}/metrics.json')
     print(f'Pictures, {task.pictures}: {shown}/pictures/')
     print(f'Loss and score over time: {shown}/loss_curve.png')
     print(
@@ -124,14 +108,12 @@ def train_and_test(config: str, work_dir: Path, shown: str) -> None:
     """Train on the generated images, evaluate the best checkpoint, and draw the loss."""
     run(
         f'python tools/train.py {config} --from-scratch --data {shown}/data/dataset.yaml '
-        f'--work-dir {shown} --seed 0 --resume',
-        work_dir / 'train.log',
+        f'--work-dir {shown} --seed 0 --resume'
     )
     best = max(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime).name
     run(
         f'python tools/test.py {config} {shown}/{best} --data {shown}/data/dataset.yaml '
-        f'--work-dir {shown}/test --out {shown}/test.json --show-dir {shown}/pictures',
-        work_dir / 'test.log',
+        f'--work-dir {shown}/test --out {shown}/test.json --show-dir {shown}/pictures'
     )
     from casvit_mm.plotting.training_curves import draw_loss_curve
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from casvit_mm.config.options import ConfigOptions
+from casvit_mm.console import step
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,8 +39,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Group the options, and cross-validate."""
-    from casvit_mm.engine import Randomness, Start, TrainOptions
-    from casvit_mm.engine.cross_validation import cross_validate
+    with step(f'{args.config}: loading torch and OpenMMLab'):
+        from casvit_mm.engine import Randomness, Start, TrainOptions
+        from casvit_mm.engine.cross_validation import cross_validate
 
     options = TrainOptions(
         start=Start(finetune=args.finetune, from_scratch=args.from_scratch),

@@ -16,6 +16,7 @@ from argparse import ArgumentParser, Namespace
 
 from casvit_mm.commands.parser import part_config
 from casvit_mm.config.options import ConfigOptions
+from casvit_mm.console import step
 from casvit_mm.datasets.writers import FORMATS
 from casvit_mm.errors import InputError
 
@@ -87,9 +88,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Predict; status 1 if a file could not be read (2 of several processes), 130 after Ctrl-C."""
-    from casvit_mm.prediction.files import predict
-    from casvit_mm.prediction.options import PredictOptions
-
     options = vars(args)
     tracker = options.pop('tracker')
     options['track'] = tracker or ('bytetrack' if args.track else None)
@@ -97,6 +95,10 @@ def run(args: Namespace) -> None:
     model, *sources = files
     if not sources:
         raise InputError('after CONFIG and the checkpoint, name what to predict on')
+    with step(f'{model}: loading what predicts'):
+        from casvit_mm.prediction.files import predict
+        from casvit_mm.prediction.options import PredictOptions
+
     found = predict(model, sources, PredictOptions(**options))
     if found.interrupted:
         sys.exit(130)

@@ -14,6 +14,7 @@ from argparse import ArgumentParser, Namespace
 
 from casvit_mm.commands.parser import part_config
 from casvit_mm.config.options import ConfigOptions
+from casvit_mm.console import step
 from casvit_mm.errors import InputError
 
 
@@ -65,10 +66,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Evaluate."""
-    from casvit_mm.engine import evaluate
-
     options = vars(args)
     config, files = part_config(options.pop('files'))
     if len(files) != 1:
         raise InputError(f'name one checkpoint, and a CONFIG before it if any; got {files}')
+    with step(f'{files[0]}: loading torch and OpenMMLab'):
+        from casvit_mm.engine import evaluate
+
     evaluate(config, files[0], **options)

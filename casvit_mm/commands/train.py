@@ -13,6 +13,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from casvit_mm.config.options import ConfigOptions
+from casvit_mm.console import step
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -109,7 +110,8 @@ def _number_or_auto(text: str) -> int | str:
 
 def run(args: Namespace) -> None:
     """Group the options, and train."""
-    from casvit_mm.engine import Randomness, Recipe, Speed, Start, TrainOptions, train
+    with step(f'{args.config}: loading torch and OpenMMLab'):
+        from casvit_mm.engine import Randomness, Recipe, Speed, Start, TrainOptions, train
 
     options = TrainOptions(
         data=args.data,

@@ -14,6 +14,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 
+from casvit_mm.console import say
 from casvit_mm.distributed.group import on_first_rank
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.subprocesses import run_once
@@ -138,7 +139,7 @@ class _Measurement:
 
     def __call__(self, batch: int) -> int | None:
         """Return the bytes that a training takes; None if they are not there."""
-        print(f'--batch auto: measuring {batch} images per step', flush=True)
+        say(f'--batch auto: measuring {batch} images per step')
         work_dir = self._folder / f'--batch {batch}'
         recipe = dataclasses.replace(self._options.recipe, batch=batch)
         options = dataclasses.replace(

@@ -13,6 +13,7 @@ import yaml
 from rich.table import Table
 
 from casvit_mm.config.reading import read_config
+from casvit_mm.console import say
 from casvit_mm.datasets.description import read_fields
 from casvit_mm.datasets.splitting import record_of
 from casvit_mm.engine.evaluation import evaluate
@@ -84,6 +85,7 @@ def cross_validate(
             work_dir=str(fold_dir),
             start=replace(options.start, resume='auto'),
         )
+        say(f'\nfold {fold + 1} of {folds}: {fold_dir}')
         metrics.append(run_once(fold_dir / 'metrics.json', _run_fold, config, fold_options))
     summary = _summarise(metrics, task)
     write_json(folder / 'summary.json', {'folds': folds, **summary})

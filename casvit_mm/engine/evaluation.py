@@ -14,6 +14,7 @@ from casvit_mm.config.checks import check_backbone
 from casvit_mm.config.forms import type_name
 from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.config.value_checks import check_groups
+from casvit_mm.console import step
 from casvit_mm.deploy.engines import is_exported
 from casvit_mm.deploy.tiled import check_task
 from casvit_mm.deploy.tiles import read_tiles
@@ -22,6 +23,7 @@ from casvit_mm.engine.data_loading import dead_workers_told
 from casvit_mm.engine.exported import check_classes, exported_model, read_spec, tiled_checkpoint
 from casvit_mm.engine.metric_checks import check_metrics
 from casvit_mm.engine.next_commands import after_test, as_text, holds_config
+from casvit_mm.engine.progress import showing_progress
 from casvit_mm.engine.setup import build_runner, load_config
 from casvit_mm.engine.step_errors import explaining_steps
 from casvit_mm.engine.stored_recipe import stored_recipe
@@ -79,14 +81,10 @@ def evaluate(
         InputError: If anything the user gave cannot work, before the evaluation starts; or if a
             result cannot be written, after the others are written and the metrics printed.
     """
-    cfg = load_config(
-        config or _without_config(checkpoint, data),
-        ('test',),
-        cfg_options,
-        launcher,
-        work_dir,
-        data,
-    )
+    with step('reading the config'):
+        recipe = config or _without_config(checkpoint, data)
+        cfg = load_config(recipe, ('test',), cfg_options, launcher, work_dir, data)
+        task = task_of(cfg)
     check_groups(cfg, ('test_dataloader', 'test_cfg'))
     cfg.work_dir = _own_folder(cfg, config or cfg.filename, work_dir)
     if cfg.model.get('backbone', {}).get('init_cfg'):
@@ -94,24 +92,25 @@ def evaluate(
     cfg.load_from, cfg.resume = checkpoint, False
     # A checkpoint already holds the averaged weights as its weights; the hook would swap them out.
     cfg.custom_hooks = [h for h in cfg.custom_hooks if not type_name(h).endswith('EMAHook')]
-    task = task_of(cfg)
     outputs = EvaluationOutputs(out, out_pred, analysis, show_dir)
     tiles = read_tiles(tile, overlap)
     if tiles is not None:
         check_task(task_name(cfg))
 
     init_distributed(cfg)
-    on_first_rank(lambda: check_backbone(cfg))
+    with step('checking the model'):
+        on_first_rank(lambda: check_backbone(cfg))
     spec = read_spec(checkpoint, cfg) if is_exported(checkpoint) else None
     content = {} if spec else load_file(checkpoint)
     classes = spec.classes if spec else class_names(content)
     enough = holds_config(content)
     del content
-    if data is not None:
-        task.apply_dataset(cfg, data, ('test',), classes)
-    else:
-        on_first_rank(lambda: task.check_datasets(cfg, ('test',)))
-    on_first_rank(lambda: check_metrics(cfg, task, 'test'))
+    with step(f'reading and checking the data{f" of {data}" if data else ""}'):
+        if data is not None:
+            task.apply_dataset(cfg, data, ('test',), classes)
+        else:
+            on_first_rank(lambda: task.check_datasets(cfg, ('test',)))
+        on_first_rank(lambda: check_metrics(cfg, task, 'test'))
     task.configure_outputs(cfg, outputs)
     if spec is not None:
         check_classes(checkpoint, spec, cfg)
@@ -126,7 +125,9 @@ def evaluate(
         runner = build_runner(cfg, [])
     start = time.perf_counter()
     with explaining_build_errors(cfg), explaining_steps(runner), dead_workers_told():
-        metrics, others = _numbers(runner.test())
+        with showing_progress(runner):
+            found = runner.test()
+        metrics, others = _numbers(found)
     seconds = time.perf_counter() - start
     if is_main_process():
         facts: dict[str, Any] = dict(config=config, checkpoint=checkpoint, seconds=seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
@@ -85,4 +85,6 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             f'{depth}: {self.base_lr * multiplier:.3g}'
             for depth, multiplier in sorted(multipliers.items())
         )
-        print_log(f'learning rate by layer, from the stem to the head: {rates}', logger='current')
+        MMLogger.get_current_instance().info(
+            f'learning rate by layer, from the stem to the head: {rates}'
+        )

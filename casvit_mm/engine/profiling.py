@@ -23,6 +23,7 @@ from rich.table import Table
 from torch.utils.data import DataLoader
 
 from casvit_mm.config.forms import entries
+from casvit_mm.console import paused
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.errors import InputError
 from casvit_mm.io import write_json
@@ -104,9 +105,10 @@ class ProfileHook(Hook):
         training = _time_model(runner, kept, self.batches)
         memory = _peak_of_step(runner, kept)
         if is_main_process():
-            _print(reading, training, loader.num_workers, kept)
             weights = sum(one.numel() * one.element_size() for one in runner.model.parameters())
-            _print_memory(memory, weights)
+            with paused():
+                _print(reading, training, loader.num_workers, kept)
+                _print_memory(memory, weights)
             _write(Path(runner.work_dir, 'profile.json'), reading, training, memory, runner)
         runner.train_loop.stop_training = True
 

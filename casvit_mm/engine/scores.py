@@ -45,6 +45,11 @@ class EarlyStopHook(EarlyStoppingHook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Count validations without a better score, and keep the count for a resumed run."""
         super().after_val_epoch(runner, metrics)
+        if runner.train_loop.stop_training:
+            runner.logger.info(
+                f'--early-stop: {self.wait_count} validations without a better {self.monitor} than '
+                f'{self.best_score:.3f}: training ends'
+            )
         state = dict(monitor=self.monitor, best=self.best_score, waited=self.wait_count)
         runner.message_hub.update_info('early_stop', state)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
@@ -19,11 +18,12 @@ from casvit_mm.config.options import merge_options
 from casvit_mm.config.reading import read_config
 from casvit_mm.config.type_checks import check_types
 from casvit_mm.config.value_checks import check_values
+from casvit_mm.console import step
 from casvit_mm.datasets.description import dataset_name
 from casvit_mm.engine.data_loading import guard
 from casvit_mm.engine.resume import load_whole_model
+from casvit_mm.engine.run_log import log_to_console
 from casvit_mm.engine.speed import ChannelsLastRunner
-from casvit_mm.errors import escaped
 from casvit_mm.task import task_name
 
 __all__ = ['build_runner', 'default_work_dir', 'load_config']
@@ -86,57 +86,33 @@ def default_work_dir(config: str, data: str | None = None) -> str:
 
 
 class _GuardedRunner(ChannelsLastRunner):
-    """A Runner whose data workers do not outlive it, and whose loaders name damaged files."""
+    """A Runner whose data workers do not outlive it, whose loaders name damaged files.
+
+    Its log goes to a file as a whole, and to the console as far as it is ours.
+    """
 
     @staticmethod
-    def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
-        return guard(ChannelsLastRunner.build_dataloader(*args, **kwargs))
+    def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:
+        tested = isinstance(dataloader, dict) and dataloader['dataset'].get('test_mode')
+        with step(f'opening the data to {"evaluate" if tested else "train"} on'):
+            return guard(ChannelsLastRunner.build_dataloader(dataloader, *args, **kwargs))
+
+    def load_or_resume(self) -> None:
+        if self._load_from is None:
+            return super().load_or_resume()
+        with step(f'loading {self._load_from}'):
+            return super().load_or_resume()
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        log_to_console(logger)
+        return logger
 
 
 def build_runner(cfg: Config, notes: list[str]) -> Runner:
     """Build the Runner, and log what was changed for the user."""
-    runner = _GuardedRunner.from_cfg(cfg)
-    _shorten_terminal(runner.logger)
-    for handler in runner.logger.handlers:
-        handler.addFilter(_escape)
-        if isinstance(handler, logging.FileHandler):
-            _say_once_if_full(handler)
+    with step('building the model'):
+        runner = _GuardedRunner.from_cfg(cfg)
     for note in notes:
         runner.logger.info(note)
     return runner
-
-
-def _say_once_if_full(handler: logging.FileHandler) -> None:
-    """Say that a log file cannot be written by one message, not by a traceback for each line."""
-    tell = handler.handleError
-    told: list[OSError] = []
-
-    def handle_error(record: logging.LogRecord) -> None:
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            tell(record)
-        elif not told:
-            told.append(error)
-            print(
-                f'{handler.baseFilename}: {error.strerror}; it lacks what follows', file=sys.stderr
-            )
-
-    handler.handleError = handle_error  # type: ignore[method-assign]
-
-
-def _escape(record: logging.LogRecord) -> bool:
-    """Make visible what names of the data could tell a terminal; keep every record."""
-    message = record.getMessage()
-    text = escaped(message)
-    if record.module == 'logger_hook':  # metrics of classes, on one line
-        text = text.replace('\n', '\\n')
-    if text != message:
-        record.msg, record.args = text, ()
-    return True
-
-
-def _shorten_terminal(logger: logging.Logger) -> None:
-    """Leave MMEngine's line for each parameter without weight decay to the log file."""
-    for handler in logger.handlers:
-        if not isinstance(handler, logging.FileHandler):
-            handler.addFilter(lambda record: 'paramwise_options --' not in record.getMessage())

@@ -19,6 +19,7 @@ from casvit_mm.config.editing import add_hook
 from casvit_mm.config.forms import takes_argument, type_of
 from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.config.value_checks import check_groups
+from casvit_mm.console import step
 from casvit_mm.datasets.description import SPLITS
 from casvit_mm.distributed.group import init_distributed, on_first_rank
 from casvit_mm.engine.batch_size import set_largest_batch
@@ -31,6 +32,7 @@ from casvit_mm.engine.next_commands import after_training, as_text
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.precision import warn_of_slow_precision
 from casvit_mm.engine.profiling import profile_instead_of_training
+from casvit_mm.engine.progress import showing_progress
 from casvit_mm.engine.recipe import set_recipe
 from casvit_mm.engine.resume import make_resumable, set_initial_weights, set_resume
 from casvit_mm.engine.run_lock import claim_work_dir, release_work_dir
@@ -68,14 +70,15 @@ def train(config: str, options: TrainOptions | None = None) -> Runner:
             state of the run is saved.
     """
     options = options or TrainOptions()
-    cfg = load_config(
-        config,
-        ('train', 'val'),
-        options.cfg_options,
-        options.launcher,
-        options.work_dir,
-        options.data,
-    )
+    with step('reading the config'):
+        cfg = load_config(
+            config,
+            ('train', 'val'),
+            options.cfg_options,
+            options.launcher,
+            options.work_dir,
+            options.data,
+        )
     check_groups(cfg, ('train_dataloader', 'train_cfg', 'optim_wrapper'))
     try:
         notes = [note for edit in EDITS for note in edit(cfg, options)]
@@ -120,21 +123,23 @@ def _check_model(cfg: Config, options: TrainOptions) -> list[str]:
             check_compiler()
         check_pretrained(cfg)
 
-    on_first_rank(check)
+    with step('checking the model'):
+        on_first_rank(check)
     return []
 
 
 def _set_data(cfg: Config, options: TrainOptions) -> list[str]:
     """Check the data to train on, and put ``--data`` into the config."""
-    task = task_of(cfg)
-    if options.data is None:
-        on_first_rank(lambda: task.check_datasets(cfg, ('train', 'val')))
-        on_first_rank(lambda: check_metrics(cfg, task, 'val'))
-        return []
-    # Without validation MMEngine takes None for its dataloader.
-    splits = ('train', *(name for name in SPLITS[1:] if cfg.get(f'{name}_dataloader')))
-    num_images, described = task.apply_dataset(cfg, options.data, splits)
-    on_first_rank(lambda: check_metrics(cfg, task, 'val'))  # some depend on the classes
+    with step(f'reading and checking the data{f" of {options.data}" if options.data else ""}'):
+        task = task_of(cfg)
+        if options.data is None:
+            on_first_rank(lambda: task.check_datasets(cfg, ('train', 'val')))
+            on_first_rank(lambda: check_metrics(cfg, task, 'val'))
+            return []
+        # Without validation MMEngine takes None for its dataloader.
+        splits = ('train', *(name for name in SPLITS[1:] if cfg.get(f'{name}_dataloader')))
+        num_images, described = task.apply_dataset(cfg, options.data, splits)
+        on_first_rank(lambda: check_metrics(cfg, task, 'val'))  # some depend on the classes
     return [*shorten_warm_up(cfg, num_images), *described]
 
 
@@ -147,7 +152,8 @@ def _check_built_model(cfg: Config, options: TrainOptions) -> list[str]:
         if options.data is not None:
             check_class_counts(model, cfg.filename, len(training_classes(cfg)))
 
-    on_first_rank(check)
+    with step('checking that model and data fit'):
+        on_first_rank(check)
     return []
 
 
@@ -191,7 +197,7 @@ def _run(runner: Runner) -> None:
             written any more.
     """
     try:
-        with dead_workers_told():
+        with dead_workers_told(), showing_progress(runner):
             runner.train()
     except OSError as error:
         if error.errno not in _STORAGE_ERRORS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from mmengine.model import BaseModule, PretrainedInit
 
 from casvit_mm.weights.matching import load_weights
@@ -27,7 +27,7 @@ class Backbone(BaseModule):
             path = init_cfg['checkpoint']
             report = load_weights(self, path, init_cfg.get('weights'))
             forget_file()  # a training begins, which needs the memory
-            print_log(f'backbone weights of {path}: {report.summary}', logger='current')
+            MMLogger.get_current_instance().info(f'backbone weights of {path}: {report.summary}')
             self._is_init = True
         else:
             super().init_weights()

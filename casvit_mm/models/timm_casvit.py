@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import ClassifierHead
 from timm.models import (
@@ -118,7 +118,7 @@ class TimmCASViT(nn.Module):
                 f'{str(path)!r} holds no classifier; take the backbone alone with num_classes=0, '
                 'or its feature maps with features_only=True'
             )
-        print_log(f'weights of {path}: {report.summary}', logger='current')
+        MMLogger.get_current_instance().info(f'weights of {path}: {report.summary}')
         if source is self:
             return
         state, own = source.state_dict(), self.state_dict()

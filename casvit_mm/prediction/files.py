@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from casvit_mm.console import StatusLine, say, step
 from casvit_mm.deploy.model import ImageModel
 from casvit_mm.deploy.tracking import check_tracker
 from casvit_mm.distributed.folder_lock import unlock
@@ -25,7 +26,6 @@ from casvit_mm.prediction.merging import merge
 from casvit_mm.prediction.options import PredictOptions
 from casvit_mm.prediction.outputs import output_of
 from casvit_mm.prediction.parts import Part, Plan
-from casvit_mm.prediction.progress import Bars
 from casvit_mm.prediction.ranks import Ranks
 from casvit_mm.prediction.source_list import SourceList
 from casvit_mm.prediction.sources import find_sources
@@ -119,17 +119,18 @@ def _find(
 
 
 def _load(model: str, options: PredictOptions, ranks: Ranks) -> ImageModel:
-    loaded = load(
-        model,
-        options.config,
-        score_thr=options.score_thr,
-        max_dets=options.max_dets,
-        device=ranks.device(options.device),
-        cfg_options=options.cfg_options,
-        tile=options.tile,
-        overlap=options.overlap,
-        tiles_at_once=options.batch_size,
-    )
+    with step(f'loading {model}'):
+        loaded = load(
+            model,
+            options.config,
+            score_thr=options.score_thr,
+            max_dets=options.max_dets,
+            device=ranks.device(options.device),
+            cfg_options=options.cfg_options,
+            tile=options.tile,
+            overlap=options.overlap,
+            tiles_at_once=options.batch_size,
+        )
     if options.track:  # refuses a model that is no detector before anything is done
         loaded.tracker(options.track, 30, options.track_thr)
     return loaded
@@ -154,8 +155,7 @@ class _Prediction:
         self._unfinished = Unfinished(folder)
         self._output = output_of(model, folder, options.pictures)
         self._labels: LabelFiles | None = None
-        share = f' of process 1 of {ranks.size}' if ranks.size > 1 else ''
-        self._bars = Bars(ranks.rank == 0, share)
+        self._line = StatusLine('reading the first image')
         self._partial: tuple[int, Part] | None = None  # what Ctrl-C has cut short
         self._start = time.perf_counter()
         self._units = 0  # images and frames that this call has done, in all processes
@@ -177,7 +177,7 @@ class _Prediction:
             self._labels = LabelFiles(self._model.task, self._model.classes, options.labels, out)
         note = self._unfinished.begin(settings)
         if note:
-            self._bars.say(note)
+            say(note)
         return settings
 
     def work(self) -> None:
@@ -194,9 +194,9 @@ class _Prediction:
         if done and ranks.rank == 0:
             images = sum(stop - start for start, stop in map(plan.bounds, done))
             of = f'{images:,} of {len(plan.sources):,} images and videos'
-            self._bars.say(f'{of} are done, by a run before; going on with the others')
+            say(f'{of} are done, by a run before; going on with the others')
         left = [number for number in range(len(plan)) if number not in done]
-        with self._bars:
+        with self._line:
             try:
                 self._do(left[ranks.rank :: ranks.size])
             except KeyboardInterrupt:
@@ -211,10 +211,10 @@ class _Prediction:
             KeyboardInterrupt: After Ctrl-C; what there is of the last part is in ``_partial``.
         """
         plan, options = self._plan, self._options
-        worker = Worker(self._model, options, self._output, self._bars.say)
+        worker = Worker(self._model, options, self._output, say)
         of_images = [number for number in numbers if number < plan.num_image_parts]
         total = sum(stop - start for start, stop in map(plan.bounds, of_images))
-        advance = self._bars.begin('images', total) if total else None
+        advance = self._count('images', total) if total else None
         for number in numbers:
             key = plan.key(number)
             start, stop = plan.bounds(number)
@@ -225,11 +225,16 @@ class _Prediction:
                 if number < plan.num_image_parts and advance:
                     worker.do_images(sources, start, part, advance)
                 else:
-                    worker.do_video(sources[0], part, self._bars.begin)
+                    worker.do_video(sources[0], part, self._count)
                 self._unfinished.write(number, key, part)
             finally:
                 self._units += part.totals.units
         self._partial = None
+
+    def _count(self, name: str, total: int | None) -> Callable[[], None]:
+        """Return what counts one image or frame more, of this process."""
+        share = f' of process 1 of {self._ranks.size}' if self._ranks.size > 1 else ''
+        return self._line.counter(name + share, total)
 
     def finish(self, model: str, skipped: int) -> Predicted:
         """Merge the parts, print what they say, and take them away.

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from mmengine.fileio import PickleHandler
 from mmengine.fileio import register_handler as register_file_handler
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from mmengine.runner import CheckpointLoader
 
 from casvit_mm.errors import InputError
@@ -26,7 +26,7 @@ def load_from_safe_reader(filename: str, map_location: object = None) -> dict[st
     """
     content = read_checkpoint(filename)
     if content['stripped']:
-        print_log(f'{filename}: {content["stripped"]}', logger='current')
+        MMLogger.get_current_instance().info(f'{filename}: {content["stripped"]}')
     forget_file()  # a training or evaluation begins, which needs the memory
     if filename.startswith('mmcls://'):  # these name classifiers for the sake of their backbones
         state = content['state_dict']

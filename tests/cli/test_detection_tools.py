@@ -67,7 +67,7 @@ def test_two_processes_train_and_keep_the_last_two_and_the_best_checkpoint(train
     assert last == ['epoch_1.pth', 'epoch_2.pth']
     assert best.startswith('best_coco_bbox_mAP')
     # 8 images, 2 processes, 2 images each: 2 iterations per epoch.
-    assert '[2][2/2]' in printed
+    assert 'training: 2 epochs of 2 iterations' in printed
     assert load_file(work_dir / 'epoch_2.pth')['meta']['iter'] == 4
 
 
@@ -79,12 +79,26 @@ def test_warm_up_of_a_small_set_is_shortened_and_ends(trained):
 
 
 def test_the_log_tells_rate_time_memory_and_losses(trained):
-    _, printed = trained
-    line = next(line for line in printed.splitlines() if 'Epoch(train)' in line)
+    work_dir, printed = trained
+    (log,) = work_dir.glob('*/*.log')
+    line = next(line for line in log.read_text().splitlines() if 'Epoch(train)' in line)
     for item in ('eta:', 'time:', 'img_per_s:', 'host_memory_mb:', 'loss:', 'loss_mask:', 'lr:'):
         assert item in line
     assert 'norms of the backbone learn' in printed
     assert re.search(r'next:\n  python tools/test.py .*best_', printed)
+
+
+def test_the_console_has_short_lines_and_no_word_of_the_frameworks(trained):
+    _, printed = trained
+    for line in (
+        r'epoch 1/2  loss \d+\.\d+  [\d.]+ img/s  \d+ s',
+        r'epoch 2/2  box AP [\d.]+ .*mask AP',
+    ):
+        assert len(re.findall(f'^{line}', printed, re.MULTILINE)) == 1  # of two processes
+    for noise in ('Epoch(train)', 'OneDL', 'mmengine', 'loading annotations', 'Warning'):
+        assert noise not in printed
+    too_long = [x for x in printed.splitlines() if len(x) > 100 and not x.startswith('  ')]
+    assert all('/' in line.split()[0] or ' ' not in line.strip() for line in too_long), too_long
 
 
 def test_tensorboard_holds_the_losses_and_the_scores(trained):

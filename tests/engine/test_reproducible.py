@@ -259,9 +259,10 @@ def start_tool(config, shapes, work_dir, *arguments, processes=1):
     )
 
 
-def wait_for(text: str, file: Path, process: subprocess.Popen) -> None:
-    while text not in file.read_text():
-        assert process.poll() is None, file.read_text()
+def wait_for(text: str, work_dir: Path, process: subprocess.Popen) -> None:
+    """Wait until a text is logged."""
+    while not any(text in path.read_text() for path in work_dir.glob('*/*.log')):
+        assert process.poll() is None, (work_dir / 'out.txt').read_text()
         time.sleep(0.05)
 
 
@@ -272,7 +273,7 @@ def test_ctrl_c_at_the_terminal_of_a_run_and_its_workers_saves_and_exits_with_13
     options = ['--cfg-options', *(f'{key}={value}' for key, value in WORKERS.items())]
     options += ['val_dataloader.num_workers=1', 'val_dataloader.persistent_workers=True']
     process = tool(config, shapes, tmp_path, *options)
-    wait_for('Epoch(train) [2][1/4]', tmp_path / 'out.txt', process)
+    wait_for('Epoch(train) [2][1/4]', tmp_path, process)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(250) == 130, (tmp_path / 'out.txt').read_text()
     assert 'run the same command with --resume' in (tmp_path / 'out.txt').read_text()
@@ -294,7 +295,7 @@ def test_two_processes_stop_together_and_go_on_to_the_weights_of_the_unbroken_ru
     assert tool(config, shapes, whole, *longer, processes=2).wait(250) == 0
 
     process = tool(config, shapes, broken, *longer, processes=2)
-    wait_for('Epoch(train) [1][1/4]', broken / 'out.txt', process)
+    wait_for('Epoch(train) [1][1/4]', broken, process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(250) == 143, (broken / 'out.txt').read_text()
     saved = load_file(broken / 'interrupted.pth')['message_hub']['runtime_info']

@@ -10,7 +10,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from mmengine.hub import get_config
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -143,7 +143,9 @@ class Teacher:
             _fill(model, self.checkpoint)
             self._model = model.eval().requires_grad_(False)
             millions = sum(p.numel() for p in model.parameters()) / 1e6
-            print_log(f'teacher: {millions:.1f} M parameters from {self.checkpoint}', 'current')
+            MMLogger.get_current_instance().info(
+                f'teacher: {millions:.1f} M parameters from {self.checkpoint}'
+            )
         return self._model
 
     # The first call reads a file, which no compiler can follow.

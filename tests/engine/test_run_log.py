@@ -1,8 +1,8 @@
-"""What training and evaluation share."""
+"""The log of a run."""
 
 import logging
 
-from casvit_mm.engine.setup import _say_once_if_full
+from casvit_mm.engine.run_log import _say_once_if_full
 
 
 def test_a_log_file_on_a_full_disk_is_one_message_and_no_tracebacks(tmp_path, capsys):
