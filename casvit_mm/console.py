@@ -251,11 +251,18 @@ def quiet_warnings() -> None:
         warnings.showwarning = _show_warning
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     if category.__module__.partition('.')[0] == 'casvit_mm':
         say(f'warning: {message}')
     else:
-        _write_noise(warnings.formatwarning(message, category, *where[:2]))
+        _write_noise(warnings.formatwarning(message, category, filename, lineno))
 
 
 class _Noise(io.TextIOBase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 from mmengine.logging import MMLogger
@@ -47,7 +48,7 @@ def log_to_console(logger: MMLogger) -> None:
     for handler in kept:
         handler.addFilter(_escape)
         _say_once_if_full(handler)
-        keep_noise(lambda text, file=handler: _write(file, text))
+        keep_noise(partial(_write, handler))
     logger.handlers = [ConsoleHandler(logging.INFO), *kept]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,7 +237,7 @@ def _shown(value: object, count: bool = False) -> str:
     return f'{value:.0f}' if count else f'{value:.3f}'
 
 
-def _training(config: Mapping[str, Any], meta: Mapping[str, Any]) -> list[tuple[object, ...]]:
+def _training(config: Mapping[str, Any], meta: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what the checkpoint tells of its training, a row for each fact."""
     loop = _part(config, 'train_cfg')
     wrapper = _part(config, 'optim_wrapper')
@@ -272,7 +272,7 @@ def _part(config: Mapping[str, Any], key: str) -> dict[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
     lines = [header, ('---',) * len(header), *rows]
     cells = [[str(cell).replace('|', r'\|') for cell in line] for line in lines]
     return '\n'.join(f'| {" | ".join(line)} |' for line in cells) + '\n'
