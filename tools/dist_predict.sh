@@ -8,6 +8,7 @@ set -euo pipefail
 GPUS=$1
 shift
 
+echo "starting $GPUS processes on this host"
 # casvit_mm.launch is torchrun with a check of GPUS and PORT before it.
 exec python -m casvit_mm.launch \
     --nnodes="${NNODES:-1}" --node-rank="${NODE_RANK:-0}" --nproc-per-node="$GPUS" \
