@@ -85,6 +85,18 @@ def _open_images(root: Path) -> None:
     _write(root / 'class-descriptions-boxable.csv', '/m/01,Car\n/m/02,Dog\n')
 
 
+_MASKS = (
+    'MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax\n'
+    'm.png,a,/m/01,b,0.25,0.5,0.5,1\n'
+)
+
+
+def _masks(root: Path) -> None:
+    _open_images(root)
+    _image(root / 'm.png', 5)
+    _write(root / 'train-annotations-object-segmentation.csv', _MASKS)
+
+
 _URL = 'http://images.cocodataset.org/train2017/a.png'
 _POLYGON = [2, 2, 12, 2, 12, 12]
 _LVIS = dict(
@@ -116,6 +128,11 @@ FORMATS: dict[str, tuple[Callable[[Path], None], str, st.SearchStrategy[bytes]]]
     'yolo': (_yolo, 'train/labels/a.txt', changed_bytes(_LABELS.encode())),
     'supervisely': (_supervisely, 'train/ann/a.png.json', changed_json(_SUPERVISELY)),
     'open_images': (_open_images, 'train-annotations-bbox.csv', changed_bytes(_BOXES.encode())),
+    'open_images_masks': (
+        _masks,
+        'train-annotations-object-segmentation.csv',
+        changed_bytes(_MASKS.encode()),
+    ),
     'lvis': (_lvis, 'lvis_v1_train.json', changed_json(_LVIS)),
 }
 

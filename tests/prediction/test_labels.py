@@ -9,6 +9,7 @@ from PIL import Image
 pytest.importorskip('pycocotools')
 
 from casvit_mm import InputError
+from casvit_mm.datasets.formats.base import SourceFiles
 from casvit_mm.datasets.formats.labelme import read_labelme
 from casvit_mm.deploy.results import Classification, Detections, Segmentation
 from casvit_mm.prediction.labels import LabelFiles, labels_of, write_labels
@@ -40,7 +41,7 @@ def detections(photo, **more):
 def test_boxes_come_back_from_labelme(photo, tmp_path):
     out = write_labels([detections(photo)], 'labelme', tmp_path / 'out')
     assert (out / 'train/a.png').is_symlink()
-    found = read_labelme(out, out)
+    found = read_labelme(SourceFiles(out, out))
     (entry,) = found.content()['annotations']
     assert (entry['bbox'], found.unreadable) == ([8, 4, 16, 16], [])
 

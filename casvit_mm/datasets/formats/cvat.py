@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from casvit_mm.datasets.formats.base import Format
+from casvit_mm.datasets.formats.base import Format, SourceFiles
 from casvit_mm.datasets.formats.coco_values import is_size
 from casvit_mm.datasets.formats.folders import has_texts, split_in
 from casvit_mm.datasets.formats.gathering import (
@@ -31,6 +31,7 @@ from casvit_mm.datasets.formats.gathering import (
     ImageFinder,
     NoSurfaceError,
     Shape,
+    gathered,
     images_beside,
     number,
     split_of,
@@ -65,18 +66,17 @@ def subsets(annotations: Path) -> dict[str, int]:
     return dict(Counter(image.get('subset', '') for image in _parse(annotations).iter('image')))
 
 
-def read_cvat(annotations: Path, images: Path, subset: str | None = None) -> Gathering:
+def read_cvat(files: SourceFiles) -> Gathering:
     """Read an XML file.
 
     Args:
-        annotations: The file.
-        images: Folder of images, in it or below; CVAT writes them into ``images/`` beside the file,
-            or into a folder of their subset there.
-        subset: Take the images of this subset; None takes all.
+        files: The file, and the folder of images, in it or below; CVAT writes them into ``images/``
+            beside the file, or into a folder of their subset there.
 
     Raises:
         InputError: If the file is not XML of CVAT, or holds tracks.
     """
+    annotations, subset = files.annotations, files.subset
     root = _parse(annotations)
     if (track := root.find('track')) is not None:
         raise InputError(
@@ -84,7 +84,7 @@ def read_cvat(annotations: Path, images: Path, subset: str | None = None) -> Gat
             'where boxes are interpolated between frames. Export the task as "CVAT for images 1.1".'
         )
     found = Gathering()
-    finder = ImageFinder(images)
+    finder = ImageFinder(files.images)
     taken: dict[str, str] = {}
     for image in root.iter('image'):
         written = image.get('name', '')
@@ -292,7 +292,5 @@ FORMAT = Format(
     reads='annotations.xml of CVAT ("CVAT for images 1.1") beside images/, or a folder with it',
     holds=_holds,
     describe=_describe,
-    read=lambda files: read_cvat(files.annotations, files.images, files.subset).annotations(
-        files.annotations
-    ),
+    read=gathered(read_cvat),
 )

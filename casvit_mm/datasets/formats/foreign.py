@@ -25,8 +25,7 @@ _FORMATS = {
     'archive': 'an archive. Unpack it and name the folder',
     'json_min': "Label Studio's short export. Export JSON, not JSON-MIN or CSV",
     'labelme_xml': f"the XML of the LabelMe of 2008. {_COCO}, or save JSON by today's LabelMe",
-    'open_images': 'a table of Open Images. Name that of the boxes, or the folder by --data',
-    'open_images_masks': f'a table of masks of Open Images, which are not read. {_COCO}',
+    'open_images': 'a table of Open Images. Name that of boxes or masks, or the folder by --data',
     'open_images_classes': 'a table of classes of whole images of Open Images, which is not read. '
     'Put the images into a folder for each class',
     'table': f'a table. {_COCO}',
@@ -94,9 +93,8 @@ def _kind_of_table(header: bytes) -> str:
         return 'json_min'
     if b'ImageID' not in header or b'LabelName' not in header:
         return 'table'
-    if b'MaskPath' in header:
-        return 'open_images_masks'
-    return 'open_images' if b'XMin' in header else 'open_images_classes'
+    has_places = b'XMin' in header or b'MaskPath' in header
+    return 'open_images' if has_places else 'open_images_classes'
 
 
 def _is_yolo(start: bytes) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from casvit_mm.datasets.files import find_images, read_text
-from casvit_mm.datasets.formats.base import Annotations
+from casvit_mm.datasets.formats.base import Annotations, SourceFiles
 from casvit_mm.datasets.formats.outlines import merge_fields
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     'ImageFinder',
     'NoSurfaceError',
     'Shape',
+    'gathered',
     'images_beside',
     'last_part',
     'number',
@@ -72,6 +73,7 @@ class Gathering:
         notes: What the user should know though it stops nothing.
         names: Classes that the files list, with objects or without; others that occur follow.
         classes: By ``file_name``, what is said of an image as a whole.
+        is_label: As :class:`casvit_mm.datasets.formats.base.Annotations` has it.
     """
 
     images: list[dict[str, Any]] = field(default_factory=list)
@@ -79,6 +81,7 @@ class Gathering:
     notes: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     classes: dict[str, list[str]] = field(default_factory=dict)
+    is_label: Callable[[Path], bool] | None = None
     _objects: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     _lines: list[tuple[str, str]] = field(default_factory=list)
 
@@ -145,15 +148,8 @@ class Gathering:
         categories = [dict(id=i, name=name) for name, i in ids.items()]
         return dict(images=self.images, annotations=annotations, categories=categories)
 
-    def annotations(
-        self, place: Path, is_label: Callable[[Path], bool] | None = None
-    ) -> Annotations:
-        """Return what a format returns.
-
-        Args:
-            place: File or folder of the annotations, which the notes are about.
-            is_label: As :class:`casvit_mm.datasets.formats.base.Annotations` has it.
-        """
+    def annotations(self, place: Path) -> Annotations:
+        """Return what a format returns; the notes are about ``place``."""
         notes = list(self.notes)
         if self._lines:
             kinds = Counter(kind for kind, _ in self._lines)
@@ -168,8 +164,13 @@ class Gathering:
             unreadable=self.unreadable,
             skipped=[(str(place), note) for note in notes],
             classes=self.classes,
-            is_label=is_label,
+            is_label=self.is_label,
         )
+
+
+def gathered(read: Callable[[SourceFiles], Gathering]) -> Callable[[SourceFiles], Annotations]:
+    """Return what a format has as ``read``, of a reader that gathers."""
+    return lambda files: read(files).annotations(files.annotations)
 
 
 @dataclass

@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from casvit_mm.datasets.files import IMAGE_SUFFIXES, UNREAD_SUFFIXES
-from casvit_mm.datasets.formats.base import Format
+from casvit_mm.datasets.formats.base import Format, SourceFiles
 from casvit_mm.datasets.formats.brush import decode_brush
 from casvit_mm.datasets.formats.coco_values import is_size
 from casvit_mm.datasets.formats.folders import has_texts
@@ -34,6 +34,7 @@ from casvit_mm.datasets.formats.gathering import (
     Gathering,
     ImageFinder,
     NoSurfaceError,
+    gathered,
     images_beside,
     last_part,
     number,
@@ -72,16 +73,16 @@ def _is_export(content: Any) -> bool:
     )
 
 
-def read_label_studio(annotations: Path, images: Path) -> Gathering:
+def read_label_studio(files: SourceFiles) -> Gathering:
     """Read a JSON file.
 
     Args:
-        annotations: The file.
-        images: Folder of images, in it or below.
+        files: The file, and the folder of images, in it or below.
 
     Raises:
         InputError: If the file is no export of Label Studio.
     """
+    annotations = files.annotations
     try:
         tasks = read_json(
             annotations,
@@ -91,7 +92,7 @@ def read_label_studio(annotations: Path, images: Path) -> Gathering:
     except ValueError as error:
         raise InputError(f'annotation file {annotations} {error}') from error
     found = Gathering()
-    finder = ImageFinder(images)
+    finder = ImageFinder(files.images)
     counts: Counter[str] = Counter()
     taken: dict[str, str] = {}
     for i, task in enumerate(tasks, 1):
@@ -329,7 +330,5 @@ FORMAT = Format(
     reads='the export JSON of Label Studio, beside the images or a folder images/',
     holds=_holds,
     describe=_describe,
-    read=lambda files: read_label_studio(files.annotations, files.images).annotations(
-        files.annotations
-    ),
+    read=gathered(read_label_studio),
 )

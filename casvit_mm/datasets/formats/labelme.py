@@ -25,13 +25,14 @@ import numpy as np
 from PIL import Image
 
 from casvit_mm.datasets.files import SPLIT_SUFFIX, find_files, find_images
-from casvit_mm.datasets.formats.base import Annotations, Format, SourceFiles
+from casvit_mm.datasets.formats.base import Format, SourceFiles
 from casvit_mm.datasets.formats.coco_values import is_size
 from casvit_mm.datasets.formats.gathering import (
     Gathering,
     ImageFinder,
     NoSurfaceError,
     Shape,
+    gathered,
     number,
     read_json,
     read_start,
@@ -60,24 +61,25 @@ def _is_labelme(content: Any) -> bool:
     return isinstance(content, dict) and isinstance(content.get('shapes'), list)
 
 
-def read_labelme(annotations: Path, images: Path) -> Gathering:
+def read_labelme(files: SourceFiles) -> Gathering:
     """Read a folder of JSON files, and those below it.
 
     Args:
-        annotations: Folder of JSON files.
-        images: Folder of images, in it or below. An image is where ``imagePath`` says, else it is
-            the only one of that name, else the only one with the name of the JSON file.
+        files: Folder of JSON files, and folder of images, in it or below. An image is where
+            ``imagePath`` says, else it is the only one of that name, else the only one with the
+            name of the JSON file.
 
     Raises:
         InputError: If the folder holds no JSON file.
     """
-    files = _json_files(annotations)
-    if not files:
+    annotations, images = files.annotations, files.images
+    listed = _json_files(annotations)
+    if not listed:
         raise InputError(f'annotation folder {annotations} holds no JSON file of LabelMe')
-    found = Gathering()
+    found = Gathering(is_label=_is_json)
     finder = ImageFinder(images)
     taken: dict[str, str] = {}
-    for path in files:
+    for path in listed:
         place = path.relative_to(annotations).as_posix()
         try:
             content = read_json(path, _is_labelme, "JSON of LabelMe: it has no list 'shapes'")
@@ -273,9 +275,8 @@ def _holds_flags_alone(folder: Path) -> bool:
     return flagged
 
 
-def _read(files: SourceFiles) -> Annotations:
-    found = read_labelme(files.annotations, files.images)
-    return found.annotations(files.annotations, lambda path: path.suffix.lower() == '.json')
+def _is_json(path: Path) -> bool:
+    return path.suffix.lower() == '.json'
 
 
 FORMAT = Format(
@@ -283,5 +284,5 @@ FORMAT = Format(
     reads='a folder of JSON files of LabelMe, one per image, beside the images',
     holds=_holds,
     describe=_describe,
-    read=_read,
+    read=gathered(read_labelme),
 )

@@ -24,11 +24,12 @@ import numpy as np
 from PIL import Image
 
 from casvit_mm.datasets.files import find_images
-from casvit_mm.datasets.formats.base import Annotations, Format, SourceFiles
+from casvit_mm.datasets.formats.base import Format, SourceFiles
 from casvit_mm.datasets.formats.coco_values import is_size
 from casvit_mm.datasets.formats.gathering import (
     Gathering,
     NoSurfaceError,
+    gathered,
     number,
     read_json,
     split_of,
@@ -91,14 +92,15 @@ def _source(dataset: Path) -> dict[str, str]:
     return dict(annotations=str(dataset), images=str(dataset / 'img'))
 
 
-def read_supervisely(dataset: Path, images: Path) -> Gathering:
+def read_supervisely(files: SourceFiles) -> Gathering:
     """Read the JSON files of a dataset.
 
     Args:
-        dataset: Folder with ``ann`` in it, beside ``meta.json``.
-        images: Folder of images.
+        files: Folder with ``ann`` in it, beside ``meta.json``, and folder of images.
     """
-    found = Gathering()
+    dataset, images = files.annotations, files.images
+    labels = dataset / 'ann'
+    found = Gathering(is_label=lambda path: path.is_relative_to(labels))
     meta = dataset.parent / 'meta.json'
     classes = []
     try:
@@ -111,8 +113,8 @@ def read_supervisely(dataset: Path, images: Path) -> Gathering:
         str(c.get('title')) for c in classes if isinstance(c, dict) and c.get('shape') not in _LINES
     ]
     names = {p.relative_to(images).as_posix() for ps in find_images(images).values() for p in ps}
-    for path in sorted((dataset / 'ann').rglob('*.json')):
-        name = path.relative_to(dataset / 'ann').as_posix().removesuffix('.json')
+    for path in sorted(labels.rglob('*.json')):
+        name = path.relative_to(labels).as_posix().removesuffix('.json')
         try:
             content = read_json(
                 path, _is_annotation, "JSON of Supervisely: it has no list 'objects'"
@@ -197,16 +199,10 @@ def _decode(text: Any) -> np.ndarray:
     return (pixels if pixels.ndim == 2 else pixels[..., -1]) > 0
 
 
-def _read(files: SourceFiles) -> Annotations:
-    found = read_supervisely(files.annotations, files.images)
-    folder = files.annotations / 'ann'
-    return found.annotations(files.annotations, lambda path: path.is_relative_to(folder))
-
-
 FORMAT = Format(
     name='Supervisely',
     reads='a project with meta.json and folders of ann/ and img/',
     holds=_holds,
     describe=_describe,
-    read=_read,
+    read=gathered(read_supervisely),
 )

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from casvit_mm import InputError
+from casvit_mm.datasets.formats.base import SourceFiles
 from casvit_mm.datasets.formats.cvat import read_cvat, subsets
 
 META = """<meta><task><id>4</id><name>t</name><labels>
@@ -34,7 +35,7 @@ def write(folder, *images, meta=META):
 
 
 def read(folder, **options):
-    return read_cvat(folder / 'annotations.xml', folder / 'images', **options)
+    return read_cvat(SourceFiles(folder / 'annotations.xml', folder / 'images', **options))
 
 
 def box(label='car', x1=10, y1=5, x2=30, y2=15, **more):

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from casvit_mm import InputError
 from casvit_mm.datasets.description import described_task, read_fields
 from casvit_mm.datasets.files import describe_unused
 from casvit_mm.datasets.formats.base import SourceFiles
+from casvit_mm.datasets.formats.outlines import decode_segmentation
 from casvit_mm.datasets.formats.registry import read_source
 
 SIZE = (80, 40)  # width and height
@@ -185,8 +187,6 @@ def read(fields):
 
 
 def load(annotations, images, listed=None):
-    from pathlib import Path
-
     names = None if listed is None else tuple(Path(listed).read_text().split())
     paths = Path(annotations), Path(images)
     return read_source(SourceFiles(*paths, image_list=listed, listed=names))[1]
@@ -236,6 +236,79 @@ def test_a_row_of_open_images_that_is_no_box_is_named(tmp_path, value):
     path.write_text(f'{BOXES}a1,x,/m/01,1,0,"{value}",0,1,0,0\n')
     ((place, _),) = load(path, tmp_path / 'train').unreadable
     assert place == f'{path.name}, line 2'
+
+
+MASKS = 'MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks\n'
+
+
+def open_images_masks(root, place='', size=(80, 40)):
+    """Write, beside the boxes, the masks of one object of each split: that of the left half."""
+    open_images(root)
+    for split in ('train', 'validation'):
+        rows = f'{split}_a1.png,a1,/m/01,b1,0.250000,0.500000,0.5000,1.0000,0,\n'
+        rows += 'none.png,gone,/m/01,b2,0,1,0,1,0,\n'
+        write(root / f'{split}-annotations-object-segmentation.csv', MASKS + rows)
+        path = root / place / f'{split}_a1.png'
+        path.parent.mkdir(exist_ok=True, parents=True)
+        mask = np.zeros(size[::-1], dtype=np.uint8)
+        mask[size[1] // 2 :, size[0] // 4 : size[0] // 2 - size[0] // 20] = 1
+        Image.fromarray(mask).save(path)
+
+
+@pytest.mark.parametrize(('place', 'size'), [('', (80, 40)), ('train-masks-a', (40, 20))])
+def test_objects_of_open_images_have_the_masks_of_the_table_beside(tmp_path, place, size):
+    open_images_masks(tmp_path, place, size)
+    fields = read_fields(tmp_path).fields
+    assert [Path(s['annotations']).name for s in (*fields['train'], *fields['val'])] == [
+        'train-annotations-bbox.csv',
+        'validation-annotations-bbox.csv',
+    ]
+    assert Path(fields['train'][0]['images']).name == 'train'
+    found = load(fields['train'][0]['annotations'], fields['train'][0]['images'])
+    car, dog = found.content['annotations']
+    assert (car['bbox'], car['area'], car['iscrowd']) == ([20, 20, 16, 20], 320, 0)
+    mask = decode_segmentation(car['segmentation'], 80, 40)
+    assert mask[20:, 20:36].all()
+    assert mask.sum() == 320
+    assert 'segmentation' not in dog
+    notes = ' '.join(note for _, note in found.skipped)
+    assert 'of 2 object(s) 1 have a box alone' in notes
+    assert ('1 mask(s) are of another size' in notes) == bool(place)
+
+
+def test_a_table_of_masks_may_stand_alone_as_cvat_lays_it_out(tmp_path):
+    open_images_masks(tmp_path)
+    for split in ('train', 'validation'):
+        (tmp_path / f'{split}-annotations-bbox.csv').unlink()
+        for name, folder in (
+            (f'{split}-annotations-object-segmentation.csv', 'annotations'),
+            (f'{split}_a1.png', f'masks/{split}'),
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True, parents=True)
+            # Names of masks that occur in both splits.
+            (tmp_path / name).rename(tmp_path / folder / name.replace('validation_a1', 'train_a1'))
+    Image.new('L', (80, 40)).save(tmp_path / 'masks/train/train_a1.png')  # whose mask is empty
+    table = tmp_path / 'annotations/validation-annotations-object-segmentation.csv'
+    table.write_text(table.read_text().replace('validation_a1', 'train_a1'))
+    fields = read_fields(tmp_path).fields
+    (ours,) = load(fields['val'][0]['annotations'], tmp_path / 'validation').content['annotations']
+    assert ours['area'] == 320
+    found = load(fields['train'][0]['annotations'], tmp_path / 'train')
+    assert [text.partition(' is ')[2] for _, text in found.unreadable] == ['a mask without a pixel']
+
+
+@pytest.mark.parametrize('damage', ['missing', 'cut'])
+def test_a_mask_of_open_images_that_cannot_be_read_is_named(tmp_path, damage):
+    open_images_masks(tmp_path)
+    mask = tmp_path / 'train_a1.png'
+    mask.write_bytes(mask.read_bytes()[:40])
+    if damage == 'missing':
+        mask.unlink()
+    ((place, message),) = load(
+        tmp_path / 'train-annotations-bbox.csv', tmp_path / 'train'
+    ).unreadable
+    assert place == 'train-annotations-bbox.csv, line 2'
+    assert 'train_a1.png' in message
 
 
 def test_images_of_lvis_are_found_by_their_address_and_its_gaps_are_told(tmp_path):

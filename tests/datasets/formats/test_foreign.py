@@ -22,7 +22,7 @@ FOREIGN = {
     'datumaro.json': ('{"items": [], "categories": {}}', "Datumaro's own JSON"),
     'oi.csv': ('ImageID,Source,LabelName,XMin\n', 'a table of Open Images'),
     'other.csv': ('file,x,y\n', 'a table. Convert it'),
-    'masks.csv': ('MaskPath,ImageID,LabelName,BoxID\n', 'a table of masks of Open Images'),
+    'masks.csv': ('MaskPath,ImageID,LabelName,BoxID\n', 'a table of Open Images. Name that of'),
     'labels.csv': ('ImageID,Source,LabelName\n', 'a table of classes of whole images of Open'),
     'min.json': (
         '[{"image": "a.jpg", "annotation_id": 1, "lead_time": 2}]',
@@ -70,4 +70,4 @@ def test_the_file_that_says_most_names_a_folder(tmp_path):
     (tmp_path / 'annotations/names.csv').write_text('/m/01,cat\n')
     (tmp_path / 'annotations/masks.csv').write_text(FOREIGN['masks.csv'][0])
     (tmp_path / 'labelmap.txt').write_text('cat:::\n')
-    assert name_folder(tmp_path).startswith('annotations/masks.csv is a table of masks of Open')
+    assert name_folder(tmp_path).startswith('annotations/masks.csv is a table of Open Images')

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from casvit_mm import InputError
+from casvit_mm.datasets.formats.base import SourceFiles
 from casvit_mm.datasets.formats.brush import encode_brush
 from casvit_mm.datasets.formats.label_studio import read_label_studio
 
@@ -33,7 +34,7 @@ def task(*results, image='/data/local-files/?d=photos/a.jpg', **fields):
 
 def read(folder, *tasks):
     (folder / 'export.json').write_text(json.dumps(tasks))
-    return read_label_studio(folder / 'export.json', folder / 'images')
+    return read_label_studio(SourceFiles(folder / 'export.json', folder / 'images'))
 
 
 BOX = dict(x=10, y=20, width=30, height=40, rotation=0)
@@ -180,7 +181,7 @@ def test_other_files_are_refused(folder, text):
     with pytest.raises(
         InputError, match=r'is not JSON|is no export of Label Studio in the form JSON'
     ):
-        read_label_studio(folder / 'export.json', folder / 'images')
+        read_label_studio(SourceFiles(folder / 'export.json', folder / 'images'))
 
 
 @pytest.mark.parametrize('result', ['text', [['text']], None])

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from casvit_mm import InputError
+from casvit_mm.datasets.formats.base import SourceFiles
 from casvit_mm.datasets.formats.labelme import FORMAT, read_labelme
 
 MASK = np.array([[1, 1, 0], [0, 1, 1]], dtype=bool)
@@ -46,7 +47,7 @@ def folder(tmp_path):
 
 
 def read(folder):
-    return read_labelme(folder, folder)
+    return read_labelme(SourceFiles(folder, folder))
 
 
 def test_every_shape_that_surrounds_something_is_read(folder):
@@ -153,7 +154,7 @@ def test_a_path_of_another_machine_leads_to_the_image_of_its_name(folder):
 def test_a_path_counts_from_the_json_file(folder):
     (folder / 'json').mkdir()
     write(folder / 'json', imagePath='..\\a.jpg')
-    found = read_labelme(folder / 'json', folder)
+    found = read_labelme(SourceFiles(folder / 'json', folder))
     assert (found.content()['images'][0]['file_name'], found.notes) == ('a.jpg', [])
 
 
