@@ -5,14 +5,13 @@ mmpretrain may be absent. Where one of the three is absent too, nothing is regis
 :mod:`casvit_mm.deploy` still works.
 """
 
-from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from casvit_mm.errors import InputError
 from casvit_mm.io import limit_pixels
 from casvit_mm.moved import keep_old_paths
-from casvit_mm.registration import register_in_time
+from casvit_mm.registration import import_later, register_in_time
 
 if TYPE_CHECKING:
     from casvit_mm.models import ARCHS, TOKEN_MIXERS, CASViT, FViT
@@ -36,23 +35,19 @@ __all__ = [
     'write_labels',
 ]
 
-# Where to find what is imported when it is asked for.
-_HOMES = {
-    'ARCHS': 'casvit_mm.models',
-    'CASViT': 'casvit_mm.models',
-    'FViT': 'casvit_mm.models',
-    'TOKEN_MIXERS': 'casvit_mm.models',
-    'fuse': 'casvit_mm.models.fusion',
-    'load': 'casvit_mm.prediction.loading',
-    'load_weights': 'casvit_mm.weights.matching',
-    'write_labels': 'casvit_mm.prediction.labels',
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = import_later(
+    __name__,
+    {
+        'ARCHS': 'casvit_mm.models',
+        'CASViT': 'casvit_mm.models',
+        'FViT': 'casvit_mm.models',
+        'TOKEN_MIXERS': 'casvit_mm.models',
+        'fuse': 'casvit_mm.models.fusion',
+        'load': 'casvit_mm.prediction.loading',
+        'load_weights': 'casvit_mm.weights.matching',
+        'write_labels': 'casvit_mm.prediction.labels',
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-from mmengine.config import Config
-from mmengine.runner import Runner
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from casvit_mm.errors import InputError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
 
 __all__ = [
     'CheckOptions',
@@ -105,27 +106,6 @@ class Task(Protocol):
 
         Raises:
             InputError: If something is missing or malformed.
-        """
-
-    def check_dataset(
-        self,
-        data: str | Path,
-        out: str | Path,
-        options: CheckOptions,
-    ) -> bool:
-        """Check a custom dataset, print a report, and write pictures and ``report.json``.
-
-        Args:
-            data: ``dataset.yaml``.
-            out: Folder for what is written.
-            options: What to go by, and what to write beside.
-
-        Returns:
-            Whether training would start.
-
-        Raises:
-            InputError: If the description or the config cannot be read, the copy not be made, or
-                the task has no use for one of ``options``.
         """
 
     def apply_dataset(

@@ -22,9 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
-from mmengine.runner import Runner
 
 from casvit_mm.benchmark.host import facts
 from casvit_mm.cli import cli
@@ -32,7 +29,7 @@ from casvit_mm.config.paths import ROOT
 from casvit_mm.errors import InputError
 from casvit_mm.io import write_json
 
-__all__ = ['PROBES', 'MeasureHook', 'main', 'measure']
+__all__ = ['PROBES', 'main', 'measure']
 
 _CONFIG = 'maskrcnn_casvit_xs_light.py'
 _MARK = 'measured: '
@@ -69,16 +66,21 @@ def _tell(seconds: float, **others: Any) -> None:
     print(_MARK + json.dumps(dict(seconds=round(seconds, 2), **_memory(), **others)), flush=True)
 
 
-@HOOKS.register_module()
-class MeasureHook(Hook):
-    """Tell what a training and its workers hold after the first iteration, and end it."""
+def _register_hook() -> str:
+    """Register what tells of a training after its first iteration, and return its name."""
+    from mmengine.hooks import Hook
+    from mmengine.registry import HOOKS
+    from mmengine.runner import Runner
 
-    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Print, and end this process at once: it is not to save anything."""
-        workers = [found for child in _children() if (found := _memory(child))]
-        loss = runner.message_hub.get_scalar('train/loss').current()
-        _tell(time.process_time(), workers=workers, loss=float(loss))
-        os._exit(0)
+    @HOOKS.register_module()
+    class MeasureHook(Hook):
+        def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+            workers = [found for child in _children() if (found := _memory(child))]
+            loss = runner.message_hub.get_scalar('train/loss').current()
+            _tell(time.process_time(), workers=workers, loss=float(loss))
+            os._exit(0)  # at once: it is not to save anything
+
+    return MeasureHook.__name__
 
 
 def _read_by_pycocotools(data: Path, out: Path) -> None:
@@ -123,11 +125,13 @@ def _check(description: str) -> Callable[[Path, Path], None]:
     """The check of the data by their annotations and the headers of their images."""
 
     def run(data: Path, out: Path) -> None:
-        from casvit_mm.detection.data.report import check_dataset
-        from casvit_mm.task import CheckOptions
+        from casvit_mm.registration import register_late
+
+        register_late()  # as the command does
+        from casvit_mm.engine.data_check import check_dataset
 
         start = time.process_time()
-        sound = check_dataset(data / description, out, CheckOptions(read_images=False))
+        sound = check_dataset(data / description, out, read_images=False)
         _tell(time.process_time() - start, trainable=sound)
 
     return run
@@ -140,7 +144,7 @@ def _train(description: str) -> Callable[[Path, Path], None]:
         from casvit_mm.engine.options import Randomness, Start, TrainOptions
         from casvit_mm.engine.training import train
 
-        hook = dict(type='MeasureHook', priority='LOWEST')
+        hook = dict(type=_register_hook(), priority='LOWEST')
         ranks = 'LOCAL_RANK' in os.environ
         train(
             str(ROOT / 'configs' / _CONFIG),

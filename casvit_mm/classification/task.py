@@ -15,7 +15,6 @@ from casvit_mm.classification.data.browse import CropArtist
 from casvit_mm.classification.data.config_datasets import check_datasets
 from casvit_mm.classification.data.description import read_dataset
 from casvit_mm.classification.data.prepare import prepare_dataset
-from casvit_mm.classification.data.report import check_dataset
 from casvit_mm.classification.evaluation.metric import ClassificationAccuracy
 from casvit_mm.classification.evaluation.names import COUNTS, MAIN_METRICS, metric_names
 from casvit_mm.classification.evaluation.pictures import write_analysis
@@ -36,7 +35,6 @@ __all__ = [
     'MAIN_METRICS',
     'PREDICTIONS_IN_ONE_FILE',
     'apply_dataset',
-    'check_dataset',
     'check_datasets',
     'configure_outputs',
     'metric_names',

@@ -50,6 +50,9 @@ def run(args: Namespace) -> None:
         sys.exit(print_layout(*args.layout))
     if args.data is None:
         raise InputError('name a dataset.yaml, or --layout coco')
+    from casvit_mm.registration import register_late
+
+    register_late()
     from casvit_mm.datasets.description import dataset_name
     from casvit_mm.engine.data_check import check_dataset
 

@@ -38,6 +38,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Convert."""
+    from casvit_mm.registration import register_late
+
+    register_late()
     from casvit_mm.engine.convert import convert_data
 
     convert_data(args.data, args.to, args.out, link=args.images == 'link', verify=args.verify)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from casvit_mm.errors import InputError
 
-__all__ = ['PREFIX', 'ROOT', 'config_path', 'let_mmengine_find_configs']
+__all__ = ['PREFIX', 'ROOT', 'config_path', 'let_hub_find_configs', 'let_mmengine_find_configs']
 
 PREFIX = 'casvit_mm::'
 _PACKAGE = Path(__file__).parents[1]
@@ -48,7 +48,7 @@ def _configs_of(package: str) -> Path:
 
 
 def let_mmengine_find_configs() -> None:
-    """Let ``_base_ = 'casvit_mm::NAME.py'`` and MMEngine's ``get_config`` find our configs.
+    """Let ``_base_ = 'casvit_mm::NAME.py'`` find our configs, and others without a search.
 
     MMEngine knows ``package::`` for a fixed list of packages, only for configs in a sub-folder, and
     builds what it inherits so in that package's registries. Ours are flat, and are built in those
@@ -58,9 +58,8 @@ def let_mmengine_find_configs() -> None:
     metafiles first, which takes 0.3 s for each name, to find the same file.
     """
     from mmengine.config import Config, config
-    from mmengine.hub import hub
 
-    plain_path, plain_split = Config._get_cfg_path, hub._get_package_and_cfg_path
+    plain_path = Config._get_cfg_path
 
     def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
         if cfg_path.startswith(PREFIX):
@@ -71,18 +70,27 @@ def let_mmengine_find_configs() -> None:
             return str(path), scope
         return plain_path(cfg_path, filename)
 
-    def get_package_and_cfg_path(cfg_path: str) -> tuple[str, str]:
-        if cfg_path.startswith(PREFIX):
-            return 'casvit_mm', cfg_path.removeprefix(PREFIX)
-        # By the name of the module, which a fork that is installed in its place has as well.
-        return cfg_path.partition('::')[0], plain_split(cfg_path)[1]
+    Config._get_cfg_path = staticmethod(get_cfg_path)  # type: ignore[method-assign]
+    config._get_package_and_cfg_path = _package_and_path
+
+
+def let_hub_find_configs() -> None:
+    """Let MMEngine's ``get_config`` find our configs, and install nothing."""
+    from mmengine.hub import hub
 
     def refuse_missing(package: str) -> None:
         if find_spec(package) is None:
             raise InputError(f'{package}, whose config is named, is not installed')
 
-    Config._get_cfg_path = staticmethod(get_cfg_path)  # type: ignore[method-assign]
-    hub._get_package_and_cfg_path = get_package_and_cfg_path
-    config._get_package_and_cfg_path = get_package_and_cfg_path  # for _base_
+    hub._get_package_and_cfg_path = _package_and_path
     # MMEngine would install what it does not find by its name: upstream's over the fork's.
     hub.install_package = refuse_missing
+
+
+def _package_and_path(cfg_path: str) -> tuple[str, str]:
+    from mmengine.config.utils import _get_package_and_cfg_path
+
+    if cfg_path.startswith(PREFIX):
+        return 'casvit_mm', cfg_path.removeprefix(PREFIX)
+    # By the name of the module, which a fork that is installed in its place has as well.
+    return cfg_path.partition('::')[0], _get_package_and_cfg_path(cfg_path)[1]

@@ -6,13 +6,11 @@ import traceback
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.hub import get_config
 
-from casvit_mm.config.paths import PREFIX, config_path
+from casvit_mm.config.paths import PREFIX, ROOT, config_path
 from casvit_mm.errors import InputError
-from casvit_mm.weights.mmengine_loading import read_files_safely
 
-__all__ = ['read_config']
+__all__ = ['read_config', 'read_recipe']
 
 _SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
@@ -28,11 +26,15 @@ def read_config(path: str | Path) -> Config:
         InputError: If there is no such file, it cannot be read as a config, naming the line where
             it breaks off, or it has no model.
     """
+    from casvit_mm.weights.mmengine_loading import read_files_safely
+
     read_files_safely()
     name = str(path)
     if '::' not in name or name.startswith(PREFIX):
         cfg = _read_file(config_path(path))
     else:
+        from mmengine.hub import get_config
+
         try:
             cfg = get_config(name)
         except (AssertionError, ImportError, OSError, ValueError) as error:
@@ -46,6 +48,15 @@ def read_config(path: str | Path) -> Config:
             hint = '. A description of data goes to --data, or to check_data alone'
         raise InputError(f'{name} is no config: it has no model{hint}')
     return cfg
+
+
+def read_recipe(name: str) -> Config:
+    """Return one of our recipes, to read its settings: nothing that it names is imported.
+
+    Args:
+        name: Of the file, such as ``'casvit_xs_imagenet.py'``.
+    """
+    return Config.fromfile(ROOT / 'configs' / name, import_custom_modules=False)
 
 
 def _read_file(path: Path) -> Config:

@@ -16,9 +16,10 @@ from mmengine.config import Config, ConfigDict
 
 from casvit_mm.config.class_counts import heads_of, set_num_classes
 from casvit_mm.config.forms import type_name
-from casvit_mm.config.reading import read_config
-from casvit_mm.errors import InputError
+from casvit_mm.config.paths import ROOT
+from casvit_mm.config.reading import read_config, read_recipe
 from casvit_mm.plotting.tables import LiteralConsole
+from casvit_mm.registration import register_now
 
 __all__ = [
     'Fit',
@@ -26,6 +27,7 @@ __all__ = [
     'advise_balance',
     'describe_heads',
     'load_judged',
+    'load_recipe',
     'pipeline_steps',
     'read_crop',
     'read_scale',
@@ -76,12 +78,16 @@ def load_judged(path: str, check_config: Callable[[Config], None]) -> Config:
     Raises:
         InputError: If it cannot be read, has no model, or is refused.
     """
+    register_now()
     with contextlib.redirect_stdout(io.StringIO()):  # frameworks tell what they do without
         cfg = read_config(path)
-    if 'model' not in cfg:
-        raise InputError(f'config {path} lacks a model')
-    check_config(cfg)
+        check_config(cfg)
     return cfg
+
+
+def load_recipe(name: str) -> tuple[str, Config]:
+    """Return the file of one of our recipes, and its content, to judge data by."""
+    return str(ROOT / 'configs' / name), read_recipe(name)
 
 
 def pipeline_steps(cfg: Config, split: str) -> Iterator[tuple[str, ConfigDict]]:

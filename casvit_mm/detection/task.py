@@ -20,7 +20,6 @@ from casvit_mm.detection.data.browse import ObjectArtist
 from casvit_mm.detection.data.config_datasets import check_datasets
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.prepare import PreparedSplit, prepare_dataset
-from casvit_mm.detection.data.report import check_dataset
 from casvit_mm.detection.evaluation.analysis import analyse, summarise
 from casvit_mm.detection.evaluation.metric import CocoAP
 from casvit_mm.detection.evaluation.names import COUNTS, MAIN_METRICS, metric_names
@@ -38,7 +37,6 @@ __all__ = [
     'MAIN_METRICS',
     'PREDICTIONS_IN_ONE_FILE',
     'apply_dataset',
-    'check_dataset',
     'check_datasets',
     'configure_outputs',
     'metric_names',

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from importlib import import_module
 from pathlib import Path
 
 from casvit_mm.config.reading import read_config
 from casvit_mm.datasets.description import described_task
 from casvit_mm.engine.next_commands import after_check, as_text
-from casvit_mm.engine.tasks import task_named
 from casvit_mm.errors import InputError
+from casvit_mm.registration import register_now
 from casvit_mm.task import CheckOptions, task_name
 
 __all__ = ['check_dataset']
@@ -49,10 +50,15 @@ def check_dataset(
             'annotations: (detection), images: and labels: (segmentation), or images: alone '
             '(classification); see docs/reference/data_formats.md'
         )
-    with contextlib.redirect_stdout(io.StringIO()):  # frameworks tell what they do without
-        # The task of the config refuses data of another one, as it does before training.
-        task = task_named(name if config is None else task_name(read_config(config)))
-    good = task.check_dataset(data, out, CheckOptions(config, fix, read_images))
+    task = name
+    if config is not None:
+        register_now()
+        with contextlib.redirect_stdout(io.StringIO()):  # frameworks tell what they do without
+            # The task of the config refuses data of another one, as it does before training.
+            task = task_name(read_config(config))
+    # Not by the task's own module, which imports what trainings need.
+    check = import_module(f'casvit_mm.{task}.data.report').check_dataset
+    good: bool = check(data, out, CheckOptions(config, fix, read_images))
     if good:
         usable = data if fix is None else Path(fix, 'dataset.yaml')
         print(f'\n{as_text(after_check(usable, _kind(name, Path(out)), config))}')

@@ -8,8 +8,6 @@ from typing import Any
 
 from casvit_mm.cli import job_command
 from casvit_mm.config.paths import PREFIX
-from casvit_mm.config.stored import STORED_CONFIG, portable_config
-from casvit_mm.weights.reading import forget_file, load_file
 
 __all__ = ['after_check', 'after_test', 'after_training', 'as_text', 'holds_config']
 
@@ -54,6 +52,8 @@ def after_training(config: str | Path, checkpoint: str, data: str | None) -> lis
         checkpoint: The best one.
         data: Its ``dataset.yaml``; None where the config names the data.
     """
+    from casvit_mm.weights.reading import forget_file, load_file
+
     enough = holds_config(load_file(checkpoint))
     forget_file()
     alone = [checkpoint] if enough else [config, checkpoint]
@@ -92,4 +92,6 @@ def after_test(
 
 def holds_config(content: dict[str, Any]) -> bool:
     """Return whether a checkpoint, by what it holds, is enough by itself."""
+    from casvit_mm.config.stored import STORED_CONFIG, portable_config
+
     return STORED_CONFIG in (content.get('meta') or {}) and portable_config(content) is not None

@@ -24,7 +24,6 @@ from casvit_mm.segmentation.data.config_datasets import check_datasets
 from casvit_mm.segmentation.data.description import SegmentationDescription, read_dataset
 from casvit_mm.segmentation.data.prepare import PreparedSplit, prepare_dataset
 from casvit_mm.segmentation.data.recoding import describe_coding
-from casvit_mm.segmentation.data.report import check_dataset
 from casvit_mm.segmentation.evaluation.metric import SegmentationIoU
 from casvit_mm.segmentation.evaluation.names import COUNTS, MAIN_METRICS, metric_names
 from casvit_mm.segmentation.evaluation.pictures import write_analysis
@@ -37,7 +36,6 @@ __all__ = [
     'MAIN_METRICS',
     'PREDICTIONS_IN_ONE_FILE',
     'apply_dataset',
-    'check_dataset',
     'check_datasets',
     'configure_outputs',
     'metric_names',

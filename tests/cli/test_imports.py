@@ -42,3 +42,29 @@ def test_the_package_and_deploy_load_no_torch():
     command = [sys.executable, '-c', code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
     assert done.stdout.strip() == 'set()', done.stderr
+
+
+def test_what_looks_at_data_imports_no_framework_and_can_later(tmp_path):
+    code = (
+        'import sys\n'
+        'from casvit_mm.datasets.shapes import generate_shapes\n'
+        'from casvit_mm.commands.check_data import add_arguments, run\n'
+        'from argparse import ArgumentParser\n'
+        f'generate_shapes({str(tmp_path / "a")!r}, (8, 3, 3))\n'
+        'parser = ArgumentParser(); add_arguments(parser)\n'
+        f'args = [{str(tmp_path / "a/dataset.yaml")!r}, "--out", {str(tmp_path / "out")!r}]\n'
+        'status = []\n'
+        'try: run(parser.parse_args(args))\n'
+        'except SystemExit as end: status.append(end.code)\n'
+        'heavy = {"mmdet", "mmcv", "mmpretrain", "timm", "torchvision", "mmengine.runner"}\n'
+        'print(status, heavy & set(sys.modules))\n'
+        'from casvit_mm.detection import CocoAP\n'
+        'from casvit_mm.registration import register_now\n'
+        'register_now()\n'
+        'from mmengine.registry import METRICS, MODELS\n'
+        'print(METRICS.get("CocoAP") is CocoAP, MODELS.get("CASViT").__name__)\n'
+    )
+    command = [sys.executable, '-c', code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
+    assert '[0] set()' in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-1] == 'True CASViT', done.stderr

@@ -14,10 +14,9 @@ from casvit_mm.classification.data.fit import classification_fit
 from casvit_mm.classification.data.fix import fix_dataset
 from casvit_mm.classification.data.issues import ISSUE_KINDS
 from casvit_mm.classification.data.pictures import draw_pictures
-from casvit_mm.config.paths import ROOT
 from casvit_mm.datasets.classes import rare_classes
 from casvit_mm.datasets.copies import print_copy, require_images
-from casvit_mm.datasets.fit import load_judged
+from casvit_mm.datasets.fit import load_judged, load_recipe
 from casvit_mm.datasets.image_scan import scan_headers, scan_images
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.report import (
@@ -47,8 +46,10 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
             made, or the config not be read or not fit the data.
     """
     require_images(options)
-    config = options.config or str(ROOT / 'configs' / 'casvit_xs_imagenet.py')
-    cfg = load_judged(config, check_config)
+    if (config := options.config) is None:
+        config, cfg = load_recipe('casvit_xs_imagenet.py')
+    else:
+        cfg = load_judged(config, check_config)
     described = read_dataset(data)
     scan = scan_images if options.read_images else scan_headers
     inspection = inspect_dataset(described, tuple(described.splits), scan)

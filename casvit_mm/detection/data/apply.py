@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmdet.datasets import BaseDetDataset, CocoPanopticDataset
-from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS
 
@@ -21,8 +19,6 @@ from casvit_mm.config.forms import metric_configs, takes_argument, type_name, ty
 from casvit_mm.datasets.description import SPLITS
 from casvit_mm.detection.data.description import DetectionDescription
 from casvit_mm.detection.data.prepare import PreparedSplit
-from casvit_mm.detection.dataset import NamedCocoDataset
-from casvit_mm.detection.evaluation.metric import CocoAP
 from casvit_mm.errors import InputError
 
 __all__ = ['apply_splits', 'check_config', 'least_side', 'needs_masks']
@@ -52,6 +48,8 @@ def apply_splits(
     Raises:
         InputError: If the config weighs the classes of other data.
     """
+    from casvit_mm.detection.dataset import NamedCocoDataset
+
     classes = classes or next(iter(prepared.values())).summary.classes
     for name, split in prepared.items():
         dataset = single_dataset(cfg[f'{name}_dataloader'])
@@ -81,6 +79,10 @@ def _set_truth(cfg: Config, split: str, truth: dict[str, Any]) -> None:
     mmdet's CocoMetric becomes CocoAP, which reports the same under the same names, and the metrics
     of each class; one with settings that CocoAP does not have stays.
     """
+    from mmdet.evaluation import CocoMetric
+
+    from casvit_mm.detection.evaluation.metric import CocoAP
+
     for metric in metric_configs(cfg, split):
         kind = type_of(cfg, METRICS, metric)
         if kind is CocoMetric and all(takes_argument(CocoAP, k) for k in {*metric} - _REPORTED):
@@ -101,6 +103,8 @@ def check_config(cfg: Config, splits: tuple[str, ...] = SPLITS) -> None:
     Raises:
         InputError: If a dataloader is missing or reads something else.
     """
+    from mmdet.datasets import BaseDetDataset, CocoPanopticDataset
+
     require_pipelines(cfg, splits)
     for name in splits:
         dataset = innermost_dataset(cfg[f'{name}_dataloader'])

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from casvit_mm.config.paths import ROOT
 from casvit_mm.datasets.copies import print_copy, require_images
-from casvit_mm.datasets.fit import load_judged, read_scale
+from casvit_mm.datasets.fit import load_judged, load_recipe, read_scale
 from casvit_mm.datasets.image_scan import scan_headers, scan_images
 from casvit_mm.datasets.issues import Issue, is_trainable
 from casvit_mm.datasets.report import count_kinds
@@ -52,10 +51,9 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     scan = scan_images if options.read_images else scan_headers
     with_masks = None if cfg is None else needs_masks(cfg)
     inspection = inspect_dataset(read_dataset(data), with_masks, scan)
-    if config is None:
+    if config is None or cfg is None:
         method = 'maskrcnn' if inspection.masks_complete() else 'retinanet'
-        config = str(ROOT / 'configs' / f'{method}_casvit_xs_coco.py')
-    cfg = cfg or load_judged(config, check_config)
+        config, cfg = load_recipe(f'{method}_casvit_xs_coco.py')
     if is_trainable(inspection.issues):
         content = inspection.loaded['train'].content
         inspection.issues['train'] += small_images(content, least_side(cfg))

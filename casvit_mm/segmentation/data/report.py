@@ -8,10 +8,9 @@ from typing import Any
 
 from rich.table import Table
 
-from casvit_mm.config.paths import ROOT
 from casvit_mm.datasets.classes import rare_classes
 from casvit_mm.datasets.copies import print_copy, require_images
-from casvit_mm.datasets.fit import load_judged
+from casvit_mm.datasets.fit import load_judged, load_recipe
 from casvit_mm.datasets.image_scan import scan_headers, scan_images
 from casvit_mm.datasets.issues import Issue
 from casvit_mm.datasets.report import (
@@ -57,8 +56,10 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
             read or not fit the data.
     """
     require_images(options)
-    config = options.config or str(ROOT / 'configs' / 'semfpn_casvit_xs_ade20k.py')
-    cfg = load_judged(config, check_config)
+    if (config := options.config) is None:
+        config, cfg = load_recipe('semfpn_casvit_xs_ade20k.py')
+    else:
+        cfg = load_judged(config, check_config)
     described = read_dataset(data)
     scan = scan_images if options.read_images else scan_headers
     inspection = inspect_dataset(described, tuple(described.splits), scan)

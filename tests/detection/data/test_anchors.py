@@ -6,7 +6,7 @@ import torch
 from detection_data import MASK, RETINA, load_config
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from mmdet.structures.bbox import bbox_overlaps
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 
 from casvit_mm.detection.data.anchors import (
     best_overlaps,
@@ -28,6 +28,30 @@ def test_overlaps_with_anchors_are_those_on_mmdets_grid():
     corners = torch.from_numpy(np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1))
     expected = bbox_overlaps(corners, torch.cat(grid).double()).max(dim=1).values
     np.testing.assert_allclose(best_overlaps(boxes, anchors), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(strides=[4, 8], ratios=[0.5, 1.0, 3.0], scales=[8, 10]),
+        dict(strides=[(8, 16), (16, 32)], ratios=[2.0], scales=[4, 5], scale_major=False),
+        dict(strides=[8, 16], ratios=[1, 2], octave_base_scale=4, scales_per_octave=3),
+        dict(strides=[8, 16], ratios=[1, 2], scales=[1], base_sizes=[30, 70], center_offset=0.5),
+    ],
+)
+def test_anchors_are_those_of_mmdets_generator(settings):
+    generator = dict(type='AnchorGenerator', **settings)
+    cfg = Config(dict(model=dict(bbox_head=dict(anchor_generator=generator))))
+    anchors = read_anchors(cfg)
+    theirs = AnchorGenerator(**settings)
+    sizes = [(level[:, 2:] - level[:, :2]).tolist() for level in theirs.base_anchors]
+    expected = [
+        (stride[0], *size)
+        for stride, level in zip(theirs.strides, sizes, strict=True)
+        for size in level
+    ]
+    ours = np.column_stack([anchors.strides, anchors.sizes])
+    np.testing.assert_allclose(sorted(ours.tolist()), sorted(expected), rtol=1e-6)
 
 
 @pytest.mark.parametrize('config', [MASK, RETINA])
