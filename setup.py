@@ -102,7 +102,10 @@ setup(
         # casvit_mm.deploy alone: pip install --no-deps casvit_mm, and these.
         'deploy': ['numpy', 'opencv-python-headless', 'onnxruntime>=1.18'],
         # make docs.
-        'docs': ['mkdocs-material>=9.7', 'mkdocstrings[python]>=1.0', 'mdx-truly-sane-lists'],
+        'docs': [
+            *('mkdocs-material>=9.7', 'mkdocstrings[python]>=1.0', 'mdx-truly-sane-lists'),
+            'ruff',  # lays out signatures
+        ],
         'test': [
             *('pytest', 'pytest-timeout', 'pytest-xdist', 'hypothesis'),
             *('ruff', 'mypy', 'types-PyYAML', 'httpx2'),

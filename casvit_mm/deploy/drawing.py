@@ -36,11 +36,12 @@ _MOST_LABELS = 1000  # of the best scores; each is compared with all boxes
 def draw_objects(
     image: np.ndarray,
     boxes: np.ndarray,
-    scores: np.ndarray,
+    scores: np.ndarray | None,
     names: Sequence[str],
     masks: np.ndarray | CroppedMasks | None,
     classes: Sequence[str],
     tracks: np.ndarray | None = None,
+    caption: str = '',
 ) -> np.ndarray:
     """Draw objects onto a copy of an image, with a line below that counts them.
 
@@ -51,11 +52,12 @@ def draw_objects(
     Args:
         image: BGR pixels, uint8 ``(H, W, 3)``.
         boxes: Left, top, right and bottom in pixels, ``(N, 4)``.
-        scores: ``(N,)``.
+        scores: ``(N,)``; None for those that a person has drawn.
         names: Classes of the ``N`` objects.
         masks: bool ``(N, H, W)``, as an array or as crops; or None.
         classes: All class names, which decide the colours.
         tracks: Numbers ``(N,)`` to stand before the classes, 0 for none.
+        caption: What the line below begins with.
 
     Returns:
         BGR pixels, uint8 ``(factor * H + line, factor * W, 3)``; the size follows from the image's.
@@ -64,8 +66,10 @@ def draw_objects(
     canvas = fit_side(image, _MIN_SIDE)
     factor = canvas.shape[0] // image.shape[0]
     colours = dict(zip(classes, distinct_colours(len(classes)), strict=True))
-    order = np.argsort(scores, kind='stable')  # the highest last, on top
     corners = factor * np.asarray(boxes, np.float64).reshape(-1, 4)
+    # The highest, or else the smallest, last and so on top.
+    rank = scores if scores is not None else -(corners[:, 2:] - corners[:, :2]).prod(1)
+    order = np.argsort(rank, kind='stable')
     line = _thickness(canvas, corners)
     for i in order if masks is not None else ():
         _draw_mask(canvas, crop_of(masks, i), colours[names[i]], factor, line)  # type: ignore[arg-type]
@@ -74,15 +78,15 @@ def draw_objects(
         cv2.rectangle(canvas, (x1, y1), (x2, y2), colours[names[i]][::-1], line)
     picture = pillow.fromarray(canvas[..., ::-1])
 
-    def number(i: int) -> str:
-        return f'#{tracks[i]} ' if tracks is not None and tracks[i] else ''
+    def describe(i: int) -> str:
+        number = f'#{tracks[i]} ' if tracks is not None and tracks[i] else ''
+        score = f' {scores[i]:.2f}' if scores is not None else ''
+        return f'{number}{plain_name(names[i], _LONGEST_NAME)}{score}'
 
-    labels = [
-        (f'{number(i)}{plain_name(names[i], _LONGEST_NAME)} {scores[i]:.2f}', colours[names[i]])
-        for i in order[::-1]
-    ]
+    labels = [(describe(i), colours[names[i]]) for i in order[::-1]]
     _draw_labels(picture, labels[:_MOST_LABELS], corners[order[::-1]], font)
-    counts = [
+    counts: list[tuple[str, RGB | None]] = [(caption, None)] if caption else []
+    counts += [
         (f'{plain_name(name, _LONGEST_NAME)} {count}', colours[name])
         for name, count in Counter(names[i] for i in order).most_common()
     ]

@@ -85,7 +85,8 @@ def test_pictures_of_images_of_one_name_have_the_folders_of_their_images(
     evaluate(**arguments, show_dir=str(tmp_path / 'pictures'))
     found = sorted(tmp_path.glob('pictures/*/*.png'))
     assert [path.parent.name for path in found] == list('abcd')
-    assert all(Image.open(path).size == (128, 64) for path in found)  # truth and prediction
+    # Truth and prediction, each enlarged to 640 px, and a gap.
+    assert all(Image.open(path).width == 2 * 640 + 8 for path in found)
 
 
 def test_a_full_disk_costs_neither_the_figures_nor_the_other_results(untrained, tmp_path, capsys):

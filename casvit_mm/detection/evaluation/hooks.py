@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
-from mmengine.dist import utils
+from mmdet.structures.bbox import get_box_tensor
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.structures import InstanceData
 
 from casvit_mm.datasets.images import read_image
 from casvit_mm.datasets.picture_hooks import PicturesHook
-from casvit_mm.errors import plain_name
+from casvit_mm.deploy.drawing import draw_objects
 
 __all__ = ['DetectionPicturesHook']
 
-
-@contextmanager
-def _as_main_process() -> Iterator[None]:
-    original = utils.is_main_process
-    utils.is_main_process = lambda group=None: True
-    try:
-        yield
-    finally:
-        utils.is_main_process = original
+_GAP = 8  # pixels between truth and predictions
 
 
 @HOOKS.register_module()
 class DetectionPicturesHook(PicturesHook):
-    """Draw truth and detections of every test image side by side, by mmdet's visualizer.
-
-    MMEngine's visualizer works on rank 0 alone, so with N processes only every Nth picture would
-    be drawn. Each picture goes to a file of its own, so the ranks cannot disturb each other.
+    """Draw truth and detections of every test image side by side.
 
     Args:
         out_dir: As of :class:`casvit_mm.datasets.picture_hooks.PicturesHook`.
@@ -46,21 +32,32 @@ class DetectionPicturesHook(PicturesHook):
         super().__init__(out_dir, root)
         self.score_thr = score_thr
 
-    def before_test(self, runner: Runner) -> None:
-        """Refuse names that collide, and give every rank the class names, which rank 0 has."""
-        super().before_test(runner)
-        self._visualizer = runner.visualizer
-        meta = dict(runner.test_dataloader.dataset.metainfo)
-        meta['classes'] = tuple(plain_name(name, 40) for name in meta['classes'])
-        with _as_main_process():
-            self._visualizer.dataset_meta = meta
-
     def draw(self, sample: Any, meta: dict[str, Any], title: str) -> np.ndarray:
-        image = np.ascontiguousarray(read_image(sample.img_path)[..., ::-1])
-        # A class may have dollar signs in its name, which matplotlib would take for a formula.
-        with _as_main_process(), rc_context({'text.parse_math': False}):
-            self._visualizer.add_datasample(
-                title, image, sample, show=False, pred_score_thr=self.score_thr
-            )
-            picture: np.ndarray = self._visualizer.get_image()
-        return picture[..., ::-1]
+        image, classes = read_image(sample.img_path), list(meta['classes'])
+        found = sample.pred_instances
+        found = found[found.scores >= self.score_thr]
+        right = _draw(image, found, found.scores.cpu().numpy(), classes, 'predictions:')
+        truth = sample.get('gt_instances')
+        if truth is None:
+            return right
+        left = _draw(image, truth, None, classes, 'truth:')
+        gap = np.full((left.shape[0], _GAP, 3), 255, np.uint8)
+        return np.hstack([left, gap, right])
+
+
+def _draw(
+    image: np.ndarray,
+    objects: InstanceData,
+    scores: np.ndarray | None,
+    classes: list[str],
+    caption: str,
+) -> np.ndarray:
+    """Draw objects of mmdet onto a copy of an image (BGR)."""
+    boxes = get_box_tensor(objects.bboxes).cpu().numpy().reshape(-1, 4)
+    names = [classes[label] for label in objects.labels.tolist()]
+    masks = objects.get('masks')
+    if masks is not None:
+        # The truth has mmdet's own kinds of masks, predictions are tensors.
+        masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else masks.cpu().numpy()
+        masks = masks.astype(bool)
+    return draw_objects(image, boxes, scores, names, masks, classes, caption=caption)

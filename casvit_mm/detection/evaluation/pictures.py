@@ -10,7 +10,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from casvit_mm.datasets.images import read_image
 from casvit_mm.detection.evaluation.analysis import (
@@ -29,7 +30,7 @@ from casvit_mm.plotting.figures import legend_name, save_figure
 
 __all__ = ['draw_comparison', 'draw_curves', 'write_analysis']
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
+# Okabe and Ito's palette; kinds that are near each other to colour-blind readers differ in line.
 _COLOURS = {
     'correct': '#009E73',
     'missed': '#56B4E9',
@@ -38,6 +39,15 @@ _COLOURS = {
     'poor box': '#F0E442',
     'duplicate': '#E69F00',
 }
+_STYLES: dict[str, Any] = {
+    'correct': '-',
+    'missed': (0, (5, 2)),
+    'background': '-',
+    'wrong class': (0, (1, 1)),
+    'poor box': (0, (6, 1.5, 1, 1.5)),
+    'duplicate': (0, (2, 1)),
+}
+_OUTLINE = [withStroke(linewidth=4.5, foreground='0.3')]  # of a line in the legend
 _TRUTH, _CROWD = 'white', '#999999'
 _MAX_LINES = 8  # classes drawn one by one; of more, the best and the worst
 _MAX_LABELS = 40  # boxes per image whose class is written
@@ -135,11 +145,20 @@ def draw_comparison(
     counts = {'correct': image.outcomes.count('correct'), **image.errors}
     figure.legend(
         handles=[
-            Patch(facecolor=colour, edgecolor='0.3', label=f'{kind} {counts.get(kind, 0)}')
+            Line2D(
+                [],
+                [],
+                color=colour,
+                linestyle=_STYLES[kind],
+                linewidth=3,
+                path_effects=_OUTLINE,
+                label=f'{kind} {counts.get(kind, 0)}',
+            )
             for kind, colour in _COLOURS.items()
         ],
         loc='outside lower center',
         ncols=len(_COLOURS),
+        handlelength=3,
         frameon=False,
     )
     save_figure(figure, out)
@@ -161,10 +180,14 @@ def _draw_boxes(
         label = f'{categories[entry["category_id"]]} {entry["score"]:.2f}'
         if outcome == 'wrong class':
             label += f', truth {names[partner]}'
+        elif outcome != 'correct':
+            label += f', {outcome}'
         thickness = line if outcome == 'correct' else 1.8
-        _box(right, entry, _COLOURS[outcome], label if few else '', thickness)
+        style = _STYLES[outcome]
+        _box(right, entry, _COLOURS[outcome], label if few else '', thickness, style)
     for k in image.missed:
-        _box(right, image.objects[k], _COLOURS['missed'], names[k] if few else '', style='--')
+        label = f'{names[k]}, missed' if few else ''
+        _box(right, image.objects[k], _COLOURS['missed'], label, style=_STYLES['missed'])
 
 
 def _box(
@@ -173,13 +196,16 @@ def _box(
     colour: str,
     label: str = '',
     line: float = 1.8,
-    style: str = '-',
+    style: Any = '-',
 ) -> None:
     x, y, width, height = entry['bbox']
     # A dark line under the coloured one keeps it visible on any ground.
-    for thickness, ink, alpha in ((1.8 * line, 'black', 0.5), (line, colour, 1)):
+    for thickness, ink, alpha, dashes in (
+        (1.8 * line, 'black', 0.5, '-'),
+        (line, colour, 1, style),
+    ):
         box = Rectangle((x, y), width, height, fill=False, edgecolor=ink, alpha=alpha)
-        box.set(linewidth=thickness, linestyle=style)
+        box.set(linewidth=thickness, linestyle=dashes)
         axis.add_patch(box)
     if label:
         # Towards the inside where the picture's edge would cut it off.

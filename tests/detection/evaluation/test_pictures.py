@@ -1,5 +1,6 @@
 """Pictures of a detector's errors."""
 
+import itertools
 import json
 
 import numpy as np
@@ -14,7 +15,12 @@ from casvit_mm import InputError
 from casvit_mm.detection.evaluation.analysis import (
     analyse,
 )
-from casvit_mm.detection.evaluation.pictures import draw_curves, write_analysis
+from casvit_mm.detection.evaluation.pictures import (
+    _COLOURS,
+    _STYLES,
+    draw_curves,
+    write_analysis,
+)
 
 
 @pytest.fixture
@@ -70,3 +76,29 @@ def test_curves_of_any_number_of_classes_can_be_drawn(number, tmp_path):
     curves[..., 0] = -1  # no ground truth
     draw_curves(curves, names, tmp_path / 'c.png', 'title')
     assert max(imread(tmp_path / 'c.png').shape) < 4000
+
+
+# Machado et al. 2009, severity 1, on linear RGB.
+EYES = {
+    'all cones': np.eye(3),
+    'no long': [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    'no medium': [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    'no short': [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+def lab(colour, eyes):
+    rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.asarray(eyes) @ linear, 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.cbrt(np.maximum(np.asarray(to_xyz) @ seen / [0.9505, 1, 1.089], 0.009))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize('eyes', EYES)
+def test_kinds_of_errors_differ_to_all_eyes_in_colour_or_in_line(eyes):
+    for one, other in itertools.combinations(_COLOURS, 2):
+        colours = [lab(_COLOURS[kind], EYES[eyes]) for kind in (one, other)]
+        far = np.linalg.norm(colours[0] - colours[1]) > 25
+        assert far or _STYLES[one] != _STYLES[other], (one, other)
