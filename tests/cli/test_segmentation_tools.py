@@ -1,6 +1,7 @@
 """The command lines on segmentation masks, end to end, on a few generated images."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,8 @@ def test_the_schedule_follows_the_number_of_iterations(trained):
     # Two images in each of two processes, where the config reckons with 8; two warm-up steps.
     assert rates[0] == pytest.approx(1.5e-3 * 4 / 8 * 1e-3)
     assert rates[1] > 1e-4
-    assert 'the schedule of 200 iterations is rescaled to 4' in printed
+    assert 'the schedule of 200 iterations is rescaled to 4' in ' '.join(printed.split())
+    assert re.search(r'^iter 4/4  mIoU [\d.]+', printed, re.MULTILINE)
 
 
 def test_the_loss_curve_shows_miou(trained, tmp_path):
