@@ -53,6 +53,11 @@ _OF_CLASS = {
     'precision/': 'precision',
     'images/': 'images',
 }
+_PRECISIONS = {
+    'OptimWrapper': 'float32',
+    'AmpOptimWrapper': 'float16, mixed',
+    'Bfloat16OptimWrapper': 'bfloat16, mixed',
+}
 _COUNTS = ('objects', 'images')
 
 
@@ -117,7 +122,7 @@ def make_card(
         '## Metrics\n',
         _metric_tables(metrics),
         '## Training\n',
-        _table(('', ''), _training(config, meta)),
+        _table(('of the training', 'value'), _training(config, meta)),
         '## Use\n',
         f"```python\nimport casvit_mm\n\nmodel = casvit_mm.load('{path.name}')\n"
         "result = model('photo.jpg')\n```\n\nThe file is read without executing anything in it.\n",
@@ -225,7 +230,7 @@ def _metric_tables(metrics: Mapping[str, Any]) -> str:
         )
         for name in names
     ]
-    tables = [_table(('all classes', ''), overall)]
+    tables = [_table(('of all classes', 'value'), overall)]
     if rows:
         tables.append(_table(('class', *columns), rows))
     return '\n'.join(tables)
@@ -249,22 +254,27 @@ def _training(config: Mapping[str, Any], meta: Mapping[str, Any]) -> list[tuple[
         start = 'not recorded: the run was resumed'
     schedule = ', '.join(type_name(part) for part in entries(config, 'param_scheduler') if part)
     rows = {
-        'epochs': meta.get('epoch') if loop.get('max_epochs') else None,
-        'iterations': meta.get('iter'),
-        'of epochs planned': loop.get('max_epochs'),
-        'of iterations planned': loop.get('max_iters'),
+        'epochs': _of(meta.get('epoch') if 'max_epochs' in loop else None, loop.get('max_epochs')),
+        'iterations': _of(meta.get('iter'), loop.get('max_iters')),
         'images per step and process': _part(config, 'train_dataloader').get('batch_size'),
         'optimizer': type_name(optimizer) if optimizer else None,
         'learning rate': optimizer.get('lr'),
         'weight decay': optimizer.get('weight_decay'),
         'schedule': schedule or None,
-        'precision': type_name(wrapper) if wrapper else None,
+        'precision': _PRECISIONS.get(type_name(wrapper), type_name(wrapper) or None),
         'started from': start if config else None,
         'seed': meta.get('seed'),
         'MMEngine': meta.get('mmengine_version'),
     }
     found = [(name, plain_name(value)) for name, value in rows.items() if value is not None]
     return found or [('recorded', 'nothing')]
+
+
+def _of(done: object, planned: object) -> str | None:
+    """Return how much of a training is in the checkpoint."""
+    if done is None or planned is None:
+        return None if done is None else str(done)
+    return str(done) if done == planned else f'{done} of {planned}'
 
 
 def _part(config: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from casvit_mm.cli import job_command
 from casvit_mm.config.stored import STORED_CONFIG, portable_config
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import replacing
@@ -66,7 +67,11 @@ class Published:
     def __str__(self) -> str:
         kind = f'{WEIGHT_SETS[self.weights]} weights' if self.weights else 'weights'
         names = self.classes or ()
-        shown = f'{len(names)} classes: {first_names(names, 5)}' if names else 'no class names'
+        shown = (
+            f'{len(names)} class{"es" * (len(names) != 1)}: {first_names(names, 5)}'
+            if names
+            else 'no class names'
+        )
         before, after = (path.stat().st_size / 1e6 for path in (self.source, self.path))
         lacks = f', which lacks {", ".join(self.missing)}' if self.missing else ''
         return '\n'.join(
@@ -78,9 +83,9 @@ class Published:
                 *([f'  card {self.card}{lacks}'] if self.card else []),
                 *([f'  pushed to {self.address}'] if self.address else []),
                 'To start a training from its backbone:',
-                f'  python tools/train.py CONFIG --pretrained {self.path}',
+                f'  {job_command("train", "CONFIG", "--pretrained", self.path)}',
                 'To evaluate the whole model:',
-                f'  python tools/test.py CONFIG {self.path}',
+                f'  {job_command("test", "CONFIG", self.path)}',
             ]
         )
 
