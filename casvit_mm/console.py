@@ -13,14 +13,15 @@ import textwrap
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from casvit_mm.errors import escaped
 
 __all__ = [
     'StatusLine',
+    'counted',
     'duration',
     'keep_noise',
     'paused',
@@ -33,6 +34,8 @@ __all__ = [
 _WIDTH = 100  # of lines that go to no terminal
 _SILENCE = 60.0  # seconds after which the status line is repeated there
 _BAR = 30  # characters
+
+T = TypeVar('T')
 
 _shown: StatusLine | None = None
 _last_said = 0.0
@@ -92,6 +95,28 @@ def step(text: str) -> Iterator[None]:
     seconds = time.monotonic() - start
     if line.live is not None and seconds >= 1:
         say(f'{text} ({duration(seconds)})')
+
+
+def counted(items: Iterable[T], title: str, total: int) -> Iterator[T]:
+    """Yield images, and count them on the status line; alone, on that of a terminal.
+
+    Args:
+        items: What is counted.
+        title: What is done with them.
+        total: Their number.
+    """
+    with ExitStack() as stack:
+        line = _shown
+        if line is None:
+            if not (_on_terminal() and speaks()):
+                yield from items
+                return
+            line = stack.enter_context(StatusLine(title))
+        stack.callback(setattr, line, 'now', line.now)
+        advance = line.counter(title, total)
+        for item in items:
+            yield item
+            advance()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from casvit_mm import console
-from casvit_mm.console import StatusLine, duration, keep_noise, quiet_warnings, say, step
+from casvit_mm.console import StatusLine, counted, duration, keep_noise, quiet_warnings, say, step
 from casvit_mm.moved import MovedWarning
 
 
@@ -156,3 +156,15 @@ def test_warnings_of_packages_are_kept_and_ours_are_said(capsys, kept):
 )
 def test_durations_are_short(seconds, text):
     assert duration(seconds) == text
+
+
+def test_what_is_counted_alone_says_nothing_in_a_pipe(capsys):
+    assert list(counted(iter('abc'), 'reading', 3)) == ['a', 'b', 'c']
+    assert capsys.readouterr().out == ''
+
+
+def test_what_is_counted_in_a_step_changes_its_line(capsys):
+    with StatusLine('checking') as line:
+        seen = [line.now[:1] for _ in counted(range(3), 'reading', 3)]
+        assert seen == [('checking',), ('reading',), ('reading',)]
+        assert line.now[0] == 'checking'

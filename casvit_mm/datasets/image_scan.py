@@ -18,9 +18,8 @@ from typing import TypeVar
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
+from casvit_mm.console import counted
 from casvit_mm.datasets.files import UNREAD_SUFFIXES
 from casvit_mm.datasets.scan_memory import ScanMemory
 from casvit_mm.deploy.images import MAX_SIDE, decode_image, quiet_opencv, too_large
@@ -109,16 +108,7 @@ def read_in_threads(read: Callable[[T], R], items: Sequence[T], title: str) -> l
     """
     # What is wrong with a file is in its scan.
     with quiet_opencv(), ThreadPool(os.cpu_count()) as pool:
-        screen = Console(stderr=True)
-        shown = track(
-            pool.imap(read, items, chunksize=8),
-            title,
-            total=len(items),
-            console=screen,
-            transient=True,
-            disable=not screen.is_terminal,
-        )
-        return list(shown)
+        return list(counted(pool.imap(read, items, chunksize=8), title, len(items)))
 
 
 def _scan(path: Path) -> ImageScan:

@@ -46,7 +46,7 @@ def headline(metrics: Mapping[str, Any], best: Any = None) -> str:
 
     Args:
         metrics: What a validation returned.
-        best: Best score of the run; marked where one of them is it.
+        best: Best score of the run, if it is a new one; marked where one of them is it.
     """
     shown = {name: metrics[name] for name in _SHORT if name in metrics}
     if not shown:  # of a metric that is not ours
@@ -71,7 +71,7 @@ class ProgressHook(Hook):
 
     def __init__(self, line: StatusLine) -> None:
         self._line = line
-        self._score = ''  # of the last validation
+        self._score, self._best = '', None  # of the last validation, and of all
         self._images = self._iters = 0  # since the last line of training
         self._training = self._since = 0.0  # seconds since then, and when this iteration began
         self._validation = 0.0  # seconds of the last one
@@ -80,6 +80,7 @@ class ProgressHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Say what is ahead, and where a resumed run goes on."""
+        self._best = runner.message_hub.get_info('best_score')
         loop = runner.train_loop
         if loop.stop_training:
             return
@@ -163,10 +164,13 @@ class ProgressHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Say the score."""
         self._validation = time.perf_counter() - self._since
-        found = headline(metrics or {}, runner.message_hub.get_info('best_score'))
+        best = runner.message_hub.get_info('best_score')
+        found = headline(metrics or {}, None if best == self._best else best)
+        self._best = best
         if found:
             say(f'{_place(runner, done=True)}  {found}  {duration(self._validation)}')
             self._score = found.partition('  ')[0].removesuffix(' (best)')
+        self._line.show(_place(runner, done=True), 'validated')
         self._since = time.perf_counter()
 
     def before_test_epoch(self, runner: Runner) -> None:
