@@ -174,10 +174,11 @@ def _add_objects(
     if files is None:
         return set()
     if beside is not None:
-        found.notes.append(
-            f'of {len(rows)} object(s) {plain} have a box alone, the others the mask of '
-            f'{beside.name}, and its box; name that file as annotations for those with a mask alone'
-        )
+        if plain:
+            found.notes.append(
+                f'{plain} object(s) have a box alone, {len(rows) - plain} the mask of '
+                f'{beside.name}, and its box. Name that file as annotations to take these alone'
+            )
         if masks.unused:
             found.notes.append(f'{masks.unused} mask(s) of {beside.name} belong to no box')
     if files.resized:

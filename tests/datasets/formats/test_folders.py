@@ -272,7 +272,7 @@ def test_objects_of_open_images_have_the_masks_of_the_table_beside(tmp_path, pla
     assert mask.sum() == 320
     assert 'segmentation' not in dog
     notes = ' '.join(note for _, note in found.skipped)
-    assert 'of 2 object(s) 1 have a box alone' in notes
+    assert '1 object(s) have a box alone, 1 the mask of train-annotations-object-segm' in notes
     assert ('1 mask(s) are of another size' in notes) == bool(place)
 
 
