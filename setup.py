@@ -106,6 +106,8 @@ setup(
             *('mkdocs-material>=9.7', 'mkdocstrings[python]>=1.0', 'mdx-truly-sane-lists'),
             'ruff',  # lays out signatures
         ],
+        # examples/notebooks, and the test that executes them.
+        'notebook': ['nbclient', 'nbformat', 'ipykernel'],
         'test': [
             *('pytest', 'pytest-timeout', 'pytest-xdist', 'hypothesis'),
             *('ruff', 'mypy', 'types-PyYAML', 'httpx2'),
