@@ -36,6 +36,7 @@ from casvit_mm.prediction.options import PredictOptions
 from casvit_mm.visualization.run import visualize
 from casvit_mm.weights.reading import class_names
 from casvit_mm.weights.reading import load_file as load_checkpoint
+from casvit_mm.zoo.card import CardFacts
 from casvit_mm.zoo.publish import publish
 
 PAGE = ROOT / 'docs/reference/commands.md'
@@ -279,6 +280,17 @@ def publish_file(tiny: Tiny) -> None:
     assert tiny.evaluate(published.path)
 
 
+def publish_card(tiny: Tiny) -> None:
+    facts = CardFacts(metrics=tiny.evaluated / 'metrics.json')
+    card = publish(tiny.checkpoint, f'{tiny.new()}/', card=facts).card
+    assert card is not None
+    text = card.read_text()
+    overall = dict(detection='box AP', segmentation='mIoU', classification='top-1')[tiny.task]
+    assert re.search(rf'^\| {overall} \| [\d.-]+ \|$', text, re.MULTILINE)
+    for name in TASKS[tiny.task][2]:
+        assert re.search(rf'^\| {name} \|( [\d.-]+ \|){{2,}}$', text, re.MULTILINE)
+
+
 def draw(tiny: Tiny) -> None:
     photos, out = [str(tiny.photos / '0.png')], str(tiny.new())
     assert visualize(None, tiny.checkpoint, photos, out_dir=out, device='cpu')
@@ -333,6 +345,7 @@ CHECKS: dict[str, Callable[[Tiny], None]] = {
     'casvit-mm serve MODEL': answer,
     'tools/visualize.py CKPT PHOTOS': draw,
     'tools/publish_weights.py CKPT': publish_file,
+    'tools/publish_weights.py CKPT --card --metrics JSON': publish_card,
 }
 SLOW = (
     'tools/cross_validate.py CONFIG --data YAML --folds N',  # two trainings per cell
