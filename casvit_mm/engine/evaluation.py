@@ -81,17 +81,8 @@ def evaluate(
         InputError: If anything the user gave cannot work, before the evaluation starts; or if a
             result cannot be written, after the others are written and the metrics printed.
     """
-    with step('reading the config'):
-        recipe = config or _without_config(checkpoint, data)
-        cfg = load_config(recipe, ('test',), cfg_options, launcher, work_dir, data)
-        task = task_of(cfg)
-    check_groups(cfg, ('test_dataloader', 'test_cfg'))
-    cfg.work_dir = _own_folder(cfg, config or cfg.filename, work_dir)
-    if cfg.model.get('backbone', {}).get('init_cfg'):
-        cfg.model.backbone.init_cfg = None
-    cfg.load_from, cfg.resume = checkpoint, False
-    # A checkpoint already holds the averaged weights as its weights; the hook would swap them out.
-    cfg.custom_hooks = [h for h in cfg.custom_hooks if not type_name(h).endswith('EMAHook')]
+    cfg = _config_to_test(config, checkpoint, data, work_dir, cfg_options, launcher)
+    task = task_of(cfg)
     outputs = EvaluationOutputs(out, out_pred, analysis, show_dir)
     tiles = read_tiles(tile, overlap)
     if tiles is not None:
@@ -131,8 +122,7 @@ def evaluate(
     seconds = time.perf_counter() - start
     if is_main_process():
         facts: dict[str, Any] = dict(config=config, checkpoint=checkpoint, seconds=seconds)
-        facts |= others
-        task.report(runner, metrics, facts, outputs)
+        task.report(runner, metrics, facts | others, outputs)
         if not metrics:
             print(
                 'No metrics: test_evaluator reported none, as without labels, by format_only, or '
@@ -141,6 +131,32 @@ def evaluate(
         lines = after_test(config, checkpoint, data, spec is not None, enough)
         print(f'\n{as_text(lines[analysis is not None :])}')
     return metrics
+
+
+def _config_to_test(
+    config: str | None,
+    checkpoint: str,
+    data: str | None,
+    work_dir: str | None,
+    cfg_options: dict | None,
+    launcher: str,
+) -> Config:
+    """Return the config of an evaluation, before it knows of the data.
+
+    Raises:
+        InputError: If it cannot be read or lacks what an evaluation needs.
+    """
+    with step('reading the config'):
+        recipe = config or _without_config(checkpoint, data)
+        cfg = load_config(recipe, ('test',), cfg_options, launcher, work_dir, data)
+    check_groups(cfg, ('test_dataloader', 'test_cfg'))
+    cfg.work_dir = _own_folder(cfg, config or cfg.filename, work_dir)
+    if cfg.model.get('backbone', {}).get('init_cfg'):
+        cfg.model.backbone.init_cfg = None
+    cfg.load_from, cfg.resume = checkpoint, False
+    # A checkpoint already holds the averaged weights as its weights; the hook would swap them out.
+    cfg.custom_hooks = [h for h in cfg.custom_hooks if not type_name(h).endswith('EMAHook')]
+    return cfg
 
 
 def _without_config(checkpoint: str, data: str | None) -> Config:
