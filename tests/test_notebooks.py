@@ -30,7 +30,7 @@ def execute(name, folder, monkeypatch):
         text = text.replace(whole, part)
     notebook = nbformat.reads(text, as_version=4)
     resources = dict(metadata=dict(path=folder))
-    nbclient.NotebookClient(notebook, timeout=800, resources=resources).execute()
+    nbclient.NotebookClient(notebook, timeout=3000, resources=resources).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == 'code']
     said = '\n'.join(o.get('text', '') for cell in cells for o in cell.outputs)
     # A command that fails after "!" stops no cell.
@@ -45,7 +45,7 @@ def value(cells, word):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_the_notebook_of_own_detector_runs(tmp_path, monkeypatch):
     pytest.importorskip('mmdet')
     cells, said = execute('own_detector', tmp_path, monkeypatch)

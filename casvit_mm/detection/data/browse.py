@@ -65,13 +65,15 @@ class ObjectsView(View):
         colour = self.colours[name]
         # A name that starts near the right edge would leave the picture.
         at_right = box[0] > 0.85 * self.image.shape[1]
+        # Above the box, so that it hides nothing of the object, where the picture has room there.
+        inside = box[1] < 0.06 * self.image.shape[0]
         axis.annotate(
             name,
             (box[2] if at_right else max(box[0], 0), max(box[1], 0)),
-            xytext=(-1.5 if at_right else 1.5, -1.5),
+            xytext=(-1.5 if at_right else 1.5, -1.5 if inside else 1.5),
             textcoords='offset points',
             ha='right' if at_right else 'left',
-            va='top',
+            va='top' if inside else 'bottom',
             fontsize=7,
             color='black' if np.dot(colour, (0.213, 0.715, 0.072)) > 0.6 else 'white',
             clip_on=True,

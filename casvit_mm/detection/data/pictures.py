@@ -208,7 +208,9 @@ def _draw_objects(
             x, y = np.clip(objects.box[row, :2], 0, objects.size[row])
             text = shorten(objects.classes[objects.label[row]])
             ground = dict(facecolor=colours[objects.label[row]], pad=0.6, linewidth=0, alpha=0.8)
-            axis.text(x, y, text, fontsize=5, va='top', bbox=ground, clip_on=True)
+            # Above its box, but for those that begin at the edge.
+            place = 'top' if y < 0.06 * objects.size[row][1] else 'bottom'
+            axis.text(x, y, text, fontsize=5, va=place, bbox=ground, clip_on=True)
 
 
 def _decode(rle: dict[str, Any], size: np.ndarray) -> np.ndarray | None:
