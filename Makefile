@@ -50,7 +50,7 @@ $(VENV)/installed: setup.py $(CONSTRAINTS)
 	@touch $@
 
 $(VENV)/installed-tests: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[$(STACK),export,ncnn,mnn,visualize,video$(TRACK),tiff,serve,notebook,test]'
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[$(STACK),export,ncnn,mnn,pack,visualize,video$(TRACK),tiff,serve,notebook,test]'
 	@touch $@
 
 quickstart: $(VENV)/installed

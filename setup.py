@@ -88,6 +88,8 @@ setup(
         'executorch': ['executorch>=1.2,<1.5'],
         # tools/visualize.py: class activation maps.
         'visualize': ['grad-cam>=1.5.5'],
+        # casvit-mm pack-data.
+        'pack': ['lmdb>=1.4'],
         # Drawn videos that browsers play.
         'video': ['av>=14.2'],
         # Objects followed through videos; needs NumPy 2, which `openmmlab` does not take.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from helpers import ROOT
@@ -30,6 +31,7 @@ from casvit_mm.engine.browse import browse
 from casvit_mm.engine.convert import convert_data
 from casvit_mm.engine.cross_validation import cross_validate
 from casvit_mm.engine.data_check import check_dataset
+from casvit_mm.engine.packing import pack_data
 from casvit_mm.export import export
 from casvit_mm.prediction.files import predict
 from casvit_mm.prediction.options import PredictOptions
@@ -198,6 +200,18 @@ def profile(tiny: Tiny) -> None:
     assert not list(out.rglob('*.pth'))
 
 
+def packed(tiny: Tiny) -> None:
+    pytest.importorskip('lmdb')
+    from casvit_mm.datasets.packed import PackedBackend
+
+    pack = tiny.new()
+    pack_data(tiny.config, pack, str(tiny.data))
+    with patch.object(PackedBackend, 'get', autospec=True, side_effect=PackedBackend.get) as get:
+        tiny.train(start=Start(from_scratch=True), packed=str(pack))
+    kinds = {Path(call.args[1]).parent.name for call in get.call_args_list}
+    assert len(kinds) == {'detection': 1, 'segmentation': 2}.get(tiny.task, len(CLASSES))
+
+
 def folds(tiny: Tiny) -> None:
     text = re.sub(r'^(val|test):.*\n', '', tiny.data.read_text(), flags=re.M)
     path = tiny.data.with_name('folds.yaml')
@@ -328,6 +342,7 @@ CHECKS: dict[str, Callable[[Tiny], None]] = {
     'tools/train.py CONFIG --epochs N': epochs,
     'tools/train.py CONFIG --batch N --early-stop N': batch_and_patience,
     'tools/train.py CONFIG --profile-data': profile,
+    'tools/train.py CONFIG --packed DIR': packed,
     'tools/cross_validate.py CONFIG --data YAML --folds N': folds,
     'tools/test.py CKPT --data YAML': evaluate_alone,
     'tools/test.py CONFIG CKPT --out JSON': out,

@@ -20,6 +20,7 @@ JOBS = (
     'check_data',
     'browse_data',
     'convert_data',
+    'pack_data',
     'train',
     'test',
     'cross_validate',

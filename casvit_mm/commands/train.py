@@ -53,6 +53,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--data', metavar='YAML', help='custom dataset, see docs/reference/data_formats.md'
     )
+    parser.add_argument(
+        '--packed', metavar='DIR', help='read the images from what pack-data has written'
+    )
     parser.add_argument('--seed', type=int, help='of all random numbers; drawn if left out')
     parser.add_argument('--deterministic', action='store_true', help='the same weights every time')
     parser.add_argument(
@@ -124,6 +127,7 @@ def run(args: Namespace) -> None:
         loggers=tuple(args.logger),
         profile_data=args.profile_data,
         save_minutes=args.save_every,
+        packed=args.packed,
         cfg_options=args.cfg_options,
         launcher=args.launcher,
     )

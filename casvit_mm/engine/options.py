@@ -146,6 +146,7 @@ class TrainOptions:
             or computing the model is the limit. See :mod:`casvit_mm.engine.profiling`.
         save_minutes: Minutes from one saved state to the next inside an epoch; None saves at its
             end alone.
+        packed: Pack that the images are read from; see :mod:`casvit_mm.engine.packing`.
         cfg_options: Config entries to set, by dotted name.
         launcher: ``'none'``, ``'pytorch'`` (torchrun) or ``'slurm'``.
     """
@@ -160,5 +161,6 @@ class TrainOptions:
     loggers: tuple[str, ...] = ()
     profile_data: int | None = None
     save_minutes: float | None = None
+    packed: str | None = None
     cfg_options: dict[str, Any] | None = None
     launcher: str = 'none'

@@ -2,7 +2,9 @@
 
 Random generators that run on from one sample to the next depend on the number of workers, on what
 they prefetched and on everything since the start; none of it is in a checkpoint. Here they are
-seeded anew from (seed, process, iteration, sample) before each sample and each training step.
+seeded anew: before each sample from (seed, iteration, place among the samples of all processes),
+and before each training step from (seed, process, iteration). So a sample is the same whatever the
+number of processes that share the images of an iteration.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_rank
+from mmengine.dist import get_dist_info
 from mmengine.registry import DATA_SAMPLERS, FUNCTIONS
 from torch.utils.data import BatchSampler, Sampler
 
@@ -44,14 +46,16 @@ def set_randomness(cfg: Config, options: TrainOptions) -> list[str]:
 
 
 def seed_generators(seed: int, iteration: int, sample: int = 0) -> None:
-    """Seed Python's, NumPy's and torch's generators, differently in every process.
+    """Seed Python's, NumPy's and torch's generators.
 
     Args:
         seed: Seed of the run.
         iteration: Training iterations before this one, over all epochs.
-        sample: Place in the batch of this process counted from 1, or 0 for the training step.
+        sample: Place among the samples of all processes, counted from 1; or 0 for the training
+            step, which is seeded differently in every process.
     """
-    words = np.random.SeedSequence((seed, get_rank(), iteration, sample)).generate_state(3)
+    rank = 0 if sample else get_dist_info()[0]
+    words = np.random.SeedSequence((seed, rank, iteration, sample)).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(words[1])
     if sample:  # samples are made on the CPU; seeding every device costs a millisecond
@@ -64,7 +68,8 @@ class SeededBatch:
     """The sample indices of one batch, each preceded by seeding when they are iterated over.
 
     The loop over a batch's indices runs where the samples are read, so this reaches the worker
-    processes without changing the dataset.
+    processes without changing the dataset. MMEngine's samplers deal the samples out in turn: the
+    first one of each process comes before the second of any.
 
     Args:
         indices: Indices into the dataset.
@@ -76,13 +81,15 @@ class SeededBatch:
         self.indices = indices
         self.seed = seed
         self.iteration = iteration
+        self._rank, self._processes = get_dist_info()  # a spawned worker is in no group
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __iter__(self) -> Iterator[int]:
-        for sample, index in enumerate(self.indices, start=1):
-            seed_generators(self.seed, self.iteration, sample)
+        places = itertools.count(self._rank + 1, self._processes)
+        for place, index in zip(places, self.indices, strict=False):
+            seed_generators(self.seed, self.iteration, place)
             yield index
 
 

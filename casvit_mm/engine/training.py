@@ -30,6 +30,7 @@ from casvit_mm.engine.metric_checks import check_metrics
 from casvit_mm.engine.micro_batches import keep_images_per_step
 from casvit_mm.engine.next_commands import after_training, as_text
 from casvit_mm.engine.options import TrainOptions
+from casvit_mm.engine.packing import read_packed
 from casvit_mm.engine.precision import warn_of_slow_precision
 from casvit_mm.engine.profiling import profile_instead_of_training
 from casvit_mm.engine.progress import showing_progress
@@ -180,6 +181,7 @@ EDITS: tuple[Callable[[Config, TrainOptions], list[str]], ...] = (
     _check_model,
     warn_of_slow_precision,
     _set_data,
+    read_packed,
     _check_built_model,  # with the classes of the data
     finetune_from,  # compares the classes of the data
 )

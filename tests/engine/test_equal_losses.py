@@ -1,0 +1,100 @@
+"""A training by 1, 2 and 4 processes with the same images in every iteration is the same one."""
+
+import os
+import re
+import subprocess
+import sys
+import traceback
+from collections import Counter
+from itertools import chain
+
+import pytest
+import torch
+from helpers import ROOT, free_port
+from mmengine.dataset import DefaultSampler
+from tiny_training import train_tiny
+
+from casvit_mm.engine import seeding
+from casvit_mm.engine.seeding import SeededBatchSampler
+from casvit_mm.weights.reading import load_file
+
+
+def train_by(number, work_dir):
+    """Train the tiny model by several processes on 4 images per iteration, and return weights."""
+    port, children = str(free_port()), []
+    for rank in range(number):
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.environ.update(
+                    dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE=str(number)),
+                    **dict(RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(number)),
+                )
+                changes = {
+                    'model.seconds': 0,
+                    'train_cfg.max_epochs': 1,
+                    'train_dataloader.batch_size': 4 // number,
+                    'train_dataloader.num_workers': 0,
+                    'val_dataloader.num_workers': 0,
+                }
+                train_tiny(work_dir, launcher='pytorch', **changes)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        children.append(pid)
+    ended = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+    assert ended == [0] * number
+    return load_file(work_dir / 'epoch_1.pth')['state_dict']
+
+
+def test_random_images_and_weights_do_not_depend_on_the_number_of_processes(tmp_path):
+    """The samples are random numbers; gradients are added up in another order."""
+    one, *others = (train_by(number, tmp_path / str(number)) for number in (1, 2, 4))
+    for other in others:
+        for name, value in one.items():
+            torch.testing.assert_close(other[name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('number', [1, 2, 4])
+@pytest.mark.parametrize('length', [16, 18])
+def test_every_image_is_seen_in_an_epoch_and_the_images_of_an_iteration_stay(
+    number, length, monkeypatch
+):
+    """Where the number of processes does not divide the images, fewer than it are seen twice."""
+    batches = []  # of each process
+    for rank in range(number):
+        for module in ('mmengine.dataset.sampler', seeding.__name__):
+            monkeypatch.setattr(f'{module}.get_dist_info', lambda rank=rank: (rank, number))
+        sampler = DefaultSampler(range(length), shuffle=True, seed=3)
+        batches.append([b.indices for b in SeededBatchSampler(sampler, 4 // number, seed=0)])
+    seen = Counter(chain.from_iterable(chain.from_iterable(batches)))
+    assert set(seen) == set(range(length))
+    assert seen.total() - length == -length % number
+    alone = list(torch.randperm(length, generator=torch.Generator().manual_seed(3)))
+    for step, together in enumerate(zip(*batches)):
+        images = sorted(chain.from_iterable(together))
+        if step < length // 4:
+            assert images == sorted(map(int, alone[4 * step : 4 * step + 4]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('config', 'changes', 'most'),
+    [
+        ('retinanet_casvit_xs_light', ['train_dataloader.batch_sampler=None'], 0.2),
+        ('semfpn_casvit_xs_shapes', ['model.decode_head.dropout_ratio=0'], 1e-4),
+    ],
+)
+def test_first_losses_of_real_configs(config, changes, most, shapes, tmp_path):
+    data = [] if 'semfpn' in config else ['--data', str(shapes)]
+    command = [sys.executable, '-m', 'casvit_mm.benchmark.equal_losses', f'configs/{config}.py']
+    options = ['--processes', '1', '2', '--iterations', '1', '--cfg-options', *changes]
+    result = subprocess.run(
+        [*command, *data, *options], cwd=ROOT, capture_output=True, text=True, timeout=900
+    )
+    assert result.returncode == 0, result.stderr
+    (apart,) = re.findall(r'2 processes: .* apart by (\S+) and', result.stdout)
+    assert float(apart) < most
