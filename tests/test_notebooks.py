@@ -51,7 +51,7 @@ def test_the_notebook_of_own_detector_runs(tmp_path, monkeypatch):
     cells, said = execute('own_detector', tmp_path, monkeypatch)
     assert 'YES: training can start' in said
     assert 'coco/bbox_mAP' in value(cells, 'metrics.json')
-    assert (tmp_path / 'model.pt2').is_file()
+    assert (tmp_path / 'model.onnx').is_file()
 
 
 @pytest.mark.slow
