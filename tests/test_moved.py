@@ -51,7 +51,7 @@ def test_an_old_path_is_the_module_at_the_new_one_and_warns_once(old, not_yet_im
         warnings.simplefilter('always')
         assert import_module(old) is import_module(ALL[old])
         import_module(old)
-    told = [str(w.message) for w in caught if w.category is FutureWarning]
+    told = [str(w.message) for w in caught if issubclass(w.category, FutureWarning)]
     assert told == [f'{old} is now {ALL[old]}; the old path will go']
 
 

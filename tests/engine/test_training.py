@@ -180,6 +180,9 @@ def test_a_disk_that_turns_read_only_ends_a_training_with_one_message(tmp_path):
     class Runner:
         work_dir = tmp_path
 
+        def register_hook(self, hook):
+            pass
+
         def train(self):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), 'vis_data/scalars.json')
 

@@ -21,6 +21,7 @@ import casvit_mm.detection.dataset  # noqa: F401  registers what a training read
 from casvit_mm.classification.data import description as classification
 from casvit_mm.classification.data.checks import inspect_dataset as inspect_classes
 from casvit_mm.datasets.description import described_task
+from casvit_mm.datasets.formats.base import SourceFiles
 from casvit_mm.datasets.formats.cvat import read_cvat
 from casvit_mm.datasets.formats.gathering import Gathering
 from casvit_mm.datasets.formats.label_studio import read_label_studio
@@ -423,7 +424,7 @@ _CVAT = b"""<annotations><meta><task><labels><label><name>cat</name></label></la
 
 
 def _tool(
-    name: str, inputs: st.SearchStrategy, read_files: Callable[[Path, Path], Gathering]
+    name: str, inputs: st.SearchStrategy, read_files: Callable[[SourceFiles], Gathering]
 ) -> Callable[[Path], Reader]:
     """Return the reader of a labelling tool's file ``name`` beside an image."""
 
@@ -433,9 +434,8 @@ def _tool(
 
         def read(content: bytes) -> None:
             file.write_bytes(content)
-            read_files(
-                folder / 'train' if name == '0001.json' else file, folder / 'train'
-            ).content()
+            annotations = folder / 'train' if name == '0001.json' else file
+            read_files(SourceFiles(annotations, folder / 'train')).content()
 
         return Reader(inputs, read)
 

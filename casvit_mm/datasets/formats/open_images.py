@@ -93,7 +93,8 @@ def read_open_images(files: SourceFiles) -> Gathering:
             folders that it names.
 
     Raises:
-        InputError: If no image of the table is there, or a file is no text in UTF-8.
+        InputError: If no image of the table is there, a file is no text in UTF-8, or the table of
+            masks beside it is none.
     """
     table, images = files.annotations, files.images
     # By name, as all of Open Images are called; by path, where a tool has folders of its own.
@@ -151,9 +152,18 @@ def _add_objects(
     ids: dict[str, tuple[int, tuple[int, int]]],
     names: dict[str, str],
 ) -> set[Path]:
-    """Add the object of each row, and return the files of masks that were read."""
+    """Add the object of each row, and return the files of masks that were read.
+
+    Raises:
+        InputError: If the table of masks beside is none.
+    """
     alone = _is_table(table, MASK_COLUMNS)
     beside = None if alone else table_beside(table)
+    if beside is not None and not _is_table(beside, MASK_COLUMNS):
+        raise InputError(
+            f'{beside}, beside {table.name}, is no table of masks: its first line lacks one of '
+            f'{", ".join(sorted(MASK_COLUMNS))}. Mend it, or move it away to read boxes alone'
+        )
     masks = Masks([] if beside is None else [row for _, row in _rows_of(beside, ids)[0]])
     files = MaskFiles(table if beside is None else beside) if alone or beside else None
     plain = 0

@@ -311,6 +311,14 @@ def test_a_mask_of_open_images_that_cannot_be_read_is_named(tmp_path, damage):
     assert 'train_a1.png' in message
 
 
+def test_a_table_of_masks_without_its_columns_is_refused_not_left_out(tmp_path):
+    open_images_masks(tmp_path)
+    table = tmp_path / 'train-annotations-object-segmentation.csv'
+    table.write_text(table.read_text().replace('MaskPath', 'Mask', 1))
+    with pytest.raises(InputError, match=r'segmentation\.csv, beside .* lacks one of .*MaskPath'):
+        load(tmp_path / 'train-annotations-bbox.csv', tmp_path / 'train')
+
+
 def test_images_of_lvis_are_found_by_their_address_and_its_gaps_are_told(tmp_path):
     lvis(tmp_path)
     for images, name in ((tmp_path, 'train2017/a.jpg'), (tmp_path / 'train2017', 'a.jpg')):
