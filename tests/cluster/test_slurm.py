@@ -1,7 +1,9 @@
 """Trainings under a real Slurm, by tools/slurm_train.sh: preempted, cancelled, out of time."""
 
 import shutil
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,12 +23,14 @@ LONG = ('train_cfg.max_epochs=8', 'model.seconds=0.4', 'train_dataloader.dataset
 
 
 @pytest.fixture
-def slurm(two_hosts, tmp_path):
+def slurm(two_hosts):
     if not has_slurm():
         pytest.skip('needs slurm-wlm and munge')
-    cluster = Slurm(two_hosts, tmp_path / 'slurm')
-    yield cluster
-    cluster.stop()
+    # Paths of sockets have at most 108 bytes, which those of pytest may come near to.
+    with tempfile.TemporaryDirectory(prefix='slurm') as folder:
+        cluster = Slurm(two_hosts, Path(folder))
+        yield cluster
+        cluster.stop()
 
 
 @pytest.fixture
