@@ -1,9 +1,9 @@
 """Parts of detectors that mmdet computes image by image in Python, as operators of a graph.
 
 The candidates of a whole batch lie in one list, each with the number of its image. In the shapes
-below, ``B`` is the batch and ``N`` the length of such a list. Row 0 of a list that
-:class:`Suppress` returns is a dummy that can win nothing: a list is never empty, and a place of the
-outputs that no object takes points to the dummy.
+below, ``B`` is the batch and ``N`` the length of such a list. A list begins with two dummies that
+can win nothing: a place of the outputs that no object takes points to the first. There are two
+since a program of torch.export fails where suppression leaves one box.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Suppress(nn.Module):
         if self.min_side >= 0:
             sides = candidates.boxes[:, 2:] - candidates.boxes[:, :2]
             good = good & (sides > self.min_side).all(1)
-        listed = _with_dummy(candidates.take(good.nonzero()[:, 0]))
+        listed = _with_dummies(candidates.take(good.nonzero()[:, 0]))
         # Boxes of other labels are moved aside, those of other images below: they never overlap.
         extent = listed.boxes.amax() - listed.boxes.amin() + 1  # some decoders leave the image
         shift = torch.stack([listed.labels, listed.images], 1) * extent
@@ -93,20 +93,20 @@ class Suppress(nn.Module):
         scores, places = F.pad(scores, (0, self.max_per_img)).topk(self.max_per_img)
         rows = F.pad(rows, (0, self.max_per_img))[places]  # (B, max_per_img)
         real = scores > 0
-        rows = torch.where(real, rows, torch.zeros_like(rows)).flatten()  # 0 is the dummy
+        rows = torch.where(real, rows, torch.zeros_like(rows)).flatten()  # 0 is a dummy
         images = images.expand_as(real).flatten()
         return listed.take(rows)._replace(images=images), real.flatten()
 
 
-def _with_dummy(candidates: Candidates) -> Candidates:
-    """Put a candidate without area and score, whose label is -1, in front."""
+def _with_dummies(candidates: Candidates) -> Candidates:
+    """Put two candidates without area and score, whose labels are -1, in front."""
     boxes, scores, labels, images, details = candidates
     return Candidates(
-        F.pad(boxes, (0, 0, 1, 0)),
-        F.pad(scores, (1, 0)),
-        F.pad(labels, (1, 0), value=-1),
-        F.pad(images, (1, 0)),
-        None if details is None else F.pad(details, (0, 0, 1, 0)),
+        F.pad(boxes, (0, 0, 2, 0)),
+        F.pad(scores, (2, 0)),
+        F.pad(labels, (2, 0), value=-1),
+        F.pad(images, (2, 0)),
+        None if details is None else F.pad(details, (0, 0, 2, 0)),
     )
 
 

@@ -205,6 +205,14 @@ def test_a_threshold_above_all_scores_leaves_no_object():
     assert not outputs['scores'].any()
 
 
+def test_a_program_of_torch_export_takes_an_image_without_an_object():
+    graph = graph_of(dense_detector('rtmdet', score_thr=0.999))
+    images = torch.zeros(1, 3, 64, 96, dtype=torch.uint8)
+    with torch.no_grad():
+        outputs = torch.export.export(graph, (images,)).module()(images)
+    assert (outputs['labels'] == -1).all()
+
+
 LIMITS = {
     'no threshold': dict(score_thr=0.0, nms_pre=30),
     'few per level': dict(nms_pre=7),
