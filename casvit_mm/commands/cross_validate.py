@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.config.options import ConfigOptions
+from casvit_mm.commands.parser import add_config_options
 from casvit_mm.console import step
 
 
@@ -28,13 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--from-scratch', action='store_true', help='no pretrained weights')
     parser.add_argument('--seed', type=int, default=0, help='of all random numbers (0)')
     parser.add_argument('--deterministic', action='store_true', help='the same weights every time')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='entries of the config',
-    )
+    add_config_options(parser)
 
 
 def run(args: Namespace) -> None:

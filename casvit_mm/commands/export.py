@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from casvit_mm.cli import job_command
-from casvit_mm.commands.parser import part_config
-from casvit_mm.config.options import ConfigOptions
+from casvit_mm.commands.parser import add_config_options, part_config
 from casvit_mm.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,13 +87,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--repository', metavar='DIR', help='also for Triton and OpenVINO Model Server, in DIR'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='entries of the config',
-    )
+    add_config_options(parser)
 
 
 def run(args: Namespace) -> None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, RawDescriptionHelpFormatter, _ActionsContainer
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from casvit_mm.cli import job_command
+from casvit_mm.config.options import ConfigOptions
 
-__all__ = ['JobParser', 'describe', 'nearest', 'part_config']
+__all__ = [
+    'JobParser',
+    'add_config_options',
+    'add_launcher',
+    'describe',
+    'nearest',
+    'part_config',
+]
 
 
 class JobParser(ArgumentParser):
@@ -59,3 +67,24 @@ def nearest(word: str, words: Iterable[str]) -> str:
     """Return a question for the word that was meant, nothing if none is near."""
     near = difflib.get_close_matches(word, list(words), n=1)
     return f'; did you mean {near[0]!r}?' if near else ''
+
+
+def add_config_options(parser: _ActionsContainer) -> None:
+    """Add ``--cfg-options``, entries of a config."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='entries of the config',
+    )
+
+
+def add_launcher(parser: _ActionsContainer) -> None:
+    """Add ``--launcher``, of jobs that several processes may share."""
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm'],
+        default='none',
+        help='of several processes; tools/dist_*.sh and tools/slurm_*.sh set it',
+    )

@@ -14,8 +14,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.commands.parser import part_config
-from casvit_mm.config.options import ConfigOptions
+from casvit_mm.commands.parser import add_config_options, add_launcher, part_config
 from casvit_mm.console import step
 from casvit_mm.datasets.writers import FORMATS
 from casvit_mm.errors import InputError
@@ -71,19 +70,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         choices=FORMATS,
         help='files for a labelling tool, in the folder of that name in --out-dir',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='entries of the config',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm'],
-        default='none',
-        help='of several processes; tools/dist_*.sh and tools/slurm_*.sh set it',
-    )
+    add_config_options(parser)
+    add_launcher(parser)
 
 
 def run(args: Namespace) -> None:

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.commands.parser import part_config
-from casvit_mm.config.options import ConfigOptions
+from casvit_mm.commands.parser import add_config_options, part_config
 from casvit_mm.errors import InputError
 
 _LIMITS = ('max_bytes', 'max_pixels', 'queue', 'timeout')
@@ -37,13 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--max-pixels', type=int, metavar='N', help='of an image (16.8 million)')
     parser.add_argument('--queue', type=int, metavar='N', help='requests in work (64)')
     parser.add_argument('--timeout', type=float, metavar='S', help='of an answer (30)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='entries of the config',
-    )
+    add_config_options(parser)
 
 
 def run(args: Namespace) -> None:

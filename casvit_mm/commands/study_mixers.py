@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.config.options import ConfigOptions
+from casvit_mm.commands.parser import add_config_options
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -45,13 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='N',
         help='a training each (0 1 2)',
     )
-    accuracy.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='entries of the config',
-    )
+    add_config_options(accuracy)
 
 
 def run(args: Namespace) -> None:

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.commands.parser import part_config
-from casvit_mm.config.options import ConfigOptions
+from casvit_mm.commands.parser import add_config_options, add_launcher, part_config
 from casvit_mm.console import step
 from casvit_mm.errors import InputError
 
@@ -49,19 +48,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--overlap', type=float, metavar='F', help='what neighbouring tiles have in common (0.2)'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='entries of the config',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm'],
-        default='none',
-        help='of several processes; tools/dist_*.sh and tools/slurm_*.sh set it',
-    )
+    add_config_options(parser)
+    add_launcher(parser)
 
 
 def run(args: Namespace) -> None:

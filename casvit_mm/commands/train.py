@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.config.options import ConfigOptions
+from casvit_mm.commands.parser import add_config_options, add_launcher
 from casvit_mm.console import step
 
 
@@ -73,19 +73,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='N',
         help='do not train: time N batches (30) of the data loader and of the model',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='entries of the config',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm'],
-        default='none',
-        help='of several processes; tools/dist_*.sh and tools/slurm_*.sh set it',
-    )
+    add_config_options(parser)
+    add_launcher(parser)
 
 
 def _add_recipe(parser: ArgumentParser) -> None:

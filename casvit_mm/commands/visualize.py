@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.commands.parser import part_config
-from casvit_mm.config.options import ConfigOptions
+from casvit_mm.commands.parser import add_config_options, part_config
 from casvit_mm.errors import InputError
 
 
@@ -54,13 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='whose map explains, from 1 (the last one for classifiers, else the mean of all)',
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1 ...; a GPU where there is one')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='entries of the config',
-    )
+    add_config_options(parser)
 
 
 def run(args: Namespace) -> None:
