@@ -8,9 +8,5 @@ set -euo pipefail
 CONFIG=$1 CHECKPOINT=$2 GPUS=$3
 shift 3
 
-echo "starting $GPUS processes on this host"
-# casvit_mm.launch is torchrun with a check of GPUS and PORT before it.
-exec python -m casvit_mm.launch \
-    --nnodes="${NNODES:-1}" --node-rank="${NODE_RANK:-0}" --nproc-per-node="$GPUS" \
-    --master-addr="${MASTER_ADDR:-127.0.0.1}" --master-port="${PORT:-29500}" \
-    "$(dirname "$0")/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "$@"
+source "$(dirname "$0")/dist_processes.sh"
+exec "${launch[@]}" "$(dirname "$0")/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "$@"

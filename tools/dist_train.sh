@@ -8,10 +8,5 @@ set -euo pipefail
 CONFIG=$1 GPUS=$2
 shift 2
 
-echo "starting $GPUS processes on this host"
-# casvit_mm.launch is torchrun with a check of GPUS and PORT before it.
-exec python -m casvit_mm.launch \
-    --nnodes="${NNODES:-1}" --node-rank="${NODE_RANK:-0}" --nproc-per-node="$GPUS" \
-    --max-restarts="${MAX_RESTARTS:-0}" \
-    --master-addr="${MASTER_ADDR:-127.0.0.1}" --master-port="${PORT:-29500}" \
-    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "$@"
+source "$(dirname "$0")/dist_processes.sh"
+exec "${launch[@]}" --max-restarts="${MAX_RESTARTS:-0}" "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "$@"
