@@ -7,8 +7,9 @@ import socket
 import struct
 import subprocess
 import sys
+import traceback
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,32 @@ def free_port() -> str:
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         return str(probe.getsockname()[1])
+
+
+def run_ranks(number: int, work: Callable[[], object]) -> list[int]:
+    """Run ``work`` in forked processes that a launcher might have started; return their statuses.
+
+    An error is printed, and its process ends with 1.
+    """
+    port, children = free_port(), []
+    for rank in range(number):
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.environ.update(
+                    dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE=str(number)),
+                    **dict(RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(number)),
+                )
+                work()
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(status)
+        children.append(pid)
+    return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
 
 
 def run_command(*command: object, **env: str) -> subprocess.CompletedProcess:

@@ -9,6 +9,7 @@ from typing import Any
 
 from casvit_mm.deploy.engines import is_exported
 from casvit_mm.deploy.model import ImageModel
+from casvit_mm.io import sha256_of
 from casvit_mm.prediction.options import PredictOptions
 
 __all__ = ['settings_of']
@@ -53,10 +54,5 @@ def _digest_of_files(model: Path) -> str:
         files = sorted(path for path in model.rglob('*') if path.is_file())
     elif is_exported(model):  # weights may be in a file of the same name
         files = sorted(path for path in model.parent.glob('*') if path.stem == model.stem)
-    digest = hashlib.sha256()
-    for path in files:
-        if path.is_file():
-            with path.open('rb') as file:
-                while block := file.read(2**20):
-                    digest.update(block)
-    return digest.hexdigest()[:12]
+    digests = ''.join(sha256_of(path) for path in files if path.is_file())
+    return hashlib.sha256(digests.encode()).hexdigest()[:12]

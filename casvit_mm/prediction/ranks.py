@@ -79,8 +79,6 @@ class Ranks:
         """Return the values of all ranks, once all are here."""
         if self.size == 1:
             return [value]
-        import torch.distributed as dist
+        from mmengine.dist import all_gather_object
 
-        values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value)
-        return values
+        return all_gather_object(value)

@@ -4,14 +4,13 @@ import os
 import re
 import subprocess
 import sys
-import traceback
 from collections import Counter
 from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import ROOT, free_port
+from helpers import ROOT, run_ranks
 from mmengine.dataset import DefaultSampler
 from tiny_training import train_tiny
 
@@ -24,31 +23,14 @@ NUMBERS = (1, 2, 4)
 
 def train_by(number, work_dir):
     """Train the tiny model by several processes on 4 images per iteration."""
-    port, children = str(free_port()), []
-    for rank in range(number):
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                os.environ.update(
-                    dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE=str(number)),
-                    **dict(RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(number)),
-                )
-                changes = {
-                    'model.seconds': 0,
-                    'train_cfg.max_epochs': 1,
-                    'train_dataloader.batch_size': 4 // number,
-                    'train_dataloader.num_workers': 0,
-                    'val_dataloader.num_workers': 0,
-                }
-                train_tiny(work_dir, launcher='pytorch', **changes)
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        children.append(pid)
-    ended = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+    changes = {
+        'model.seconds': 0,
+        'train_cfg.max_epochs': 1,
+        'train_dataloader.batch_size': 4 // number,
+        'train_dataloader.num_workers': 0,
+        'val_dataloader.num_workers': 0,
+    }
+    ended = run_ranks(number, lambda: train_tiny(work_dir, launcher='pytorch', **changes))
     assert ended == [0] * number
 
 

@@ -4,14 +4,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from helpers import ROOT, free_port
+from helpers import ROOT, free_port, run_ranks
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -66,25 +65,8 @@ def model(tmp_path, monkeypatch, request):
 
 def predict_by(number, checkpoint, sources, **options):
     """Predict by several processes; return their exit statuses, which are 1 after an error."""
-    port = str(free_port())
-    children = []
-    for rank in range(number):
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                os.environ.update(
-                    dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE=str(number)),
-                    **dict(RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(number)),
-                )
-                predict(checkpoint, sources, PredictOptions(launcher='pytorch', **options))
-                status = 0
-            except InputError as error:
-                print(error, file=sys.stderr, flush=True)
-            finally:
-                os._exit(status)
-        children.append(pid)
-    return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+    given = PredictOptions(launcher='pytorch', **options)
+    return run_ranks(number, lambda: predict(checkpoint, sources, given))
 
 
 def contents(folder):
