@@ -151,6 +151,9 @@ def take_batch(batches: Iterator[Any]) -> tuple[Any, InputError | None]:
 def dead_workers_told() -> Iterator[None]:
     """Raise the error of a data worker that has died as one whose message is enough.
 
+    It is the innermost context: torch raises its error wherever the program is, and what other
+    contexts do at their end may swallow it, as ``threading.Event.set`` does.
+
     Raises:
         DeadWorkerError: Instead of torch's error.
     """

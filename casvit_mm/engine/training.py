@@ -199,7 +199,7 @@ def _run(runner: Runner) -> None:
             written any more.
     """
     try:
-        with dead_workers_told(), showing_progress(runner):
+        with showing_progress(runner), dead_workers_told():
             runner.train()
     except OSError as error:
         if error.errno not in _STORAGE_ERRORS:

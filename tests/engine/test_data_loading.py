@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
 from casvit_mm.distributed.processes import _is_tcp
+from casvit_mm.engine import training
 from casvit_mm.engine.data_loading import (
     DeadWorkerError,
     SampleError,
@@ -122,6 +124,27 @@ def test_a_dead_worker_is_told_also_where_what_it_was_sending_broke_off_first(mo
     monkeypatch.setattr(time, 'sleep', end_of_worker)  # the signal comes while it is awaited
     with pytest.raises(DeadWorkerError, match=r'^DataLoader worker \(pid 7\)'), dead_workers_told():
         raise ConnectionResetError('Connection reset by peer')
+
+
+def test_the_signal_of_a_dead_worker_is_awaited_before_the_progress_line_ends(monkeypatch):
+    done = []
+
+    @contextmanager
+    def progress(runner):
+        try:
+            yield
+        finally:
+            done.append('progress ended')  # by threads, whose notify() swallows a RuntimeError
+
+    class Broken:
+        def train(self):
+            raise ConnectionResetError('Connection reset by peer')
+
+    monkeypatch.setattr(training, 'showing_progress', progress)
+    monkeypatch.setattr(time, 'sleep', lambda seconds: done.append('signal awaited'))
+    with pytest.raises(ConnectionResetError):
+        training._run(Broken())
+    assert done == ['signal awaited', 'progress ended']
 
 
 def test_a_connection_that_broke_with_every_worker_alive_keeps_its_error():
