@@ -21,6 +21,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
+from timm.layers import DropPath
 from torch.utils.data import Dataset
 
 from casvit_mm.cli import cli
@@ -74,17 +75,17 @@ class TinyData(Dataset):
 
 @MODELS.register_module()
 class TinyModel(BaseModel):
-    """One layer, whose forward pass takes its time."""
+    """One layer, whose forward pass takes its time; images may be dropped before it."""
 
-    def __init__(self, backbone: dict, seconds: float) -> None:
+    def __init__(self, backbone: dict, seconds: float, drop: float = 0) -> None:
         super().__init__()
-        self.backbone = torch.nn.Identity()
+        self.backbone = torch.nn.Sequential(DropPath(drop)) if drop else torch.nn.Identity()
         self.layer = torch.nn.Linear(8, 1)
         self.seconds = seconds
 
     def forward(self, inputs: list, data_samples: list, mode: str = 'tensor'):
         time.sleep(self.seconds)
-        predicted = self.layer(torch.stack(inputs))[:, 0]
+        predicted = self.layer(self.backbone(torch.stack(inputs)))[:, 0]
         if mode == 'loss':
             return dict(loss=(predicted - torch.stack(data_samples)).square().mean())
         return list(predicted)

@@ -19,6 +19,7 @@ from torch import nn
 from casvit_mm.engine.checkpoints import SafeCheckpointHook, buffers_of_process
 from casvit_mm.engine.data_loading import read_batches, take_batch
 from casvit_mm.engine.divergence import divergence_named
+from casvit_mm.engine.drop_masks import BatchPart
 from casvit_mm.engine.interrupt import deferring_signals
 from casvit_mm.engine.micro_batches import begin_micro_batches, train_step
 from casvit_mm.engine.seeding import SeededBatchSampler, seed_generators
@@ -70,13 +71,13 @@ def _stop_if_due(runner: Runner, done: int, failure: InputError | None = None) -
         raise failure
 
 
-def _train_on(loop: BaseLoop, index: int, batch: Any, micro_batches: int) -> None:
+def _train_on(loop: BaseLoop, index: int, batch: Any, part: BatchPart) -> None:
     """Do an iteration, as MMEngine's loops do it, by micro-batches."""
     runner = loop.runner
     seed_generators(runner.seed, loop._iter)
     with divergence_named(runner):
         runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
-        outputs = train_step(runner, batch, micro_batches)
+        outputs = train_step(runner, batch, part)
         runner.call_hook('after_train_iter', batch_idx=index, data_batch=batch, outputs=outputs)
         loop._iter += 1
 
@@ -111,7 +112,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
     def run(self) -> nn.Module:
         with deferring_signals():
-            begin_micro_batches(self.runner, self.micro_batches)
+            self._part = begin_micro_batches(self.runner, self.micro_batches)
             self.runner.call_hook('before_train')
             _restore_buffers(self.runner)
             self._batches_done = self._resumed_batches()
@@ -166,7 +167,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
-        _train_on(self, idx, data_batch, self.micro_batches)
+        _train_on(self, idx, data_batch, self._part)
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()
@@ -213,7 +214,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
 
     def run(self) -> nn.Module:
         with deferring_signals():
-            begin_micro_batches(self.runner, self.micro_batches)
+            self._part = begin_micro_batches(self.runner, self.micro_batches)
             self.runner.call_hook('before_train')
             # The whole training is one epoch to the hooks.
             self.runner.call_hook('before_train_epoch')
@@ -231,7 +232,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
         return self.runner.model
 
     def run_iter(self, data_batch: Any) -> None:
-        _train_on(self, self._iter, data_batch, self.micro_batches)
+        _train_on(self, self._iter, data_batch, self._part)
 
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()

@@ -2,9 +2,10 @@
 
 A run of at most N processes (``NNODES=1:4 tools/dist_train.sh``) takes the images of N in every
 iteration. Where only a part of them is there, each process takes the images of several, one
-micro-batch after the other, and their gradients are accumulated: iterations, schedule and the order
-of the images stay what they were. That needs a number of processes that divides N; otherwise each
-process takes its own images, fewer in all, and the learning rate is scaled with them.
+micro-batch after the other, and their gradients are accumulated: iterations, schedule, the order of
+the images and the batch of each forward pass stay what they were. That needs a number of processes
+that divides N; otherwise each process takes its own images, fewer in all, and the learning rate is
+scaled with them.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import get_world_size
+from mmengine.dist import get_dist_info, get_rank, get_world_size
 from mmengine.runner import Runner
 
 from casvit_mm.distributed.group import ALL_PROCESSES
+from casvit_mm.engine.drop_masks import BatchPart, drop_by_part
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.schedule import scales_with_batch
+from casvit_mm.engine.seeding import seed_generators
 
 __all__ = ['begin_micro_batches', 'keep_images_per_step', 'split_batch', 'train_step']
 
@@ -59,34 +62,45 @@ def keep_images_per_step(cfg: Config, options: TrainOptions) -> list[str]:
     return notes
 
 
-def begin_micro_batches(runner: Runner, times: int) -> None:
+def begin_micro_batches(runner: Runner, times: int) -> BatchPart:
     """Let the optimizer step after every ``times`` calls for one before; before the first of them.
 
     Args:
         runner: The Runner, with its iterations done and to do.
         times: Micro-batches in an iteration.
+
+    Returns:
+        The first part of an iteration's images that this process trains on.
     """
+    part = BatchPart(get_rank(), times * get_world_size())
+    drop_by_part(runner.model, part)
     if times == 1:
-        return
+        return part
     wrapper, loop = runner.optim_wrapper, runner.train_loop
     wrapper._accumulative_counts *= times
     wrapper.initialize_count_status(runner.model, times * loop.iter, times * loop.max_iters)
+    return part
 
 
-def train_step(runner: Runner, batch: Any, times: int) -> dict[str, torch.Tensor]:
+def train_step(runner: Runner, batch: Any, part: BatchPart) -> dict[str, torch.Tensor]:
     """Train on a batch, by micro-batches.
 
     Args:
-        runner: The Runner.
+        runner: The Runner, its generators seeded for this iteration.
         batch: ``inputs``, a list or ``(B, ...)``, and ``data_samples``, a list.
-        times: Micro-batches that it is split into.
+        part: What :func:`begin_micro_batches` has returned.
 
     Returns:
         What the log shows of the losses: means over the micro-batches.
     """
+    rank, processes = get_dist_info()
+    times = part.step // processes
     logs: list[dict[str, torch.Tensor]] = []
-    for part in split_batch(batch, times):
-        logs.append(runner.model.train_step(part, optim_wrapper=runner.optim_wrapper))
+    for i, micro_batch in enumerate(split_batch(batch, times)):
+        part.first = rank + i * processes
+        if i:  # as in the process that would train on it
+            seed_generators(runner.seed, runner.iter)
+        logs.append(runner.model.train_step(micro_batch, optim_wrapper=runner.optim_wrapper))
     if times == 1:
         return logs[0]
     return {name: torch.stack([log[name] for log in logs]).mean() for name in logs[0]}
@@ -95,16 +109,16 @@ def train_step(runner: Runner, batch: Any, times: int) -> dict[str, torch.Tensor
 def split_batch(batch: Any, times: int) -> Iterator[Any]:
     """Yield as many parts of a batch, of equal length within one.
 
-    The last batch of an epoch may have fewer samples than parts are needed, on all processes alike;
-    then samples are taken again.
+    Samples are dealt out in turn, as MMEngine's samplers deal them out to processes: a part is the
+    batch that a process would have which is not there. The last batch of an epoch may have fewer
+    samples than parts are needed, on all processes alike; then samples are taken again.
     """
     if times == 1:
         yield batch
         return
     number = len(batch['inputs'])
     for i in range(times):
-        begin, end = i * number // times, (i + 1) * number // times
-        chosen = list(range(begin, end)) or [i % number]
+        chosen = list(range(i, number, times)) or [i % number]
         yield {
             key: value[chosen] if isinstance(value, torch.Tensor) else [value[j] for j in chosen]
             for key, value in batch.items()

@@ -3,7 +3,8 @@
 Random generators that run on from one sample to the next depend on the number of workers, on what
 they prefetched and on everything since the start; none of it is in a checkpoint. Here they are
 seeded anew: before each sample from (seed, iteration, place among the samples of all processes),
-and before each training step from (seed, process, iteration). So a sample is the same whatever the
+and before each training step from (seed, iteration), alike in all processes, which then draw for
+the images of all of them (:mod:`casvit_mm.engine.drop_masks`). So a sample is the same whatever the
 number of processes that share the images of an iteration.
 """
 
@@ -52,10 +53,10 @@ def seed_generators(seed: int, iteration: int, sample: int = 0) -> None:
         seed: Seed of the run.
         iteration: Training iterations before this one, over all epochs.
         sample: Place among the samples of all processes, counted from 1; or 0 for the training
-            step, which is seeded differently in every process.
+            step, which all processes do together.
     """
-    rank = 0 if sample else get_dist_info()[0]
-    words = np.random.SeedSequence((seed, rank, iteration, sample)).generate_state(3)
+    # The 0 was the process once; it stays, so that a seed means what it meant.
+    words = np.random.SeedSequence((seed, 0, iteration, sample)).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(words[1])
     if sample:  # samples are made on the CPU; seeding every device costs a millisecond

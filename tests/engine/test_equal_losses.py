@@ -25,6 +25,7 @@ def train_by(number, work_dir):
     """Train the tiny model by several processes on 4 images per iteration."""
     changes = {
         'model.seconds': 0,
+        'model.drop': 0.5,
         'train_cfg.max_epochs': 1,
         'train_dataloader.batch_size': 4 // number,
         'train_dataloader.num_workers': 0,
@@ -35,7 +36,7 @@ def train_by(number, work_dir):
 
 
 def test_random_images_and_weights_do_not_depend_on_the_number_of_processes(tmp_path):
-    """The samples are random numbers; gradients are added up in another order."""
+    """Samples are random numbers, half are dropped; gradients are added up in another order."""
     # In a program of its own: what is forked after a backward pass cannot compute another one.
     paths = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
     command = [sys.executable, __file__, str(tmp_path)]
