@@ -14,7 +14,8 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stdout
+from importlib.util import find_spec
 from typing import Any, TextIO, TypeVar
 
 from casvit_mm.errors import escaped
@@ -24,10 +25,12 @@ __all__ = [
     'counted',
     'duration',
     'keep_noise',
+    'loading',
     'paused',
     'quiet_warnings',
     'say',
     'speaks',
+    'speed',
     'step',
 ]
 
@@ -97,8 +100,18 @@ def step(text: str) -> Iterator[None]:
         say(f'{text} ({duration(seconds)})')
 
 
+def loading(what: str, packages: str = 'torch and OpenMMLab') -> AbstractContextManager[None]:
+    """Say what a command is about before its imports, which take seconds.
+
+    Args:
+        what: Its first word: a config, a checkpoint, a folder.
+        packages: What is imported.
+    """
+    return step(f'{what}: loading {packages}')
+
+
 def counted(items: Iterable[T], title: str, total: int) -> Iterator[T]:
-    """Yield images, and count them on the status line; alone, on that of a terminal.
+    """Yield images, and count them on the status line.
 
     Args:
         items: What is counted.
@@ -108,9 +121,6 @@ def counted(items: Iterable[T], title: str, total: int) -> Iterator[T]:
     with ExitStack() as stack:
         line = _shown
         if line is None:
-            if not (_on_terminal() and speaks()):
-                yield from items
-                return
             line = stack.enter_context(StatusLine(title))
         stack.callback(setattr, line, 'now', line.now)
         advance = line.counter(title, total)
@@ -170,7 +180,7 @@ class StatusLine:
             seconds: That they have taken.
             images: In the things that are done.
         """
-        tail = [f'{done}{f"/{total}" if total else ""}', f'{images / max(seconds, 1e-9):.1f} img/s']
+        tail = [f'{done}{f"/{total}" if total else ""}', speed(images, seconds)]
         if total:
             tail.append(f'{duration(seconds / max(done, 1) * (total - done))} left')
         self.show(head, '  '.join(tail), done / total if total else None)
@@ -192,7 +202,8 @@ class StatusLine:
         if not speaks():
             return self
         _shown, _last_said = self, time.monotonic()
-        if _on_terminal():
+        # An exported file is served without rich, too.
+        if _on_terminal() and find_spec('rich') is not None:
             self.live = _live(self)
             self.live.start()
         else:
@@ -248,6 +259,13 @@ def _live(line: StatusLine) -> Any:
 
     console = Console(file=_stdout(), markup=False, emoji=False, highlight=False)
     return Live(line, console=console, transient=True, refresh_per_second=4)
+
+
+def speed(images: int, seconds: float) -> str:
+    """Return a speed as a person says it: ``21.5 img/s``, and ``3.2 s/img`` where that is more."""
+    if 0 < images < seconds:
+        return f'{seconds / images:.1f} s/img'
+    return f'{images / max(seconds, 1e-9):.1f} img/s'
 
 
 def duration(seconds: float) -> str:

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from casvit_mm.console import step
 from casvit_mm.errors import InputError
 from casvit_mm.ops import operator_source
 
@@ -188,9 +189,11 @@ def _pays(gain: float) -> str:
 
 def main() -> None:
     """Print what was found; exit with status 1 if there are errors."""
-    rows, errors = check_environment()
+    with step('importing every package'):
+        rows, errors = check_environment()
     if not errors:
-        rows += measure_precisions()
+        with step('measuring whether lower precisions pay'):
+            rows += measure_precisions()
     console = Console()
     table = Table(show_header=False, box=None)
     for row in rows:

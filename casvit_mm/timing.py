@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
+
+from casvit_mm.console import StatusLine
 
 __all__ = [
     'CudaTimer',
@@ -122,9 +122,11 @@ def in_turn(visits: Sequence[Callable[[], T]], schedule: Schedule) -> list[list[
     """
     orders = random.Random(schedule.seed)
     kept: list[list[T]] = [[] for _ in visits]
-    for _ in track(range(schedule.rounds), 'timing', console=Console(stderr=True), transient=True):
-        for index in orders.sample(range(len(visits)), len(visits)):
-            kept[index].append(visits[index]())
+    with StatusLine('timing') as line:
+        for done in range(schedule.rounds):
+            line.show('timing', f'round {done + 1}/{schedule.rounds}', done / schedule.rounds)
+            for index in orders.sample(range(len(visits)), len(visits)):
+                kept[index].append(visits[index]())
     return kept
 
 

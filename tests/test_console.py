@@ -9,7 +9,16 @@ import warnings
 import pytest
 
 from casvit_mm import console
-from casvit_mm.console import StatusLine, counted, duration, keep_noise, quiet_warnings, say, step
+from casvit_mm.console import (
+    StatusLine,
+    counted,
+    duration,
+    keep_noise,
+    quiet_warnings,
+    say,
+    speed,
+    step,
+)
 from casvit_mm.moved import MovedWarning
 
 
@@ -91,6 +100,13 @@ def test_on_a_terminal_there_is_one_live_line_and_said_lines_stay(terminal):
     assert written.endswith('\x1b[?25h') or written.rstrip().endswith('\x1b[2K')  # cursor, and gone
 
 
+def test_without_rich_a_terminal_gets_lines(terminal, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'rich', None)
+    with step('loading model.onnx'):
+        pass
+    assert terminal.getvalue() == 'loading model.onnx\n'
+
+
 def test_the_live_line_keeps_to_the_width_of_the_terminal(terminal, monkeypatch):
     from rich.console import Console
 
@@ -158,9 +174,23 @@ def test_durations_are_short(seconds, text):
     assert duration(seconds) == text
 
 
-def test_what_is_counted_alone_says_nothing_in_a_pipe(capsys):
+@pytest.mark.parametrize(
+    ('images', 'seconds', 'text'),
+    [(43, 2, '21.5 img/s'), (3, 3, '1.0 img/s'), (5, 16, '3.2 s/img'), (0, 2, '0.0 img/s')],
+)
+def test_a_slow_speed_is_seconds_per_image(images, seconds, text):
+    assert speed(images, seconds) == text
+
+
+def test_what_is_counted_alone_says_nothing_in_a_pipe_before_the_first_long_silence(
+    capsys, monkeypatch
+):
     assert list(counted(iter('abc'), 'reading', 3)) == ['a', 'b', 'c']
     assert capsys.readouterr().out == ''
+    monkeypatch.setattr(console, '_SILENCE', 0.1)
+    for _ in counted(iter('ab'), 'reading', 2):
+        time.sleep(0.6)
+    assert capsys.readouterr().out.startswith('reading  1/2  ')
 
 
 def test_what_is_counted_in_a_step_changes_its_line(capsys):

@@ -26,6 +26,7 @@ from casvit_mm.benchmark.roofline import rooflines
 from casvit_mm.benchmark.scaling import growth
 from casvit_mm.benchmark.settings import Settings
 from casvit_mm.benchmark.training import training_call
+from casvit_mm.console import step
 from casvit_mm.errors import InputError
 from casvit_mm.io import check_writable
 from casvit_mm.models.memory import peak_of_call
@@ -151,7 +152,8 @@ def _build_all_cases(
     build_call = training_call if settings.train else inference_call
     cases = []
     for spec in specs:
-        cases += build_cases(spec, settings.workloads, notes, build_call, failures)
+        with step(f'{spec.name}: building'):
+            cases += build_cases(spec, settings.workloads, notes, build_call, failures)
     family = specs[0].family if len(specs) == 1 else 'files'  # a file beside the one it is from
     for text in settings.files:
         cases += build_file_cases(

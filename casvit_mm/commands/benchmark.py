@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from casvit_mm.console import loading
+
 _OURS = ['casvit_xs', 'casvit_s', 'casvit_m', 'casvit_t']
 _PRECISIONS = ['fp32', 'bf16', 'fp16', 'amp']
 
@@ -69,6 +71,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Time and compare."""
-    from casvit_mm.benchmark import Settings, benchmark
+    with loading(' '.join(args.models + args.files + args.predict) or 'benchmark'):
+        from casvit_mm.benchmark import Settings, benchmark
 
     benchmark(Settings(**vars(args)))

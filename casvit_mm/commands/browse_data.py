@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from casvit_mm.console import loading
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
@@ -28,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Draw, and print where."""
-    from casvit_mm.engine.browse import browse
+    with loading(args.config):
+        from casvit_mm.engine.browse import browse
 
     print(*browse(**vars(args)).lines(), sep='\n')

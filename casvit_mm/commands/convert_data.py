@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from casvit_mm.console import say
 from casvit_mm.datasets.writers import FORMATS
 
 
@@ -38,6 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Convert."""
+    say(f'{args.data}: reading')
     from casvit_mm.registration import register_late
 
     register_late()

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from casvit_mm.console import loading
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
@@ -28,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Convert, and print what was written."""
-    from casvit_mm.zoo.convert import convert
+    with loading(args.source, 'torch'):
+        from casvit_mm.zoo.convert import convert
 
     print(convert(**vars(args)))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from casvit_mm.commands.parser import add_config_options
-from casvit_mm.console import step
+from casvit_mm.console import loading
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Group the options, and cross-validate."""
-    with step(f'{args.config}: loading torch and OpenMMLab'):
+    with loading(args.config):
         from casvit_mm.engine import Randomness, Start, TrainOptions
         from casvit_mm.engine.cross_validation import cross_validate
 

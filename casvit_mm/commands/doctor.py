@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from casvit_mm.console import loading
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job: none."""
@@ -16,6 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Look, and print what was found."""
-    from casvit_mm.doctor import main
+    with loading('doctor', 'what is installed'):
+        from casvit_mm.doctor import main
 
     main()

@@ -14,6 +14,8 @@ import sys
 from argparse import ArgumentParser, Namespace
 from functools import partial
 
+from casvit_mm.console import loading
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
@@ -25,9 +27,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """List the names, or fetch."""
-    from casvit_mm.io import run_all
-    from casvit_mm.weights.published import find_file
-    from casvit_mm.zoo.download import download, print_files
+    with loading('published weights', 'torch'):
+        from casvit_mm.io import run_all
+        from casvit_mm.weights.published import find_file
+        from casvit_mm.zoo.download import download, print_files
 
     if not args.names:
         print_files(args.dir)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from casvit_mm.cli import job_command
 from casvit_mm.commands.parser import add_config_options, part_config
+from casvit_mm.console import loading
 from casvit_mm.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,14 +93,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Export, and print what was written and what comes next."""
-    from casvit_mm.deploy.engines import engine_of
-    from casvit_mm.export import FORMATS, export, export_fastest
-    from casvit_mm.export.repository import write_repository
-
     options = vars(args)
     config, files = part_config(options.pop('files'))
     if len(files) > 1:
         raise InputError(f'name one checkpoint, and a CONFIG before it if any; got {files}')
+    with loading((files or [str(config)])[0]):
+        from casvit_mm.deploy.engines import engine_of
+        from casvit_mm.export import FORMATS, export, export_fastest
+        from casvit_mm.export.repository import write_repository
+
     kind, out = options.pop('format'), options.pop('out')
     repository = options.pop('repository')
     if repository and kind not in ('onnx', 'openvino', 'fastest'):

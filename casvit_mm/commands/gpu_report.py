@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from casvit_mm.console import loading
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
@@ -35,7 +37,9 @@ def run(args: Namespace) -> None:
     import sys
 
     from casvit_mm.errors import InputError
-    from casvit_mm.gpu_report.run import Options, list_steps, report
+
+    with loading('GPU report', 'the list of its steps'):
+        from casvit_mm.gpu_report.run import Options, list_steps, report
 
     if args.list:
         list_steps()

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from casvit_mm.cli import job_command
+from casvit_mm.console import loading
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of the job."""
@@ -23,8 +26,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Pack, and print how to train on it."""
-    from casvit_mm.cli import job_command
-    from casvit_mm.engine.packing import pack_data
+    with loading(args.config):
+        from casvit_mm.engine.packing import pack_data
 
     print(pack_data(args.config, args.out, args.data))
     data = ['--data', args.data] if args.data else []

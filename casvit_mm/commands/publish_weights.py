@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from casvit_mm.console import loading
 from casvit_mm.errors import InputError
 
 
@@ -46,8 +47,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Publish, and print what was written."""
-    from casvit_mm.zoo.card import CardFacts
-    from casvit_mm.zoo.publish import publish
+    with loading(args.checkpoint, 'torch'):
+        from casvit_mm.zoo.card import CardFacts
+        from casvit_mm.zoo.publish import publish
 
     stated = {name: getattr(args, name) for name in ('metrics', 'data', 'license', 'use')}
     if not args.card and any(stated.values()):

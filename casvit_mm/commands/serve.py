@@ -12,6 +12,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from casvit_mm.commands.parser import add_config_options, part_config
+from casvit_mm.console import loading
 from casvit_mm.errors import InputError
 
 _LIMITS = ('max_bytes', 'max_pixels', 'queue', 'timeout')
@@ -41,12 +42,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    from casvit_mm.serving import Limits, serve
-
     options = vars(args)
     config, files = part_config(options.pop('files'))
     if len(files) != 1:
         raise InputError(f'name one model, and a CONFIG before it if any; got {files}')
+    with loading(files[0], 'what serves it'):
+        from casvit_mm.serving import Limits, serve
+
     given = {name: options.pop(name) for name in _LIMITS}
     limits = Limits(**{name: value for name, value in given.items() if value is not None})
     serve(files[0], config, **options, limits=limits)

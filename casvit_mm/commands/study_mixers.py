@@ -12,6 +12,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from casvit_mm.commands.parser import add_config_options
+from casvit_mm.console import loading
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -50,10 +51,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Measure, or train."""
-    import torch
+    with loading('token mixers', 'torch'):
+        import torch
 
-    from casvit_mm.benchmark.mixer_accuracy import compare_accuracies
-    from casvit_mm.benchmark.mixer_costs import SIDES, compare_costs, mixer_names
+        from casvit_mm.benchmark.mixer_accuracy import compare_accuracies
+        from casvit_mm.benchmark.mixer_costs import SIDES, compare_costs, mixer_names
 
     names = mixer_names(args.mixers)
     if args.train is None:

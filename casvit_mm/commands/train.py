@@ -13,7 +13,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from casvit_mm.commands.parser import add_config_options, add_launcher
-from casvit_mm.console import step
+from casvit_mm.console import loading
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -102,7 +102,7 @@ def _number_or_auto(text: str) -> int | str:
 
 def run(args: Namespace) -> None:
     """Group the options, and train."""
-    with step(f'{args.config}: loading torch and OpenMMLab'):
+    with loading(args.config):
         from casvit_mm.engine import Randomness, Recipe, Speed, Start, TrainOptions, train
 
     options = TrainOptions(

@@ -12,6 +12,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from casvit_mm.commands.parser import add_config_options, part_config
+from casvit_mm.console import loading
 from casvit_mm.errors import InputError
 
 
@@ -58,10 +59,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Draw."""
-    from casvit_mm.visualization.run import visualize
-
     options = vars(args)
     config, files = part_config([options.pop('checkpoint'), *options.pop('inputs')])
     if len(files) < 2:
         raise InputError('name a checkpoint, and images or folders after it')
+    with loading(files[0]):
+        from casvit_mm.visualization.run import visualize
+
     visualize(config, files[0], files[1:], **options)

@@ -10,12 +10,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import register_backend
 from mmengine.fileio.backends import LmdbBackend
 
+from casvit_mm.console import counted
 from casvit_mm.errors import InputError
 
 __all__ = ['PackedBackend', 'check_pack', 'write_pack']
@@ -106,9 +108,10 @@ def write_pack(files: Sequence[str], out: Path, facts: dict[str, Any]) -> int:
         part.mkdir(parents=True)
         pack = lmdb.open(str(part), map_size=_bytes_of(files), lock=False)
         try:
-            for begin in range(0, len(files), _PER_WRITE):
+            left = counted(files, 'packing', len(files))
+            while some := list(islice(left, _PER_WRITE)):
                 with pack.begin(write=True) as writing:
-                    for file in files[begin : begin + _PER_WRITE]:
+                    for file in some:
                         writing.put(_key(file), _read(file))
             with pack.begin(write=True) as writing:
                 writing.put(_MARK, json.dumps({**facts, 'files': len(files)}).encode())

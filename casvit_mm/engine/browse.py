@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from mmengine.registry import DATASETS, init_default_scope
 
 from casvit_mm.config.reading import read_config
 from casvit_mm.config.value_checks import MAX_SEED
+from casvit_mm.console import counted, step
 from casvit_mm.datasets.browsing import InputCounts
 from casvit_mm.datasets.pipeline_trace import nested
 from casvit_mm.datasets.views import draw_overview, draw_row
@@ -109,11 +108,13 @@ def browse(
     check_writable({}, {'--out': str(folder)})
     # The dataset reads lists, and may read masks, that are written for it.
     with tempfile.TemporaryDirectory() as cfg.work_dir:
-        dataset, listed = _build(cfg, task, split, data)
+        with step('reading the annotations'):
+            dataset, listed = _build(cfg, task, split, data)
         artist = task.sample_artist(cfg, dataset, split == 'train')
         folder.mkdir(parents=True, exist_ok=True)
         rows, names = [], []
-        for number, index in enumerate(_choose(dataset, count, seed), 1):
+        chosen = _choose(dataset, count, seed)
+        for number, index in enumerate(counted(chosen, 'drawing', len(chosen)), 1):
             name = Path(dataset.get_data_info(index)['img_path']).name
             seeds = np.random.SeedSequence([seed, index]).generate_state(copies)
             views = artist.draw(index, [int(s) for s in seeds])
@@ -132,8 +133,7 @@ def _build(cfg: Config, task: Task, split: str, data: str | None) -> tuple[Any, 
     else:
         listed, _ = task.apply_dataset(cfg, data, (split,))
     init_default_scope(cfg.default_scope)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on stdout
-        return DATASETS.build(cfg[f'{split}_dataloader'].dataset), listed
+    return DATASETS.build(cfg[f'{split}_dataloader'].dataset), listed
 
 
 def _choose(dataset: Any, count: int, seed: int) -> list[int]:

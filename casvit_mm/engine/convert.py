@@ -7,6 +7,7 @@ from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
+from casvit_mm.console import StatusLine
 from casvit_mm.datasets.description import described_task
 from casvit_mm.datasets.writers.base import LabelledSet
 from casvit_mm.datasets.writers.comparison import compare_sets
@@ -41,9 +42,13 @@ def convert_data(
     find_writer(to, task)
     check_free(Path(out))
     read = import_module(f'casvit_mm.{task}.data.convert').labelled_set
-    labelled, notes = read(data)
-    before = copy.deepcopy(labelled) if verify else labelled  # writing takes out what is not held
-    written = write_set(labelled, to, out, link)
+    with StatusLine(f'{data}: reading') as line:
+        labelled, notes = read(data)
+        before = (
+            copy.deepcopy(labelled) if verify else labelled
+        )  # writing takes out what is not held
+        line.show(f'{out}: writing')
+        written = write_set(labelled, to, out, link)
     print(*notes, sep='\n', end='\n' * bool(notes))
     print(describe_written(labelled, find_writer(to, task).name, written))
     if verify:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 from importlib import import_module
 from pathlib import Path
 
 from casvit_mm.config.reading import read_config
+from casvit_mm.console import loading
 from casvit_mm.datasets.description import described_task
 from casvit_mm.engine.next_commands import after_check, as_text
 from casvit_mm.errors import InputError
@@ -52,8 +51,8 @@ def check_dataset(
         )
     task = name
     if config is not None:
-        register_now()
-        with contextlib.redirect_stdout(io.StringIO()):  # frameworks tell what they do without
+        with loading(config):
+            register_now()
             # The task of the config refuses data of another one, as it does before training.
             task = task_name(read_config(config))
     # Not by the task's own module, which imports what trainings need.

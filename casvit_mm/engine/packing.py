@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from casvit_mm.config.editing import innermost_datasets
 from casvit_mm.config.forms import type_name
 from casvit_mm.config.reading import read_config
+from casvit_mm.console import step
 from casvit_mm.datasets.packed import check_pack, write_pack
 from casvit_mm.engine.options import TrainOptions
 from casvit_mm.engine.tasks import task_of
@@ -41,13 +40,13 @@ def pack_data(config: str, out: str | Path, data: str | None = None) -> str:
     cfg = read_config(config)
     task = task_of(cfg)
     with tempfile.TemporaryDirectory() as cfg.work_dir:
-        if data is None:
-            task.check_datasets(cfg, ('train',))
-        else:
-            task.apply_dataset(cfg, data, ('train',))
-        init_default_scope(cfg.default_scope)
-        nodes = list(innermost_datasets(cfg.train_dataloader))
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on stdout
+        with step('reading the annotations'):
+            if data is None:
+                task.check_datasets(cfg, ('train',))
+            else:
+                task.apply_dataset(cfg, data, ('train',))
+            init_default_scope(cfg.default_scope)
+            nodes = list(innermost_datasets(cfg.train_dataloader))
             datasets = [DATASETS.build(node) for node in nodes]
         found = (file for each in datasets for file in _files_of(each, cfg.work_dir))
         files = list(dict.fromkeys(found))
@@ -84,15 +83,15 @@ def read_packed(cfg: Config, options: TrainOptions) -> list[str]:
             f'this config is for {task}'
         )
     names = ('LoadImageFromFile', *(('LoadAnnotations',) if task == 'segmentation' else ()))
-    steps = [
-        step
+    transforms = [
+        transform
         for dataset in innermost_datasets(cfg.train_dataloader)
-        for step in dataset.get('pipeline', ())
-        if type_name(step) in names
+        for transform in dataset.get('pipeline', ())
+        if type_name(transform) in names
     ]
-    if not steps:
+    if not transforms:
         raise InputError(f'--packed is for pipelines with {" and ".join(names)}; this has none')
     place = dict(db_path=str(Path(options.packed).absolute()), plain=cfg.work_dir)
-    for step in steps:
-        step.backend_args = ConfigDict(backend='packed', **place)
+    for transform in transforms:
+        transform.backend_args = ConfigDict(backend='packed', **place)
     return [f'images are read from the pack {options.packed}, of {facts["files"]} files']

@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from casvit_mm.console import StatusLine, duration, say
+from casvit_mm.console import StatusLine, duration, say, speed
 from casvit_mm.errors import plain_name
 from casvit_mm.plotting.tables import format_metric
 
@@ -123,7 +123,7 @@ class ProgressHook(Hook):
         shown = []
         if history is not None:
             shown.append(f'loss {history.mean(min(iterations, self._iters)):.3f}')
-        return [*shown, f'{self._images / max(self._training, 1e-9):.1f} img/s']
+        return [*shown, speed(self._images, self._training)]
 
     def _left(self, runner: Runner) -> str:
         """Return the time left, of training and of validations as long as the last one."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from casvit_mm.console import step
 from casvit_mm.deploy.engines import check_installed
 from casvit_mm.deploy.images import read_image, resize
 from casvit_mm.deploy.predictor import fill_colour, load, prepare_tensor, size_steps
@@ -130,33 +131,47 @@ def export(
     start = time.perf_counter()
     kind = _check_request(format, out, precision, calibrate)
     _check_allowed(allow_error, checkpoint)
-    loaded = load_model(config, checkpoint, cfg_options)
-    spec = _complete(loaded, kind, size, dynamic, preprocess, backbone, precision)
-    if _chooses_outside(kind, spec.task, nms):
-        spec = replace(spec, outside=outside_settings(loaded.model))
-    graph = build_graph(loaded.cfg, loaded.model, spec, _dtype(kind, precision))
+    with step(f'{checkpoint or config}: building the model'):
+        loaded = load_model(config, checkpoint, cfg_options)
+        spec = _complete(loaded, kind, size, dynamic, preprocess, backbone, precision)
+        if _chooses_outside(kind, spec.task, nms):
+            spec = replace(spec, outside=outside_settings(loaded.model))
+        graph = build_graph(loaded.cfg, loaded.model, spec, _dtype(kind, precision))
     if not kind.single_rows and spec.size is None:
         spec = replace(spec, least=graph.stride + 1)
     with _unfinished(Path(out), kind) as path:
-        if precision == 'int8':
-            _write_int8(kind, graph, spec, path, calibrate)
-        else:
-            write_graph(kind, graph, spec, path)
+        with step(f'writing {format}, {precision}'):
+            if precision == 'int8':
+                _write_int8(kind, graph, spec, path, calibrate)
+            else:
+                write_graph(kind, graph, spec, path)
         comparison, source, example = None, '', None
         if kind.engine is not None:
-            number = _NUM_COMPARED if allow_error is None else _NUM_JUDGED
-            with sample_images(loaded.cfg, images, number) as (files, source):
-                if allow_error is not None and source == GENERATED:
-                    raise InputError(
-                        '--allow-error: the test data of the config is not here to judge by; name '
-                        'a folder such as the model will see: --images FOLDER'
-                    )
-                predictor = load(path, trusted=True)
-                comparison = compare(loaded.model, predictor, files)
-                example = prepare_tensor(predictor.prepare(files[0]).pixels, spec)
+            with step('comparing the file with PyTorch'):
+                comparison, source, example = _compare(loaded, path, spec, images, allow_error)
             comparison.check(_tolerance(spec, checkpoint is not None, allow_error), precision)
     seconds = time.perf_counter() - start
     return Exported(Path(out), spec, graph.names, comparison, source, example, loaded.note, seconds)
+
+
+def _compare(
+    loaded: Loaded, path: Path, spec: Spec, images: str | None, allow_error: float | None
+) -> tuple[Comparison, str, np.ndarray]:
+    """Return how a file compares with PyTorch, on which images, and an input of them.
+
+    Raises:
+        InputError: If images are to judge it, and there are none but generated ones.
+    """
+    number = _NUM_COMPARED if allow_error is None else _NUM_JUDGED
+    with sample_images(loaded.cfg, images, number) as (files, source):
+        if allow_error is not None and source == GENERATED:
+            raise InputError(
+                '--allow-error: the test data of the config is not here to judge by; name '
+                'a folder such as the model will see: --images FOLDER'
+            )
+        predictor = load(path, trusted=True)
+        comparison = compare(loaded.model, predictor, files)
+        return comparison, source, prepare_tensor(predictor.prepare(files[0]).pixels, spec)
 
 
 def _chooses_outside(kind: Format, task: str, nms: str | None) -> bool:

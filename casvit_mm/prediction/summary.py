@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Column, Table
 
 from casvit_mm.cli import job_command
+from casvit_mm.console import speed
 from casvit_mm.deploy.engines import is_exported
 from casvit_mm.errors import plain_name
 from casvit_mm.plotting.tables import LiteralConsole
@@ -63,7 +64,7 @@ def print_summary(run: Run, path: Path, output: TaskOutput, lines: Sequence[str]
     before = totals.units - run.units
     said = [
         f'{output.headline(totals.counts)}{" and ".join(counts)}: {run.seconds:.1f} s, '
-        f'{run.units / run.seconds:.1f} img/s on {output.model.device}'
+        f'{speed(run.units, run.seconds)} on {output.model.device}'
         + (f', and {before} done by a run before' if before else ''),
         f'results: {path}',
         *lines,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from casvit_mm.console import step
 from casvit_mm.deploy.engines import check_installed, is_exported
 from casvit_mm.deploy.model import ImageModel
 from casvit_mm.deploy.predictor import Predictor
@@ -66,16 +67,18 @@ def serve(
         raise InputError(f'--batch-size must be 1 or more, got {batch_size}')
     limits = limits or Limits()
     with _listening(host, port) as listener:
-        model, score_thr = load_model(
-            path,
-            config,
-            score_thr=score_thr,
-            device=device,
-            threads=threads,
-            trusted=trusted,
-            cfg_options=cfg_options,
-        )
-        batch_size, note = _choose_batch(model, batch_size)
+        with step(f'loading {path}'):
+            model, score_thr = load_model(
+                path,
+                config,
+                score_thr=score_thr,
+                device=device,
+                threads=threads,
+                trusted=trusted,
+                cfg_options=cfg_options,
+            )
+        with step('measuring how many images together pay'):
+            batch_size, note = _choose_batch(model, batch_size)
         from casvit_mm.serving.app import create_app
 
         name = Path(path).name

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.progress import track
 from torch import Tensor
 
 from casvit_mm.config.building import check_device
+from casvit_mm.console import counted, step
 from casvit_mm.datasets.images import MediaFile, find_media, read_image
 from casvit_mm.errors import InputError
 from casvit_mm.io import check_writable
@@ -71,8 +71,9 @@ def visualize(
     device = check_device(device)
     media = _find_images(inputs, folder)
     check_writable({}, {'--out-dir': str(folder)})
-    model = load_config_model(config, checkpoint, device, cfg_options)
-    models = [model, *(load_named_model(text, model.spec.classes, device) for text in beside)]
+    with step(f'{checkpoint}: building the model'):
+        model = load_config_model(config, checkpoint, device, cfg_options)
+        models = [model, *(load_named_model(text, model.spec.classes, device) for text in beside)]
     for each in models:
         for name in class_names:
             each.class_index(name)
@@ -109,7 +110,7 @@ def _draw(
     """Draw all images, and return the errors of those that cannot be read."""
     unreadable: list[str] = []
     stages: list[list[Stage]] = []  # of each model
-    for file in track(media, 'images'):
+    for file in counted(media, 'drawing', len(media)):
         try:
             image = read_image(file.path)
             prepared = [model.prepare(image) for model in models]

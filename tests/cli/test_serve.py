@@ -33,6 +33,8 @@ def test_a_signal_ends_it_after_the_request_in_work(number, exported):
         [sys.executable, '-c', _SERVE, str(model)], cwd=ROOT, stdout=-1, stderr=-1, text=True
     )
     try:
+        assert process.stdout.readline() == f'loading {model}\n'
+        assert process.stdout.readline() == 'measuring how many images together pay\n'
         lines = [process.stdout.readline() for _ in range(4)]
         assert lines[0].startswith('model.onnx: classification, 3 classes, onnxruntime, cpu'), lines
         port = int(re.search(r'127.0.0.1:(\d+)/', lines[1])[1])

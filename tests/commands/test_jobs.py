@@ -45,6 +45,47 @@ heavy = set('torch numpy cv2 mmengine mmcv mmdet mmseg mmpretrain timm rich'.spl
 print('imported:', sorted(heavy & set(sys.modules)))
 """
 
+# Every job up to its first import that takes long, and what it has said by then.
+FIRST_LINES = """
+import sys
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from casvit_mm.commands import JOBS, main
+heavy = set('torch numpy cv2 mmengine mmcv mmdet mmseg mmpretrain timm rich yaml PIL'.split())
+
+class Reached(BaseException):
+    pass
+
+class Guard(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in heavy:
+            raise Reached(name)
+
+sys.meta_path.insert(0, Guard())
+options = {
+    'benchmark': ['casvit_xs'],
+    'check_data': ['photos'],
+    'convert_data': ['photos', 'out', '--to', 'coco'],
+    'cross_validate': ['c.py', '--data', 'photos', '--folds', '2'],
+    'doctor': [],
+    'download_weights': [],
+    'export': ['a.pth', '--format', 'onnx'],
+    'gpu_report': ['--list'],
+    'pack_data': ['c.py', '--out', 'out'],
+    'predict': ['a.pth', 'photos'],
+    'study_mixers': [],
+    'visualize': ['a.pth', 'photos'],
+}
+for job in JOBS:
+    words = options.get(job, ['a.pth', 'b.pth'][: 2 if job == 'convert_weights' else 1])
+    sys.argv = ['casvit-mm', job, *words]
+    print('::', job)
+    try:
+        main()
+    except Reached as reached:
+        print('->', reached)
+"""
+
 
 @pytest.fixture
 def typed(monkeypatch, capsys):
@@ -69,6 +110,15 @@ def test_the_help_of_every_job_and_tool_imports_nothing_heavy():
     result = run_command(sys.executable, '-c', HELP)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == 'imported: []'
+
+
+def test_every_job_says_its_first_line_before_it_loads_what_takes_long():
+    result = run_command(sys.executable, '-c', FIRST_LINES)
+    assert result.returncode == 0, result.stderr
+    said = [text.strip().splitlines() for text in result.stdout.split(':: ')[1:]]
+    assert [lines[0] for lines in said] == list(JOBS)
+    silent = [lines for lines in said if len(lines) != 3 or not lines[2].startswith('->')]
+    assert not silent
 
 
 def test_every_file_of_the_folder_is_a_job():

@@ -14,6 +14,7 @@ from casvit_mm.classification.data.fit import classification_fit
 from casvit_mm.classification.data.fix import fix_dataset
 from casvit_mm.classification.data.issues import ISSUE_KINDS
 from casvit_mm.classification.data.pictures import draw_pictures
+from casvit_mm.console import StatusLine
 from casvit_mm.datasets.classes import rare_classes
 from casvit_mm.datasets.copies import print_copy, require_images
 from casvit_mm.datasets.fit import load_judged, load_recipe
@@ -52,7 +53,8 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
         cfg = load_judged(config, check_config)
     described = read_dataset(data)
     scan = scan_images if options.read_images else scan_headers
-    inspection = inspect_dataset(described, tuple(described.splits), scan)
+    with StatusLine(f'{data}: checking'):
+        inspection = inspect_dataset(described, tuple(described.splits), scan)
     statistics = {name: _describe(inspection, name) for name in inspection.scans}
     counts = statistics['train']['images_per_class']
     inspection.issues['train'] += rare_classes(counts, 'images')
@@ -61,7 +63,9 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     report = Report(data, options, ISSUE_KINDS, inspection.issues, statistics, fit, notes)
     report.show(IMAGE_ROWS, _class_table(inspection, statistics))
     out = Path(out)
-    report.write(out, draw_pictures(inspection, out))
+    with StatusLine('drawing'):
+        pictures = draw_pictures(inspection, out)
+    report.write(out, pictures)
     if options.fix is not None:
         return _print_changes(inspection, *fix_dataset(inspection, options.fix))
     return inspection.trainable()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
+from casvit_mm.console import StatusLine
 from casvit_mm.datasets.copies import print_copy, require_images
 from casvit_mm.datasets.fit import load_judged, load_recipe, read_scale
 from casvit_mm.datasets.image_scan import scan_headers, scan_images
@@ -50,7 +51,8 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     cfg = None if config is None else load_judged(config, check_config)
     scan = scan_images if options.read_images else scan_headers
     with_masks = None if cfg is None else needs_masks(cfg)
-    inspection = inspect_dataset(read_dataset(data), with_masks, scan)
+    with StatusLine(f'{data}: checking'):
+        inspection = inspect_dataset(read_dataset(data), with_masks, scan)
     if config is None or cfg is None:
         method = 'maskrcnn' if inspection.masks_complete() else 'retinanet'
         config, cfg = load_recipe(f'{method}_casvit_xs_coco.py')
@@ -66,7 +68,9 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     report = make_report(inspection, splits, fit, options)
     report.show(SPLIT_ROWS, class_rows(splits) if splits else None)
     out = Path(out)
-    report.write(out, _draw(inspection, cfg, out))
+    with StatusLine('drawing'):
+        pictures = _draw(inspection, cfg, out)
+    report.write(out, pictures)
     if options.fix is not None:
         return _print_changes(inspection, *fix_dataset(inspection, options.fix))
     return inspection.trainable()

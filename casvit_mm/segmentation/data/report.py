@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
+from casvit_mm.console import StatusLine
 from casvit_mm.datasets.classes import rare_classes
 from casvit_mm.datasets.copies import print_copy, require_images
 from casvit_mm.datasets.fit import load_judged, load_recipe
@@ -62,7 +63,8 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
         cfg = load_judged(config, check_config)
     described = read_dataset(data)
     scan = scan_images if options.read_images else scan_headers
-    inspection = inspect_dataset(described, tuple(described.splits), scan)
+    with StatusLine(f'{data}: checking'):
+        inspection = inspect_dataset(described, tuple(described.splits), scan)
     statistics = {name: _describe(inspection, name) for name in inspection.pairs}
     counts = statistics['train']['images_per_class']
     inspection.issues['train'] += rare_classes(counts, 'images')
@@ -71,7 +73,9 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     report = Report(data, options, ISSUE_KINDS, inspection.issues, statistics, fit, notes)
     report.show(_SPLIT_ROWS, _class_table(inspection, statistics))
     out = Path(out)
-    report.write(out, draw_pictures(inspection, out))
+    with StatusLine('drawing'):
+        pictures = draw_pictures(inspection, out)
+    report.write(out, pictures)
     if options.fix is not None:
         return _print_changes(inspection, *fix_dataset(inspection, options.fix))
     return inspection.trainable()
