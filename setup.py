@@ -76,9 +76,9 @@ setup(
             'regex',
             *COMMON,
         ],
-        # tools/export.py: every format, int8, and the engines that tools/benchmark.py times.
+        # casvit-mm export: every format, int8, and the engines that casvit-mm benchmark times.
         'export': ['onnx>=1.16', 'onnxruntime>=1.18', 'openvino>=2024.4', 'nncf', 'coremltools>=8'],
-        # tools/export.py for phones.
+        # casvit-mm export for phones.
         'ncnn': ['ncnn>=1.0.20260526', 'pnnx>=20260526'],
         'mnn': ['MNN>=3.5', 'onnx>=1.16'],
         # Files for phones. transformers comes with litert-torch; mmpretrain cannot be imported
@@ -86,7 +86,7 @@ setup(
         'litert': ['litert-torch>=0.10', 'ai-edge-litert>=2.3', 'transformers<5'],
         # A release is built against one torch, and until 1.4 says so. Needs NumPy 2.
         'executorch': ['executorch>=1.2,<1.5'],
-        # tools/visualize.py: class activation maps.
+        # casvit-mm visualize: class activation maps.
         'visualize': ['grad-cam>=1.5.5'],
         # casvit-mm pack-data.
         'pack': ['lmdb>=1.4'],

@@ -11,6 +11,7 @@ import yaml
 from helpers import PARAMETERS, ROOT
 
 from casvit_mm import ARCHS, __version__
+from casvit_mm.commands import JOBS
 from casvit_mm.weights.published import METRICS
 
 PAGES = {
@@ -94,6 +95,28 @@ def test_every_message_that_names_a_page_names_one_that_is_there():
     for page, anchor in set(re.findall(r'docs/([\w/]+\.md)(?:#([\w-]+))?', text)):
         assert (ROOT / 'docs' / page).is_file(), page
         assert not anchor or anchor in anchors((ROOT / 'docs' / page).read_text()), anchor
+
+
+def test_commands_are_written_in_one_way():
+    """``casvit-mm JOB`` is there in a checkout and in a wheel, which has no ``tools/``."""
+    tools = '|'.join(JOBS)
+    texts = {name: text.read_text() for name, text in PAGES.items() if name in TODAY}
+    texts |= {str(path): path.read_text() for path in ROOT.glob('casvit_mm/**/*.py')}
+    found = [
+        f'{name}: {line.strip()}'
+        for name, text in texts.items()
+        for line in text.splitlines()
+        if re.search(rf'\btools/({tools})\.py|casvit-mm \S+ configs/', line)
+    ]
+    # Tools of other frameworks, and where the two ways are said to be one.
+    others = (
+        "mmdet's",
+        'another framework',
+        'Its `tools/test',
+        '| `python tools/',
+        ' is `casvit-mm',
+    )
+    assert not [line for line in found if not any(words in line for words in others)]
 
 
 def test_the_page_of_options_is_what_the_parsers_say():

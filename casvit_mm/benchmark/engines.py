@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from casvit_mm.cli import job_command
 from casvit_mm.deploy.engines import (
     Engine,
     EngineOptions,
@@ -51,7 +52,7 @@ def open_file(
         raise InputError(f'{path}+{precision}: {engine.name} {has}')
     for file in engine.files(path) if path.name.endswith(engine.suffix) else [path]:
         if not file.is_file():
-            raise InputError(f'{file} does not exist; tools/export.py writes such files')
+            raise InputError(f'{file} does not exist; {job_command("export")} writes such files')
     opened = engine(path, EngineOptions(threads, precision, use_gpu=False))
     opened.check_precision()
     return opened

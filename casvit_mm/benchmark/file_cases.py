@@ -98,7 +98,7 @@ def build_prediction_cases(
     are timed; reading its file is not.
 
     Args:
-        text: Path of a file that ``tools/export.py`` wrote, with OpenVINO's precision behind it if
+        text: Path of a file that ``casvit-mm export`` wrote, with OpenVINO's precision behind it if
             wanted, or of a checkpoint that holds its config.
         family: Group of models that it is compared with.
         sizes: Heights and widths of the picture.
@@ -106,7 +106,7 @@ def build_prediction_cases(
         score_thr: Minimum score of a detection; 0.3 if None.
 
     Raises:
-        InputError: If the file cannot be loaded, or ``tools/export.py`` did not write it.
+        InputError: If the file cannot be loaded, or ``casvit-mm export`` did not write it.
     """
     path, form, model = _load(text, host, score_thr)
     form = replace(form, name=f'predict, {form.name}')

@@ -10,6 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from casvit_mm.cli import job_command
 from casvit_mm.engine.speed import check_compiler
 from casvit_mm.errors import InputError
 from casvit_mm.models.wrappers import WholeModel
@@ -99,7 +100,7 @@ class Form:
         if self.engine in ('onnxruntime', 'tensorrt') and self.precision == 'bf16':
             raise InputError(
                 f'--forms {self.name}: {self.engine} takes a file in fp32 or fp16. An int8 one is '
-                'written by tools/export.py, and timed by --file'
+                f'written by {job_command("export")}, and timed by --file'
             )
 
 

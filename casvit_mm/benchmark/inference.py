@@ -12,6 +12,7 @@ from casvit_mm.benchmark.forms import Form, as_input, autocast, compile_model, p
 from casvit_mm.benchmark.model_specs import ModelSpec
 from casvit_mm.benchmark.peers import fold_norms
 from casvit_mm.benchmark.workload import Workload
+from casvit_mm.cli import job_command
 from casvit_mm.errors import InputError
 from casvit_mm.models.fusion import fuse
 from casvit_mm.models.wrappers import WholeModel
@@ -98,7 +99,7 @@ def _to_export(spec: ModelSpec, form: Form) -> nn.Module:
     if isinstance(model, WholeModel):
         raise InputError(
             f'{spec.name} {form.name}: a whole detector or segmentor is exported by '
-            'tools/export.py; time the file by --file, or the backbone by --part backbone'
+            f'{job_command("export")}; time the file by --file, or the backbone by --part backbone'
         )
     return model
 

@@ -1,4 +1,4 @@
-"""What CAS-ViT reaches with each token mixer, trained by ``tools/study_mixers.py --train``."""
+"""What CAS-ViT reaches with each token mixer, trained by ``casvit-mm study-mixers --train``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from casvit_mm.benchmark.cost import count_parameters
 from casvit_mm.benchmark.mixer_costs import publish_tables, short_name
+from casvit_mm.config.paths import config_name
 from casvit_mm.engine import Randomness, Speed, Start, TrainOptions, evaluate, train
 from casvit_mm.engine.subprocesses import run_once
 from casvit_mm.errors import DivergedError
@@ -29,7 +30,7 @@ def compare_accuracies(
     data: str,
     out: str | Path,
     *,
-    config: str = 'configs/casvit_xs_short.py',
+    config: str = 'casvit_mm::casvit_xs_short.py',
     seeds: Sequence[int] = (0, 1, 2),
     cfg_options: dict | None = None,
 ) -> dict[str, dict[str, Any]]:
@@ -73,7 +74,7 @@ def compare_accuracies(
     facts = dict(config=config, data=data, seeds=list(seeds))
     write_json(Path(out, 'accuracy.json'), {'facts': facts, 'mixers': results})
     publish_tables([_accuracy_table(results, seeds)], Path(out, 'accuracy.md'))
-    title = f'Top-1 of {Path(config).stem} with each token mixer, {len(seeds)} seeds'
+    title = f'Top-1 of {Path(config_name(config)).stem} with each token mixer, {len(seeds)} seeds'
     _draw_accuracies(results, Path(out, 'accuracy.png'), title)
     return results
 
@@ -102,7 +103,7 @@ def _train(config: str, data: str, folder: Path, seed: int, cfg_options: dict[st
     seconds = time.perf_counter() - start
     try:
         metrics = evaluate(
-            str(folder / Path(config).name),
+            str(folder / config_name(config)),
             runner.message_hub.get_info('last_ckpt'),
             data=data,
             work_dir=str(folder / 'test'),

@@ -1,4 +1,4 @@
-"""What a token mixer costs over the number of tokens, as ``tools/study_mixers.py`` measures it."""
+"""What a token mixer costs over the number of tokens, as ``casvit-mm study-mixers`` measures it."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from torch import nn
 from casvit_mm.benchmark.official import load_official
 from casvit_mm.benchmark.peers import OURS, PEERS, reparameterise
 from casvit_mm.config.building import build_model, read_model_config
+from casvit_mm.config.paths import config_name
 from casvit_mm.errors import InputError
 from casvit_mm.models import ARCHS, CASViT
 from casvit_mm.models.wrappers import Logits, as_function
@@ -59,7 +60,7 @@ def find_model_spec(name: str, part: str = 'model', checkpoint: str | None = Non
         InputError: If the name is none of these, naming near ones, or has no such part.
     """
     if name.endswith('.py') or Path(name).is_file():
-        stem = Path(name).stem
+        stem = Path(config_name(name)).stem
         return ModelSpec(stem, stem, lambda: _from_config(name, part, checkpoint))
     if checkpoint:
         raise InputError(f'--checkpoint belongs to a config; {name} is timed with random weights')

@@ -44,7 +44,7 @@ _MODES = ('sizes', 'roofline', 'train', 'by_part')
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of ``tools/benchmark.py``, as read from its command line.
+    """The options of ``casvit-mm benchmark``, as read from its command line.
 
     Attributes:
         models: Names of models; see :func:`casvit_mm.benchmark.model_specs.find_model_spec`.

@@ -2,7 +2,7 @@
 
 casvit-mm benchmark casvit_s --forms eager fused onnxruntime openvino openvino+bf16
 casvit-mm benchmark casvit_s --batch 256 --forms eager+amp fused+channels_last+compile+bf16
-casvit-mm benchmark configs/retinanet_casvit_s_coco.py --size 640x480 --by-part
+casvit-mm benchmark casvit_mm::retinanet_casvit_s_coco.py --size 640x480 --by-part
 casvit-mm benchmark --peers --forms openvino --out work_dirs/benchmark
 casvit-mm benchmark --file model.xml yolo11n.onnx --predict model.xml --image photo.jpg
 casvit-mm benchmark casvit_s --official ~/CAS-ViT

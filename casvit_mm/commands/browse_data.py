@@ -1,6 +1,6 @@
 """Draw what a network sees: images after the whole pipeline, beside the originals.
 
-casvit-mm browse-data configs/maskrcnn_casvit_xs_light.py --data dataset.yaml
+casvit-mm browse-data casvit_mm::maskrcnn_casvit_xs_light.py --data dataset.yaml
 
 For configs of every task. Writes one picture per image and an overview, and prints what
 augmentation does to the objects, to the pixels of each class, or to the part that is seen.

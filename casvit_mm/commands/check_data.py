@@ -1,13 +1,13 @@
 """Check a custom dataset before training: issues, statistics, pictures, advice.
 
 casvit-mm check-data dataset.yaml
-casvit-mm check-data dataset.yaml --config configs/maskrcnn_casvit_s_coco.py
+casvit-mm check-data dataset.yaml --config casvit_mm::maskrcnn_casvit_s_coco.py
 casvit-mm check-data dataset.yaml --fix clean
 casvit-mm check-data --layout coco              # COCO, ADE20K, ImageNet as downloaded
 
 Boxes, segmentation masks or image folders: dataset.yaml tells which; --config is of the
 same task. Ends with status 0 if training would start (with --fix: with the copy), and 2 if not, as
-tools/train.py would.
+casvit-mm train would.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Bring weights of any origin under our names, into a file that no program can hide in.
 
 casvit-mm convert-weights checkpoints/cas-vit-s.pth checkpoints/casvit-s.safetensors
-casvit-mm convert-weights SRC DST --config configs/maskrcnn_casvit_s_coco.py
+casvit-mm convert-weights SRC DST --config casvit_mm::maskrcnn_casvit_s_coco.py
 casvit-mm convert-weights SRC DST.pth --weights ema
 
 SRC is a file of the authors (classification, detection, segmentation), of mmpretrain, mmdet,

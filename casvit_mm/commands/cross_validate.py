@@ -1,7 +1,7 @@
 """Train and evaluate a config once per fold, for sets too small to set images aside.
 
-casvit-mm cross-validate configs/maskrcnn_casvit_xs_light.py --data dataset.yaml --folds 6
-casvit-mm cross-validate configs/casvit_xs_light.py --data dataset.yaml --folds 5
+casvit-mm cross-validate casvit_mm::maskrcnn_casvit_xs_light.py --data dataset.yaml --folds 6
+casvit-mm cross-validate casvit_mm::casvit_xs_light.py --data dataset.yaml --folds 5
 casvit-mm cross-validate CONFIG --data dataset.yaml --folds 6 --finetune trained.pth
 
 For detection, segmentation and classification. dataset.yaml names one set under data:

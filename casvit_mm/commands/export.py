@@ -1,7 +1,7 @@
 """Write a model for another engine, and compare the file with PyTorch before it is kept.
 
 casvit-mm export CKPT --format onnx                         # beside the checkpoint
-casvit-mm export configs/maskrcnn_casvit_s_coco.py CKPT --format onnx --out model.onnx
+casvit-mm export casvit_mm::maskrcnn_casvit_s_coco.py CKPT --format onnx --out model.onnx
 casvit-mm export CKPT --format openvino --out model.xml --size 640x480 --bf16
 casvit-mm export CKPT --format onnx --out model.onnx --int8 --calibrate photos/
 casvit-mm export CKPT --format fastest --out model          # of ONNX and OpenVINO, here

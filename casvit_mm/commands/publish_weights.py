@@ -6,7 +6,7 @@ casvit-mm publish-weights CKPT released/ --format pth
 casvit-mm publish-weights CKPT released/cells/ --card --metrics metrics.json --license apache-2.0
 
 Writes <stem>-<first 8 digits of its SHA-256>.safetensors, which --pretrained, --finetune
-and tools/test.py read. A training with EMA keeps two sets of weights; its averaged ones are taken.
+and casvit-mm test read. A training with EMA keeps two sets of weights; its averaged ones are taken.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     accuracy.add_argument(
         '--train', metavar='YAML', help='an image folder, docs/howto/image_folder.md'
     )
-    accuracy.add_argument('--config', default='configs/casvit_xs_short.py', help='the recipe')
+    accuracy.add_argument('--config', default='casvit_mm::casvit_xs_short.py', help='the recipe')
     accuracy.add_argument(
         '--seeds',
         type=int,

@@ -1,6 +1,6 @@
 """Evaluate a checkpoint, or an exported file, of any task.
 
-casvit-mm test configs/maskrcnn_casvit_s_coco.py checkpoints/maskrcnn_casvit_s_coco.pth
+casvit-mm test casvit_mm::maskrcnn_casvit_s_coco.py checkpoints/maskrcnn_casvit_s_coco.pth
 casvit-mm test CKPT --data dataset.yaml --out metrics.json --show-dir pictures
 casvit-mm test CKPT --data dataset.yaml --out-pred predictions.json --analysis errors
 casvit-mm test CONFIG model.onnx --data dataset.yaml

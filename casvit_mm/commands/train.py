@@ -1,10 +1,10 @@
 """Train a config of any task.
 
-casvit-mm train configs/maskrcnn_casvit_xs_coco.py
-casvit-mm train configs/maskrcnn_casvit_xs_coco.py --from-scratch --data dataset.yaml
-casvit-mm train configs/maskrcnn_casvit_xs_coco.py --finetune CKPT --data dataset.yaml
-casvit-mm train configs/maskrcnn_casvit_xs_coco.py --profile-data
-casvit-mm train configs/maskrcnn_casvit_xs_coco.py --data dataset.yaml --epochs 24 --batch auto
+casvit-mm train casvit_mm::maskrcnn_casvit_xs_coco.py
+casvit-mm train casvit_mm::maskrcnn_casvit_xs_coco.py --from-scratch --data dataset.yaml
+casvit-mm train casvit_mm::maskrcnn_casvit_xs_coco.py --finetune CKPT --data dataset.yaml
+casvit-mm train casvit_mm::maskrcnn_casvit_xs_coco.py --profile-data
+casvit-mm train casvit_mm::maskrcnn_casvit_xs_coco.py --data dataset.yaml --epochs 24 --batch auto
 tools/dist_train.sh configs/maskrcnn_casvit_s_coco.py 8 --amp
 """
 

@@ -1,6 +1,6 @@
 """Show what a model looks at: class activation maps, gates, receptive fields, feature maps.
 
-casvit-mm visualize configs/casvit_s_imagenet.py checkpoints/cas-vit-s.pth photos/
+casvit-mm visualize casvit_mm::casvit_s_imagenet.py checkpoints/cas-vit-s.pth photos/
 casvit-mm visualize CONFIG CKPT a.jpg --show cams --beside resnet50:r50.pth other.py:b.pth
 casvit-mm visualize CKPT photos/ --show cams --class person car --method gradcam++
 

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from casvit_mm.errors import InputError
 
-__all__ = ['PREFIX', 'ROOT', 'config_path', 'let_hub_find_configs', 'let_mmengine_find_configs']
+__all__ = [
+    'PREFIX',
+    'ROOT',
+    'config_name',
+    'config_path',
+    'let_hub_find_configs',
+    'let_mmengine_find_configs',
+]
 
 PREFIX = 'casvit_mm::'
 _PACKAGE = Path(__file__).parents[1]
@@ -38,6 +45,11 @@ def config_path(name: str | Path) -> Path:
         + (f'did you mean {" or ".join(PREFIX + found for found in near)}? ' if near else '')
         + f'{PREFIX}NAME.py names one of ours, which lie in {ROOT / "configs"}'
     )
+
+
+def config_name(config: str | Path) -> str:
+    """Return the name of the file of a config, as its copy in a work dir has it."""
+    return Path(str(config).removeprefix(PREFIX)).name
 
 
 def _configs_of(package: str) -> Path:

@@ -1,4 +1,4 @@
-"""Clean copies of a dataset, as ``tools/check_data.py --fix DIR`` writes them: what tasks share."""
+"""Clean copies of a dataset by ``casvit-mm check-data --fix DIR``: what the tasks share."""
 
 from __future__ import annotations
 

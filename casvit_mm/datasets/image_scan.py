@@ -1,7 +1,7 @@
 """Looks at every image file: whether it is whole, its size, and what it shows in short.
 
 Before training :func:`scan_headers` reads beginnings and ends, and remembers what it found;
-``tools/check_data.py`` and the drawing of a split decode all by :func:`scan_images`.
+``casvit-mm check-data`` and the drawing of a split decode all by :func:`scan_images`.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from casvit_mm.cli import job_command
 from casvit_mm.errors import InputError
 
 __all__ = [
@@ -101,7 +102,7 @@ def unreadable_image(
         fatal: As in :class:`Issue`.
         entry: As in :class:`Issue`.
     """
-    advice = more or 'Replace or remove it; tools/check_data.py --fix leaves it out.'
+    advice = more or f'Replace or remove it; {job_command("check_data")} --fix leaves it out.'
     message = f'image {path} cannot be read: {fault}. {advice}'
     return Issue('unreadable image', where, message, fatal, entry)
 
@@ -110,7 +111,7 @@ def first_of(messages: Sequence[str]) -> str:
     """Return the first message, and how many more there are."""
     if len(messages) == 1:
         return messages[0]
-    more = f'{len(messages) - 1} more like it: python tools/check_data.py lists them all.'
+    more = f'{len(messages) - 1} more like it: {job_command("check_data")} lists them all.'
     return f'{messages[0].removesuffix(".")}. {more}'
 
 

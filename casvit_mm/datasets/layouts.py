@@ -1,7 +1,7 @@
 """Whether COCO, ADE20K and ImageNet lie where the configs look for them, and what to do if not.
 
 Compares with the official archives, names what is missing and the command that puts it there.
-Nothing is downloaded or changed. ``python tools/check_data.py --layout coco`` prints it.
+Nothing is downloaded or changed. ``casvit-mm check-data --layout coco`` prints it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Predict with a file that ``tools/export.py`` wrote: NumPy, OpenCV and the engine are enough.
+"""Predict with a file that ``casvit-mm export`` wrote: NumPy, OpenCV and the engine are enough.
 
 from casvit_mm.deploy import load
 

@@ -145,7 +145,7 @@ def load(
     tile: int | None = None,
     overlap: float | None = None,
 ) -> ImageModel:
-    """Load a file that ``tools/export.py`` wrote.
+    """Load a file that ``casvit-mm export`` wrote.
 
     Args:
         path: ``.onnx``, ``.xml`` (with its ``.bin`` beside it) or ``.pt2``.

@@ -77,7 +77,7 @@ class Spec:
         """
         if not text:
             raise InputError(
-                f'{path} does not say how to use it: tools/export.py did not write it, or another '
+                f'{path} does not say how to use it: casvit-mm export did not write it, or another '
                 f'tool has dropped its metadata ({KEY!r})'
             )
         try:

@@ -51,8 +51,8 @@ def init_distributed(cfg: Config) -> None:
         return
     if cfg.launcher == 'pytorch' and 'LOCAL_RANK' not in os.environ:
         raise InputError(
-            '--launcher pytorch needs the variables that torchrun sets. Use tools/dist_train.sh or '
-            'tools/dist_test.sh, or leave --launcher out.'
+            '--launcher pytorch needs the variables that torchrun sets. Begin with '
+            'torchrun, as tools/dist_train.sh of the repository does, or leave --launcher out.'
         )
     if cfg.launcher == 'pytorch':
         die_with_parent(signal.SIGTERM)  # also where torchrun itself was called

@@ -27,8 +27,8 @@ def set_variables() -> None:
     missing = [name for name in _NEEDED if name not in env]
     if missing:
         raise InputError(
-            f'--launcher slurm needs the variables that srun sets, such as {missing[0]}. Use '
-            'tools/slurm_train.sh or tools/slurm_test.sh, or leave --launcher out.'
+            f'--launcher slurm needs the variables that srun sets, such as {missing[0]}. Begin '
+            'with srun, as tools/slurm_train.sh of the repository does, or leave --launcher out.'
         )
     node = int(env['SLURM_NODEID'])
     # A task that was given a GPU of its own sees no other.

@@ -1,4 +1,4 @@
-"""Datasets in other formats, as ``tools/convert_data.py`` writes them."""
+"""Datasets in other formats, as ``casvit-mm convert-data`` writes them."""
 
 from __future__ import annotations
 

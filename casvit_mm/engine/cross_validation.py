@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from rich.table import Table
 
+from casvit_mm.config.paths import config_name
 from casvit_mm.config.reading import read_config
 from casvit_mm.console import say
 from casvit_mm.datasets.description import read_fields
@@ -109,7 +110,7 @@ def _run_fold(config: str, options: TrainOptions) -> None:
     runner = train(config, options)
     folder = Path(runner.work_dir)
     evaluate(
-        str(folder / Path(config).name),
+        str(folder / config_name(config)),
         runner.message_hub.get_info('last_ckpt'),
         data=options.data,
         work_dir=str(folder / 'test'),

@@ -1,4 +1,4 @@
-"""The check of a custom dataset of any task, as ``tools/check_data.py`` runs it."""
+"""The check of a custom dataset of any task, as ``casvit-mm check-data`` runs it."""
 
 from __future__ import annotations
 

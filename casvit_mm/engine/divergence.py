@@ -23,6 +23,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
+from casvit_mm.cli import job_command
 from casvit_mm.distributed.group import unwrapped_model
 from casvit_mm.errors import DivergedError, InputError, first_names
 from casvit_mm.weights.finite import not_finite
@@ -39,7 +40,7 @@ _CAUSES = """Frequent causes:
   --cfg-options optim_wrapper.optimizer.lr=LR
 - gradients that nothing limits: --cfg-options "optim_wrapper.clip_grad=dict(max_norm=10)"
 - float16, which ends at 65504: --bf16 for --amp, or neither
-- wrong boxes, masks or labels: python tools/check_data.py dataset.yaml"""
+- wrong boxes, masks or labels: {check}"""
 
 
 @HOOKS.register_module()
@@ -195,7 +196,7 @@ def _diverged(runner: Runner, iteration: int, what: list[str]) -> DivergedError:
                 f'the training has diverged in iteration {iteration}. No finite numbers any more: '
                 f'{", ".join(what)}',
                 *kept,
-                _CAUSES.format(rate=rate),
+                _CAUSES.format(rate=rate, check=job_command('check_data', 'dataset.yaml')),
                 'Start anew with that changed, or go on from a checkpoint: --resume CKPT',
             ]
         )

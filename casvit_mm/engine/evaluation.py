@@ -1,4 +1,4 @@
-"""Evaluation with MMEngine's Runner, as ``tools/test.py`` runs it."""
+"""Evaluation with MMEngine's Runner, as ``casvit-mm test`` runs it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mmengine.dist import is_main_process
 from casvit_mm.config.building import memory_for
 from casvit_mm.config.checks import check_backbone
 from casvit_mm.config.forms import type_name
+from casvit_mm.config.paths import config_name
 from casvit_mm.config.type_checks import explaining_build_errors
 from casvit_mm.config.value_checks import check_groups
 from casvit_mm.console import step
@@ -57,7 +58,7 @@ def evaluate(
         config: Config file; None takes model and pipeline from the checkpoint, metrics from our
             published recipe of the task, and needs ``data``.
         checkpoint: File of weights, of our training runs or the authors'; or ``.onnx`` or ``.xml``
-            of ``tools/export.py``, which its engine runs.
+            of ``casvit-mm export``, which its engine runs.
         work_dir: Folder for logs and the config as it ran; ``test`` in the work dir of the config
             if None.
         data: ``dataset.yaml`` of a custom dataset; its test split, or val where it has none.
@@ -190,7 +191,7 @@ def _numbers(found: dict[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
 
 def _own_folder(cfg: Config, config: str, work_dir: str | None) -> str:
     """Return a folder where the Runner's copy of the config cannot replace that of the training."""
-    copied = Path(cfg.work_dir, Path(config).name)
+    copied = Path(cfg.work_dir, config_name(config))
     if work_dir is not None and copied.resolve() != Path(config).resolve():
         return cfg.work_dir
     return str(Path(cfg.work_dir, 'test'))

@@ -34,7 +34,7 @@ __all__ = [
 
 @MODELS.register_module()
 class ExportedModel(BaseModel):
-    """A file of ``tools/export.py``, evaluated in place of the model that it was exported from.
+    """A file of ``casvit-mm export``, evaluated in place of the model that it was exported from.
 
     It reads each image itself, by :mod:`casvit_mm.deploy`, as it will where it is deployed.
 

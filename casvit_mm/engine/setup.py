@@ -15,6 +15,7 @@ import casvit_mm.engine.hooks
 import casvit_mm.engine.scores  # noqa: F401  all three register hooks
 from casvit_mm.config.editing import add_hook, add_import
 from casvit_mm.config.options import merge_options
+from casvit_mm.config.paths import config_name
 from casvit_mm.config.reading import read_config
 from casvit_mm.config.type_checks import check_types
 from casvit_mm.config.value_checks import check_values
@@ -81,7 +82,7 @@ def load_config(
 
 def default_work_dir(config: str, data: str | None = None) -> str:
     """Return the folder of a run that names none: by its config and, if given, its data."""
-    names = [Path(config).stem, *([dataset_name(data)] if data else [])]
+    names = [Path(config_name(config)).stem, *([dataset_name(data)] if data else [])]
     return f'work_dirs/{"_".join(names)}'
 
 

@@ -1,4 +1,4 @@
-"""Training with MMEngine's Runner, as ``tools/train.py`` runs it."""
+"""Training with MMEngine's Runner, as ``casvit-mm train`` runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a config and a checkpoint to a compared file: the library behind ``tools/export.py``."""
+"""From a config and a checkpoint to a compared file: the library behind ``casvit-mm export``."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class CheckpointModel(ImageModel):
 
     The dataset and the pretrained weights that the config names need not exist. The number of
     classes in the heads follows from the names in the checkpoint. Pipeline, model and weights are
-    those that ``tools/test.py`` evaluates.
+    those that ``casvit-mm test`` evaluates.
 
     Args:
         checkpoint: File of weights of a whole model; read without executing anything in it.

@@ -1,4 +1,4 @@
-"""Predictions on files, as pictures and JSON: the library behind ``tools/predict.py``.
+"""Predictions on files, as pictures and JSON: the library behind ``casvit-mm predict``.
 
 The sources are done in parts, which stay on the disk until all are done and are merged by one
 process: so a run that was killed goes on, several processes share the work, and none holds all

@@ -35,7 +35,7 @@ def load(
 
     Args:
         path: A checkpoint (``.pth``, ``.safetensors``), which is read without executing anything in
-            it, or a file that ``tools/export.py`` wrote (``.onnx``, ``.xml``, ``.pt2``), which
+            it, or a file that ``casvit-mm export`` wrote (``.onnx``, ``.xml``, ``.pt2``), which
             needs neither torch nor an mm package.
         config: Config of a checkpoint: a file, or ``casvit_mm::NAME.py``. None takes the one that
             the checkpoint holds, as those of our trainings do.

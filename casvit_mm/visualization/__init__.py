@@ -1,4 +1,4 @@
-"""What a model looks at: the library behind ``tools/visualize.py``.
+"""What a model looks at: the library behind ``casvit-mm visualize``.
 
 - ``run``: one call, from the options to the files.
 - ``models``: loads what is visualized, of a config or of timm; ``detectors`` gives a detector's

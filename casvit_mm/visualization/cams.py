@@ -32,7 +32,7 @@ DEFAULT_METHODS = {
     'segmentation': 'layercam',
     'detection': 'layercam',
 }
-_MIN_SCORE = 0.3  # of the objects that are explained, as in tools/predict.py
+_MIN_SCORE = 0.3  # of the objects that are explained, as in casvit-mm predict
 _MAX_POSITIONS = 4096  # EigenCAM decomposes a matrix with as many rows and columns
 
 Target = Callable[[Any], Tensor]  # of one output of the model

@@ -1,4 +1,4 @@
-"""The pictures of one call of ``tools/visualize.py``: a class for each kind.
+"""The pictures of one call of ``casvit-mm visualize``: a class for each kind.
 
 A class of :data:`PICTURES` is made once with the models, takes one image after the other, and
 writes its files when it has enough.

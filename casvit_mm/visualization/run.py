@@ -1,4 +1,4 @@
-"""One call of ``tools/visualize.py``: check what is asked for, load, draw image by image."""
+"""One call of ``casvit-mm visualize``: check what is asked for, load, draw image by image."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from casvit_mm.config.building import check_device
+from casvit_mm.config.paths import config_name
 from casvit_mm.console import counted, step
 from casvit_mm.datasets.images import MediaFile, find_media, read_image
 from casvit_mm.errors import InputError
@@ -65,7 +66,7 @@ def visualize(
         InputError: If anything the user gave cannot work. Where that is a single image or the
             gates, the rest is drawn before.
     """
-    folder = Path(out_dir or f'work_dirs/visualize/{Path(config or checkpoint).stem}')
+    folder = Path(out_dir or f'work_dirs/visualize/{Path(config_name(config or checkpoint)).stem}')
     if 'cams' in (show or KINDS):
         check_grad_cam()
     device = check_device(device)

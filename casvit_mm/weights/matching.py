@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from casvit_mm.cli import job_command
 from casvit_mm.errors import InputError
 from casvit_mm.weights.finite import check_finite
 from casvit_mm.weights.fitting import fit_backbone, fit_whole
@@ -179,7 +180,7 @@ def check_fit(
         raise InputError(
             f'{str(path)!r} holds no whole model, as this place needs; its keys begin with '
             f'{modules_of(state, depth=1)}.\nA backbone or classifier is where to start a training '
-            f'from: tools/train.py CONFIG --pretrained {path}'
+            f'from: {job_command("train", "CONFIG", "--pretrained", path)}'
         )
     new, dropped = fit_whole(state, model)
     compare(own, new, dropped, path, official_names)

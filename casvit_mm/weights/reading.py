@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from casvit_mm.cli import job_command
 from casvit_mm.errors import InputError, first_names
 from casvit_mm.io import limited_memory
 from casvit_mm.weights.bounds import check_archive, check_content
@@ -149,8 +150,8 @@ def load_file(path: str | Path) -> dict[str, Any]:
         )
     if path.suffix in ('.onnx', '.xml'):
         raise InputError(
-            f'{path} is an exported model, not a file of weights: tools/test.py evaluates it, and '
-            'casvit_mm.deploy.load(path) predicts with it'
+            f'{path} is an exported model, not a file of weights: '
+            f'{job_command("test")} evaluates it, and casvit_mm.deploy.load(path) predicts with it'
         )
     stat = path.stat()
     version = _Version(path.absolute(), stat.st_size, stat.st_mtime_ns, stat.st_ino)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from casvit_mm.cli import job_command
 from casvit_mm.config.forms import entries, type_name
 from casvit_mm.config.stored import STORED_CONFIG, parse_config
 from casvit_mm.errors import InputError, plain_name
@@ -26,7 +27,7 @@ _PIPELINES = {
     'mmseg': 'image-segmentation',
     'mmpretrain': 'image-classification',
 }
-# Metrics of all classes together, by their names in the file of tools/test.py --out.
+# Metrics of all classes together, by their names in the file of casvit-mm test --out.
 _OVERALL = {
     'coco/bbox_mAP': 'box AP',
     'coco/bbox_mAP_50': 'box AP50',
@@ -66,7 +67,7 @@ class CardFacts:
     """What a card says and no checkpoint knows; None is said to be missing.
 
     Attributes:
-        metrics: File that ``tools/test.py --out`` wrote of this checkpoint.
+        metrics: File that ``casvit-mm test --out`` wrote of this checkpoint.
         data: What it was trained and tested on, with source and licence.
         license: Licence of the weights, by the Hub's name, such as ``'apache-2.0'``.
         use: What it is meant for.
@@ -142,12 +143,12 @@ def _read_metrics(path: str | Path | None, source: Path) -> dict[str, Any]:
         checkpoint = str(found['checkpoint'])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f'--metrics {path}: no file of metrics of tools/test.py --out ({error!r})'
+            f'--metrics {path}: no file of metrics of {job_command("test")} --out ({error!r})'
         ) from error
     if Path(checkpoint).name != source.name:
         raise InputError(
             f'--metrics {path} are of {checkpoint}, and this is {source}. Evaluate this one: '
-            'tools/test.py --out'
+            f'{job_command("test")} --out'
         )
     return found
 

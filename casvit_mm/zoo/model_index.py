@@ -91,9 +91,9 @@ _INTRODUCTION = f"""<!-- Written by tools/model_zoo.py; edit casvit_mm/zoo/recip
 # Model zoo
 
 ```bash
-python tools/download_weights.py                          # lists the names
-python tools/download_weights.py maskrcnn_casvit_s_coco   # into checkpoints/, checked
-python tools/test.py configs/maskrcnn_casvit_s_coco.py checkpoints/maskrcnn_casvit_s_coco.pth
+casvit-mm download-weights                                # lists the names
+casvit-mm download-weights maskrcnn_casvit_s_coco         # into checkpoints/, checked
+casvit-mm test casvit_mm::maskrcnn_casvit_s_coco.py checkpoints/maskrcnn_casvit_s_coco.pth
 ```
 
 The files are the authors'

@@ -37,7 +37,7 @@ def test_the_fused_form_is_what_fuse_returns(configs, monkeypatch):
 
 def test_a_whole_detector_in_an_engine_points_to_the_export(configs):
     detector = find_model_spec(configs['detector'])
-    with pytest.raises(InputError, match=r'tools/export.py.*--file'):
+    with pytest.raises(InputError, match=r'casvit-mm export.*--file'):
         inference_call(detector, Workload(Form.parse('openvino'), 1, (64, 64), CPU))
 
 

@@ -2,10 +2,11 @@
 
 import inspect
 import sys
+from pathlib import Path
 
 import pytest
 
-from casvit_mm.config.paths import ROOT
+from casvit_mm.config.paths import ROOT, config_name
 from casvit_mm.config.reading import read_config
 from casvit_mm.errors import InputError
 
@@ -74,3 +75,8 @@ def test_a_base_of_a_framework_is_found_without_reading_its_metafiles(monkeypatc
     monkeypatch.setattr('mmengine.config.utils._get_cfg_metainfo', read_all)
     cfg = read_config(ROOT / 'configs' / 'rtmdet_casvit_xs_coco.py')
     assert cfg.model.type == 'RTMDet'
+
+
+@pytest.mark.parametrize('name', ['casvit_mm::a.py', 'configs/a.py', Path('a.py'), 'mmdet::x/a.py'])
+def test_the_name_of_a_config_is_that_of_its_file(name):
+    assert config_name(name) == 'a.py'

@@ -11,6 +11,7 @@ import numpy as np
 
 from casvit_mm.classification.data.description import ClassificationDescription
 from casvit_mm.classification.data.sources import LabelledImage, Listing, list_splits, quote_some
+from casvit_mm.cli import job_command
 from casvit_mm.datasets.classes import alike_classes, how_to_join
 from casvit_mm.datasets.duplicates import duplicate_issues
 from casvit_mm.datasets.files import plain_name
@@ -138,8 +139,8 @@ def _unreadable(inspection: Inspection, split: str) -> Iterator[Issue]:
         f'{number} are left out, as skip_unreadable says.'
         if skip
         else f'Replace or remove it ({number} cannot be read), or write skip_unreadable: true in '
-        f'{inspection.data.path} to train without such images; tools/check_data.py --fix leaves '
-        'them out.'
+        f'{inspection.data.path} to train without such images; '
+        f'{job_command("check_data")} --fix leaves them out.'
     )
     for i, fault in unreadable.items():
         path = images[i].path
@@ -275,7 +276,7 @@ def _two_labels(inspection: Inspection) -> Iterator[tuple[str, Issue]]:
         split, first = next(iter(places.values()))
         message = (
             f'the same image has several labels: {", ".join(texts)}. Keep the right one; '
-            'tools/check_data.py --fix leaves it out everywhere.'
+            f'{job_command("check_data")} --fix leaves it out everywhere.'
         )
         at = ('images', first)
         yield split, Issue('image with two labels', paths[0], message, False, at)

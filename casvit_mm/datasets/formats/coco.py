@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from casvit_mm.cli import job_command
 from casvit_mm.datasets.files import is_listed
 from casvit_mm.datasets.formats.coco_columns import Columns, read_columns
 from casvit_mm.datasets.formats.coco_file import read_plain_annotations
@@ -112,7 +113,7 @@ def check_content(
     issues = _find_issues(content, Path(images), with_masks, without_labels, columns)
     fatal = [issue for issue in issues if issue.fatal]
     if fatal:
-        more = f'\n{len(fatal) - 1} more such issues; python tools/check_data.py lists them all.'
+        more = f'\n{len(fatal) - 1} more such issues; {job_command("check_data")} lists them all.'
         raise InputError(f'{where}: {fatal[0].message}{more if len(fatal) > 1 else ""}')
     names = {category['id']: category['name'] for category in content['categories']}
     classes = tuple(names[i] for i in sorted(names))

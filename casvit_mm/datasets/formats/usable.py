@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from casvit_mm.cli import job_command
 from casvit_mm.datasets.formats.coco_values import is_box, is_id, is_number
 
 __all__ = ['describe_obstacles', 'find_obstacle']
@@ -21,7 +22,7 @@ _OBSTACLES = {
         'have a box below 1 px',
         'boxes are in pixels: multiply shares by the width and height of the image',
     ),
-    'area': ('have an area of 0 or less', 'python tools/check_data.py --fix DIR computes it'),
+    'area': ('have an area of 0 or less', f'{job_command("check_data")} --fix DIR computes it'),
     'ignored': ('have ignore: 1', 'write 0 where the object is to be learnt'),
     'crowd': (
         'have iscrowd: 1, which says that one box holds many objects and is not learnt',

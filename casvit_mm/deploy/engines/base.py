@@ -129,7 +129,7 @@ class Engine(ABC):
         """What the file says of itself.
 
         Raises:
-            InputError: If ``tools/export.py`` did not write the file.
+            InputError: If ``casvit-mm export`` did not write the file.
         """
         return Spec.from_json(self._text, self._path)
 
@@ -210,7 +210,7 @@ def loading(path: Path) -> Iterator[None]:
     except Exception as error:
         raise InputError(
             f'{path} cannot be loaded, it may be cut short: {_first_line(error)}\n'
-            'Copy it again, or export it again with tools/export.py'
+            'Copy it again, or export it again with casvit-mm export'
         ) from error
 
 

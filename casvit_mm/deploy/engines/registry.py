@@ -53,7 +53,7 @@ def open_engine(
     """Load an exported file into the engine that its ending names.
 
     Args:
-        path: Of any format that ``tools/export.py`` writes, but ``.mlpackage``; what belongs to it
+        path: Of any format that ``casvit-mm export`` writes, but ``.mlpackage``; what belongs to it
             stands beside it.
         threads: CPU threads of the engine; None leaves their number to the engine.
         trusted: Whether code in the file may run. Only ``.pt2`` can hold any.
@@ -74,7 +74,7 @@ def open_engine(
         raise InputError(f'{path} is not an exported model; known are {known_endings()}')
     for file in kind.files(path):
         if not file.is_file():
-            raise InputError(f'{file} does not exist; tools/export.py writes it')
+            raise InputError(f'{file} does not exist; casvit-mm export writes it')
     if kind.executes and not trusted:
         raise InputError(
             f'{path} is not opened: torch reads .pt2 by pickle and eval, so the file could run '

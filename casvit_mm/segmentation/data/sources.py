@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from casvit_mm.cli import job_command
 from casvit_mm.datasets.description import FoldSplit, RandomSplit
 from casvit_mm.datasets.files import (
     IMAGE_SUFFIXES,
@@ -194,8 +195,8 @@ def _match(files: _Files) -> tuple[_Files, list[Issue]]:
         message = (
             f'image {path} has no label of its name, and label {mask} no image. They seem to be a '
             f'pair: the names of {len(pairs)} images and labels here agree but for {what}. '
-            'tools/check_data.py --fix gives the masks the names of the images; or rename them, or '
-            'give image_suffix: and label_suffix: beside the folders.'
+            f'{job_command("check_data")} --fix gives the masks the names of the images; or rename '
+            'them, or give image_suffix: and label_suffix: beside the folders.'
         )
         place = f'{path.name} ~ {mask.name}'
         issues.append(Issue('names that differ', place, message, True))

@@ -29,7 +29,7 @@ def test_a_list_of_classes_that_is_too_short_is_told_with_the_number_of_files(fo
     message = refusal(folder, SOURCES + 'classes: [ground, circle]')
     assert 'lists 2 names, for values 0 to 1' in message
     assert 'Add 2 names or ignore: [2, 3]' in message
-    assert 'more like it: python tools/check_data.py lists them all' in message
+    assert 'more like it: casvit-mm check-data lists them all' in message
 
 
 def test_values_with_gaps_are_refused_with_the_line_that_reads_them(folder):
