@@ -10,6 +10,13 @@ pytest.importorskip('mmdet')
 from casvit_mm.prediction.files import predict
 from casvit_mm.prediction.options import PredictOptions
 
+# Of :func:`export_models.write_model`, and options by which all of a prediction is written.
+KINDS = {
+    'maskrcnn': dict(labels='labelme', score_thr=0.05),
+    'segmentation': dict(labels='coco'),
+    'classification': dict(labels='yolo'),
+}
+
 
 def spread_scores(predictor, pixels, detector):
     """Set the classifier of ``detector`` so that classes and scores differ between boxes."""
@@ -49,3 +56,12 @@ def edited_checkpoint(model, path, change):
     change(content)
     torch.save(content, path)
     return str(path)
+
+
+def contents(folder):
+    """Return the bytes of all files below a folder but drawn videos, which hold random numbers."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob('*')
+        if path.is_file() and path.suffix not in ('.webm', '.mp4')
+    }

@@ -1,8 +1,12 @@
 """Hosts for the tests of several of them: `make test-cluster`, as root."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
 from hosts import Hosts, can_make_hosts
+from slurm import Slurm, has_slurm
 
 
 def pytest_collection_modifyitems(items):
@@ -23,3 +27,15 @@ def two_hosts():
     hosts = Hosts(2)
     yield hosts
     hosts.remove()
+
+
+@pytest.fixture
+def slurm(two_hosts):
+    """A Slurm on them."""
+    if not has_slurm():
+        pytest.skip('needs slurm-wlm and munge')
+    # Paths of sockets have at most 108 bytes, which those of pytest may come near to.
+    with tempfile.TemporaryDirectory(prefix='slurm') as folder:
+        cluster = Slurm(two_hosts, Path(folder))
+        yield cluster
+        cluster.stop()

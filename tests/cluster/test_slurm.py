@@ -1,14 +1,11 @@
 """Trainings under a real Slurm, by tools/slurm_train.sh: preempted, cancelled, out of time."""
 
 import shutil
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from helpers import ROOT
-from slurm import Slurm, has_slurm
 
 from casvit_mm.weights.reading import load_file
 
@@ -20,17 +17,6 @@ sys.path.insert(0, {tests!r})
 runpy.run_path({script!r}, run_name='__main__')
 """
 LONG = ('train_cfg.max_epochs=8', 'model.seconds=0.4', 'train_dataloader.dataset.size=32')
-
-
-@pytest.fixture
-def slurm(two_hosts):
-    if not has_slurm():
-        pytest.skip('needs slurm-wlm and munge')
-    # Paths of sockets have at most 108 bytes, which those of pytest may come near to.
-    with tempfile.TemporaryDirectory(prefix='slurm') as folder:
-        cluster = Slurm(two_hosts, Path(folder))
-        yield cluster
-        cluster.stop()
 
 
 @pytest.fixture
@@ -111,9 +97,12 @@ def test_a_preempted_job_goes_on_by_itself(slurm, submit, tmp_path, unbroken):
 
 
 def test_a_job_goes_on_after_the_end_of_its_time(slurm, submit, tmp_path, unbroken):
-    long = [*LONG, 'model.seconds=3']
-    job = submit('run', *long, BATCH='1', SAVE_SECONDS='60', SBATCH_ARGS='--time=2').stdout
+    long = [*LONG, 'model.seconds=1']
+    job = submit('run', *long, BATCH='1', SAVE_SECONDS='60', SBATCH_ARGS='--time=60').stdout
     job = job.split()[-1]
+    wait_for_text(slurm, tmp_path, job, 'Epoch(train) [1][2/')  # imports may take minutes
+    soon = slurm.run('scontrol', 'update', f'JobId={job}', 'EndTime=now+90')
+    assert soon.returncode == 0, soon.stderr
     wait_for_text(slurm, tmp_path, job, 'its time is up or it is preempted')
     slurm.run('scontrol', 'update', f'JobId={job}', 'TimeLimit=60')
     assert wait_for_end(slurm, job) == 'COMPLETED 1'

@@ -16,7 +16,7 @@ pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 pytest.importorskip('mmpretrain')
 from export_models import random_image, write_model
-from prediction_runs import write_video
+from prediction_runs import KINDS, contents, write_video
 
 import casvit_mm
 from casvit_mm import InputError
@@ -26,12 +26,6 @@ from casvit_mm.prediction.files import predict
 from casvit_mm.prediction.options import PredictOptions
 from casvit_mm.prediction.source_list import SourceList
 from casvit_mm.prediction.sources import Source, find_sources
-
-KINDS = {
-    'maskrcnn': dict(labels='labelme', score_thr=0.05),
-    'segmentation': dict(labels='coco'),
-    'classification': dict(labels='yolo'),
-}
 
 
 @pytest.fixture
@@ -67,15 +61,6 @@ def predict_by(number, checkpoint, sources, **options):
     """Predict by several processes; return their exit statuses, which are 1 after an error."""
     given = PredictOptions(launcher='pytorch', **options)
     return run_ranks(number, lambda: predict(checkpoint, sources, given))
-
-
-def contents(folder):
-    """Return the bytes of all files below a folder but drawn videos, which hold random numbers."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob('*')
-        if path.is_file() and path.suffix not in ('.webm', '.mp4')
-    }
 
 
 @pytest.mark.parametrize('model', KINDS, indirect=True)
