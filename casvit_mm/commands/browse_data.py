@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from casvit_mm.commands.parser import check_config
 from casvit_mm.console import loading
 
 
@@ -30,6 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Draw, and print where."""
+    check_config(args.config)
     with loading(args.config):
         from casvit_mm.engine.browse import browse
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
+from casvit_mm.commands.parser import check_config
 from casvit_mm.console import say
 from casvit_mm.errors import InputError
 
@@ -51,6 +52,7 @@ def run(args: Namespace) -> None:
         sys.exit(print_layout(*args.layout))
     if args.data is None:
         raise InputError('name a dataset.yaml, or --layout coco')
+    check_config(args.config)
     say(f'{args.data}: checking')
     from casvit_mm.registration import register_late
 

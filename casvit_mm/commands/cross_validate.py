@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.commands.parser import add_config_options
+from casvit_mm.commands.parser import add_config_options, check_config
 from casvit_mm.console import loading
 
 
@@ -33,6 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Group the options, and cross-validate."""
+    check_config(args.config)
     with loading(args.config):
         from casvit_mm.engine import Randomness, Start, TrainOptions
         from casvit_mm.engine.cross_validation import cross_validate

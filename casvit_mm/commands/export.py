@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from casvit_mm.cli import job_command
-from casvit_mm.commands.parser import add_config_options, part_config
+from casvit_mm.commands.parser import add_config_options, check_config, part_config
 from casvit_mm.console import loading
 from casvit_mm.errors import InputError
 
@@ -97,6 +97,7 @@ def run(args: Namespace) -> None:
     config, files = part_config(options.pop('files'))
     if len(files) > 1:
         raise InputError(f'name one checkpoint, and a CONFIG before it if any; got {files}')
+    check_config(config)
     with loading((files or [str(config)])[0]):
         from casvit_mm.deploy.engines import engine_of
         from casvit_mm.export import FORMATS, export, export_fastest

@@ -12,6 +12,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from casvit_mm.cli import job_command
+from casvit_mm.commands.parser import check_config
 from casvit_mm.console import loading
 
 
@@ -26,6 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """Pack, and print how to train on it."""
+    check_config(args.config)
     with loading(args.config):
         from casvit_mm.engine.packing import pack_data
 

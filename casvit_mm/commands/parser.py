@@ -11,11 +11,13 @@ from typing import NoReturn
 
 from casvit_mm.cli import job_command
 from casvit_mm.config.options import ConfigOptions
+from casvit_mm.config.paths import PREFIX, config_path
 
 __all__ = [
     'JobParser',
     'add_config_options',
     'add_launcher',
+    'check_config',
     'describe',
     'nearest',
     'part_config',
@@ -56,6 +58,18 @@ def part_config(files: Sequence[str]) -> tuple[str | None, list[str]]:
     first, *others = files
     is_config = '::' in first or first.endswith(('.py', '.json', '.yaml', '.yml'))
     return (first, others) if is_config else (None, [first, *others])
+
+
+def check_config(config: str | None) -> None:
+    """Refuse a config that is not there, before anything is loaded that takes seconds.
+
+    Those of another package, ``mmdet::...``, are looked for later.
+
+    Raises:
+        InputError: If it is not there, naming near ones of ours.
+    """
+    if config is not None and ('::' not in config or config.startswith(PREFIX)):
+        config_path(config)
 
 
 def describe(text: str) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.commands.parser import add_config_options, add_launcher, part_config
+from casvit_mm.commands.parser import add_config_options, add_launcher, check_config, part_config
 from casvit_mm.console import loading
 from casvit_mm.datasets.writers import FORMATS
 from casvit_mm.errors import InputError
@@ -83,6 +83,7 @@ def run(args: Namespace) -> None:
     model, *sources = files
     if not sources:
         raise InputError('after CONFIG and the checkpoint, name what to predict on')
+    check_config(options['config'])
     with loading(model, 'what predicts'):
         from casvit_mm.prediction.files import predict
         from casvit_mm.prediction.options import PredictOptions

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.commands.parser import add_config_options, part_config
+from casvit_mm.commands.parser import add_config_options, check_config, part_config
 from casvit_mm.console import loading
 from casvit_mm.errors import InputError
 
@@ -46,6 +46,7 @@ def run(args: Namespace) -> None:
     config, files = part_config(options.pop('files'))
     if len(files) != 1:
         raise InputError(f'name one model, and a CONFIG before it if any; got {files}')
+    check_config(config)
     with loading(files[0], 'what serves it'):
         from casvit_mm.serving import Limits, serve
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.commands.parser import add_config_options, add_launcher, part_config
+from casvit_mm.commands.parser import add_config_options, add_launcher, check_config, part_config
 from casvit_mm.console import loading
 from casvit_mm.errors import InputError
 
@@ -58,6 +58,7 @@ def run(args: Namespace) -> None:
     config, files = part_config(options.pop('files'))
     if len(files) != 1:
         raise InputError(f'name one checkpoint, and a CONFIG before it if any; got {files}')
+    check_config(config)
     with loading(files[0]):
         from casvit_mm.engine import evaluate
 

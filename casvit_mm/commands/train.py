@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.commands.parser import add_config_options, add_launcher
+from casvit_mm.commands.parser import add_config_options, add_launcher, check_config
 from casvit_mm.console import loading
 
 
@@ -102,6 +102,7 @@ def _number_or_auto(text: str) -> int | str:
 
 def run(args: Namespace) -> None:
     """Group the options, and train."""
+    check_config(args.config)
     with loading(args.config):
         from casvit_mm.engine import Randomness, Recipe, Speed, Start, TrainOptions, train
 

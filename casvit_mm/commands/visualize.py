@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from casvit_mm.commands.parser import add_config_options, part_config
+from casvit_mm.commands.parser import add_config_options, check_config, part_config
 from casvit_mm.console import loading
 from casvit_mm.errors import InputError
 
@@ -63,6 +63,7 @@ def run(args: Namespace) -> None:
     config, files = part_config([options.pop('checkpoint'), *options.pop('inputs')])
     if len(files) < 2:
         raise InputError('name a checkpoint, and images or folders after it')
+    check_config(config)
     with loading(files[0]):
         from casvit_mm.visualization.run import visualize
 

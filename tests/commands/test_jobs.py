@@ -65,15 +65,17 @@ sys.meta_path.insert(0, Guard())
 options = {
     'benchmark': ['casvit_xs'],
     'check_data': ['photos'],
+    'browse_data': ['casvit_mm::casvit_xs_light.py'],
     'convert_data': ['photos', 'out', '--to', 'coco'],
-    'cross_validate': ['c.py', '--data', 'photos', '--folds', '2'],
+    'cross_validate': ['casvit_mm::casvit_xs_light.py', '--data', 'photos', '--folds', '2'],
     'doctor': [],
     'download_weights': [],
     'export': ['a.pth', '--format', 'onnx'],
     'gpu_report': ['--list'],
-    'pack_data': ['c.py', '--out', 'out'],
+    'pack_data': ['casvit_mm::casvit_xs_light.py', '--out', 'out'],
     'predict': ['a.pth', 'photos'],
     'study_mixers': [],
+    'train': ['casvit_mm::casvit_xs_light.py'],
     'visualize': ['a.pth', 'photos'],
 }
 for job in JOBS:
@@ -119,6 +121,16 @@ def test_every_job_says_its_first_line_before_it_loads_what_takes_long():
     assert [lines[0] for lines in said] == list(JOBS)
     silent = [lines for lines in said if len(lines) != 3 or not lines[2].startswith('->')]
     assert not silent
+
+
+@pytest.mark.parametrize(
+    'words', [['train'], ['test', 'a.pth'], ['check-data', 'photos', '--config'], ['browse-data']]
+)
+def test_a_config_that_is_not_there_is_refused_before_anything_is_said(typed, words):
+    at = 1 if words[0] == 'test' else len(words)
+    status, printed, errors = typed(*words[:at], 'casvit_xs_lihgt.py', *words[at:])
+    assert (status, printed) == (2, '')
+    assert 'did you mean casvit_mm::casvit_xs_light.py' in errors
 
 
 def test_every_file_of_the_folder_is_a_job():
