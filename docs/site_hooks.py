@@ -1,4 +1,4 @@
-"""What the site does with links that leave docs/: MkDocs knows no file out there."""
+"""What the site does with links that leave docs/, which MkDocs does not know, and with options."""
 
 import posixpath
 import re
@@ -8,6 +8,15 @@ from mkdocs.exceptions import PluginError
 
 CODE = re.compile(r'(^```.*?^```$)', re.MULTILINE | re.DOTALL)
 LINK = re.compile(r'(?<!!)\[([^\]]*)\]\(((?:\.\./)+[^)\s#]*)(#[^)\s]*)?\)')
+
+INLINE = re.compile(r'(?<=<code>)[^<]+(?=</code>)')
+HYPHENS = re.compile(r'(?<!\S)--[\w-]+|(?<!\S)[a-z]+-[a-z]+(?!\S)')
+
+
+def on_page_content(html: str, page, config, files) -> str:
+    """Keep options and names of commands on one line: browsers break ``--data`` at a hyphen."""
+    unbroken = r'<span class="unbroken">\g<0></span>'
+    return INLINE.sub(lambda match: HYPHENS.sub(unbroken, match[0]), html)
 
 
 def on_page_markdown(markdown: str, page, config, files) -> str:
