@@ -66,9 +66,7 @@ def init_distributed(cfg: Config) -> None:
         init_dist('pytorch', **cfg.env_cfg.get('dist_cfg', dict(backend='nccl')))
         return
     seconds = cfg.env_cfg.get('dist_cfg', {}).get('timeout')
-    # torchrun sets one thread per process; a CPU host has more to share.
-    local_world_size = int(os.environ['LOCAL_WORLD_SIZE'])
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_world_size))
+    torch.set_num_threads(_threads(cfg.launcher))
     dist.init_process_group('gloo', timeout=seconds and timedelta(seconds=seconds))
     cfg.env_cfg.dist_cfg = dict(backend='gloo')
     cfg.model_wrapper_cfg = dict(
@@ -77,6 +75,16 @@ def init_distributed(cfg: Config) -> None:
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
+
+
+def _threads(launcher: str) -> int:
+    """Return the CPUs of this process: those of its task of Slurm, or its share of the host.
+
+    torchrun sets one thread per process, where a CPU host has more to share.
+    """
+    if launcher == 'slurm' and 'SLURM_CPUS_PER_TASK' in os.environ:
+        return int(os.environ['SLURM_CPUS_PER_TASK'])
+    return max(1, (os.cpu_count() or 1) // int(os.environ['LOCAL_WORLD_SIZE']))
 
 
 def too_few_gpus(processes: int) -> str:

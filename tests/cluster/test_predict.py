@@ -18,7 +18,7 @@ from export_models import random_image, write_model
 from prediction_runs import KINDS, contents
 
 PATIENCE = 900  # seconds for what has no limit of its own, on a busy machine
-ENVIRONMENT = dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+ENVIRONMENT = dict(PYTHONPATH=str(ROOT))
 
 
 @pytest.fixture
@@ -36,15 +36,18 @@ def command(tmp_path, request):
 
 @pytest.fixture
 def of_one(command, tmp_path):
-    """What one process writes."""
-    tool = [sys.executable, str(ROOT / 'tools/predict.py'), *command, '--out-dir']
-    result = subprocess.run(
-        [*tool, str(tmp_path / 'one')], env=os.environ | ENVIRONMENT, capture_output=True, text=True
-    )
-    assert result.returncode == 1, result.stdout + result.stderr  # one image cannot be read
-    found = contents(tmp_path / 'one')
-    assert {Path(name).parts[0] for name in found} >= {'pictures', 'predictions.json'}
-    return found
+    """Predict by one process; with other threads than the others it would round otherwise."""
+
+    def predict(threads):
+        tool = [sys.executable, str(ROOT / 'tools/predict.py'), *command, '--out-dir']
+        env = os.environ | ENVIRONMENT | dict(OMP_NUM_THREADS=str(threads))
+        result = subprocess.run([*tool, tmp_path / 'one'], env=env, capture_output=True, text=True)
+        assert result.returncode == 1, result.stdout + result.stderr  # one image cannot be read
+        found = contents(tmp_path / 'one')
+        assert {Path(name).parts[0] for name in found} >= {'pictures', 'predictions.json'}
+        return found
+
+    return predict
 
 
 def wait_for_a_part(out, runs):
@@ -56,10 +59,10 @@ def wait_for_a_part(out, runs):
         time.sleep(0.05)
 
 
-def assert_gone_on(out, printed, of_one):
+def assert_gone_on(out, printed, expected):
     """Compare the results with those of one process; some were those of the run before."""
     assert 'are done, by a run before' in printed
-    assert contents(out) == of_one
+    assert contents(out) == expected
 
 
 @pytest.mark.parametrize('command', KINDS, indirect=True)
@@ -90,7 +93,7 @@ def test_a_host_is_lost_and_the_same_command_goes_on(two_hosts, command, of_one,
     again = [start(0), start(1)]
     printed = [run.communicate(timeout=PATIENCE)[0] for run in again]
     assert [run.returncode for run in again] == [2, 2], printed  # one image cannot be read
-    assert_gone_on(out, printed[0], of_one)
+    assert_gone_on(out, printed[0], of_one(os.cpu_count()))  # one process took all CPUs
 
 
 def process_of_task(number, out):
@@ -130,4 +133,4 @@ def test_a_task_of_slurm_is_lost_and_the_same_command_goes_on(slurm, command, of
     again = start()
     printed, _ = again.communicate(timeout=PATIENCE)
     assert again.returncode == 2, printed
-    assert_gone_on(out, printed, of_one)
+    assert_gone_on(out, printed, of_one(1))
