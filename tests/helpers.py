@@ -1,16 +1,21 @@
 """Models, weights and commands that several test files use."""
 
 import gzip
+import io
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
 import sys
 import traceback
+import warnings
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -20,6 +25,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from casvit_mm import CASViT
+from casvit_mm.commands import main
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / 'golden'
@@ -33,6 +39,14 @@ def slow_after(number: int, cases: Iterable) -> list:
     cases = list(cases)
     slow = [pytest.param(case, marks=pytest.mark.slow) for case in cases[number:]]
     return [*cases[:number], *slow]
+
+
+def slow_if_large(configs: Iterable[Path]) -> list:
+    """Configs; those of CAS-ViT-M and -T, which are wider alone, are for ``make test-all``."""
+    return [
+        pytest.param(path, marks=[pytest.mark.slow] * bool(re.search('casvit_[mt]_', path.stem)))
+        for path in configs
+    ]
 
 
 def grey_png(width: int, height: int, bits: int, rows: bytes = b'') -> bytes:
@@ -135,6 +149,21 @@ def run_command(*command: object, **env: str) -> subprocess.CompletedProcess:
         text=True,
         timeout=280,
     )
+
+
+def run_job(job: str, *arguments: object) -> subprocess.CompletedProcess:
+    """Run a job of the command line in this process, which has imported what the job needs."""
+    command = [f'tools/{job}.py', *map(str, arguments)]
+    show_warning, status = warnings.showwarning, 0
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as error:
+        try:
+            with patch.object(sys, 'argv', command):
+                main(job)
+        except SystemExit as end:
+            status = end.code
+        finally:
+            warnings.showwarning = show_warning
+    return subprocess.CompletedProcess(command, status, out.getvalue(), error.getvalue())
 
 
 def user_environment() -> dict[str, str]:

@@ -2,10 +2,7 @@
 
 import numpy as np
 import torch
-import torch.multiprocessing as mp
-from helpers import free_port
-
-from casvit_mm.cli import cli
+from helpers import run_ranks
 
 LABELS = ('road', 'tree', 'car', 'sign', 'never')
 MATERIALS = ('paper', 'glass', 'metal', 'cardboard', 'plastic', 'trash', 'never')
@@ -78,22 +75,18 @@ def evaluated_classified(samples, classes=MATERIALS, **options):
 
 
 def evaluate_in_two_processes(evaluate, samples, folder):
-    """Evaluate in two processes that end as those of our tools do.
+    """Evaluate in two processes.
 
-    ``evaluate`` is a function of a module that can be imported by name. It takes the rank, the
-    samples of this rank (the first one once more as padding), their number in all, and ``folder``.
+    ``evaluate`` takes the rank, the samples of this rank (the first one once more as padding),
+    their number in all, and ``folder``.
     """
-    mp.spawn(_evaluate_part, (evaluate, samples, free_port(), str(folder)), nprocs=2)
 
-
-def _evaluate_part(rank, evaluate, samples, port, folder):
-    def run():
-        torch.distributed.init_process_group(
-            'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
-        )
+    def work():
+        torch.distributed.init_process_group('gloo')
+        rank = torch.distributed.get_rank()
         evaluate(rank, [*samples, samples[0]][rank::2], len(samples), folder)
 
-    cli(run)
+    assert run_ranks(2, work) == [0, 0]
 
 
 def evaluate_segmentation(rank, samples, total, folder):

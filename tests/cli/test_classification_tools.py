@@ -172,6 +172,7 @@ def test_a_detector_starts_from_either_set_and_the_log_counts_the_keys(trained, 
     assert torch.equal(backbone.state_dict()[key], state[prefix + key])
 
 
+@pytest.mark.slow
 def test_other_classes_get_a_new_head_and_the_log_says_so(trained, folders, tmp_path):
     root = tmp_path / 'two'
     shutil.copytree(folders.parent, root)

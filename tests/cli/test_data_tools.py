@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, run_command
+from helpers import ROOT, run_command, run_job
 
 pytest.importorskip('mmdet')
 from detection_data import MASK, edit
@@ -37,16 +37,15 @@ def test_the_tool_ends_with_2_where_training_would_and_with_0_for_a_clean_copy(f
 
 
 def test_the_tool_names_a_missing_description(tmp_path):
-    result = run(tmp_path / 'nowhere.yaml')
+    result = run_job('check_data', tmp_path / 'nowhere.yaml')
     assert result.returncode == 2
     assert 'nowhere.yaml (--data) does not exist' in result.stderr
 
 
 def test_browsing_prints_its_report(shapes, tmp_path):
     config = ROOT / 'configs/maskrcnn_casvit_xs_shapes.py'
-    result = run_command(
-        'tools/browse_data.py', config, '--data', shapes, '--count', 1, '--out', tmp_path
-    )
+    options = ('--data', shapes, '--count', 1, '--out', tmp_path)
+    result = run_job('browse_data', config, *options)
     assert result.returncode == 0, result.stderr
     assert '8 used of 8 listed' in result.stdout
     assert f'{tmp_path}/overview.png' in result.stdout

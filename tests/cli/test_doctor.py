@@ -26,6 +26,7 @@ def test_this_environment_is_found_healthy():
     assert re.search(r'--bf16 +training(.|\n)+?(pays|does\s+not\s+pay),\s+[\d.]+', result.stdout)
 
 
+@pytest.mark.slow
 def test_precisions_of_an_engine_are_measured(tiny_arch):
     pytest.importorskip('openvino')
     pytest.importorskip('nncf')

@@ -1,7 +1,7 @@
 """The command line of exports."""
 
 import pytest
-from helpers import run_command
+from helpers import run_job
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -13,7 +13,7 @@ from export_models import write_model
 
 def test_the_command_line_prints_a_refusal_and_exits_with_2(tmp_path):
     config, checkpoint = write_model(tmp_path, 'classification')
-    command = ['python', 'tools/export.py', config, checkpoint, '--format', 'onnx']
-    done = run_command(*command, '--out', tmp_path / 'model.xml')
+    options = ('--format', 'onnx', '--out', tmp_path / 'model.xml')
+    done = run_job('export', config, checkpoint, *options)
     assert done.returncode == 2
     assert done.stderr.strip().endswith('a file of --format onnx ends in .onnx')

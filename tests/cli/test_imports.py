@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import ROOT
+from helpers import ROOT, slow_after
 
 import casvit_mm
 
@@ -22,7 +22,8 @@ def test_without_torch_the_package_imports_and_only_its_models_fail():
 
 
 @pytest.mark.parametrize(
-    'first', ['from mmengine.registry import MODELS', 'import casvit_mm.weights.matching']
+    'first',
+    slow_after(1, ['from mmengine.registry import MODELS', 'import casvit_mm.weights.matching']),
 )
 def test_importing_the_package_registers_the_backbone(first):
     code = (

@@ -38,7 +38,6 @@ def test_two_processes_give_the_segmentation_metrics_of_one(tmp_path):
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == [f'{i}.png' for i in range(7)]
 
 
-@pytest.mark.slow
 def test_two_processes_give_the_classification_metrics_and_predictions_of_one(tmp_path):
     pytest.importorskip('mmpretrain')
     from casvit_mm.classification import ClassificationAccuracy

@@ -4,7 +4,7 @@ import re
 import sys
 
 import pytest
-from helpers import run_command
+from helpers import run_command, slow_after
 
 
 def test_importing_the_package_takes_no_old_path_and_prints_nothing():
@@ -16,7 +16,9 @@ def test_importing_the_package_takes_no_old_path_and_prints_nothing():
     assert (result.returncode, result.stdout, printed) == (0, '', '')
 
 
-@pytest.mark.parametrize('module', ['casvit_mm', 'casvit_mm.launch', 'casvit_mm.ops'])
+@pytest.mark.parametrize(
+    'module', slow_after(1, ['casvit_mm.launch', 'casvit_mm', 'casvit_mm.ops'])
+)
 def test_a_module_is_run_by_its_name(module):
     result = run_command(sys.executable, '-m', module, '--help')
     assert result.returncode == 0, result.stderr

@@ -1,6 +1,7 @@
 """A neck or a head that reads other channels than the backbone gives."""
 
 import pytest
+from helpers import slow_if_large
 
 from casvit_mm.config.checks import check_backbone
 from casvit_mm.config.paths import ROOT
@@ -27,6 +28,8 @@ def test_channels_that_do_not_fit_are_named(name, change, message):
         check_backbone(cfg)
 
 
-@pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    'path', slow_if_large(sorted((ROOT / 'configs').glob('*.py'))), ids=lambda p: p.stem
+)
 def test_our_configs_fit(path):
     check_backbone(read_config(path))

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT
+from helpers import ROOT, slow_if_large
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -42,7 +42,7 @@ def test_every_published_combination_has_a_config():
     assert {path.stem for path in COCO} == expected
 
 
-@pytest.mark.parametrize('path', ALL, ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', slow_if_large(ALL), ids=lambda p: p.stem)
 def test_config_builds_and_every_level_has_its_anchor_stride(path):
     cfg = load(path)
     cfg.model.backbone.init_cfg = None

@@ -57,7 +57,7 @@ SHORT = {
         for key, value in (('batch_size', 2), ('num_workers', 0), ('persistent_workers', False))
     },
 }
-QUICK = [('detection', 'yolo'), ('segmentation', 'cvat')]
+QUICK = [('detection', 'yolo')]
 CASES = [
     (task, to)
     for task in TASKS

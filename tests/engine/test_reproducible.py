@@ -340,6 +340,7 @@ def test_an_epoch_resumed_with_another_batch_size_goes_on_after_about_the_same_i
     assert 'had 2 images per iteration and this one has 4' in log
 
 
+@pytest.mark.slow
 def test_without_a_seed_the_resumed_run_takes_that_of_the_interrupted_one(
     unbroken, config, shapes, tmp_path
 ):

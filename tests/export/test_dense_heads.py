@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import slow_after
 
 pytest.importorskip('mmdet')
 pytest.importorskip('onnxruntime')
@@ -99,7 +100,7 @@ def test_a_graph_finds_what_mmdet_finds(kind, size):
 
 
 @pytest.mark.parametrize('form', FORMS)
-@pytest.mark.parametrize('kind', EXPORTED)
+@pytest.mark.parametrize('kind', slow_after(4, EXPORTED))  # the graphs of all are compared above
 def test_a_file_of_open_size_finds_what_mmdet_finds(kind, form, tmp_path):
     model = dense_detector(kind, score_thr=0.4)
     images = torch.stack(

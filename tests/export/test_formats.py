@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from helpers import ROOT
+from helpers import ROOT, slow_after
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -18,10 +18,11 @@ from export_models import CLASSES, FORMS, random_image
 from casvit_mm import InputError, deploy
 
 load = partial(deploy.load, trusted=True)
+KINDS = ['maskrcnn', 'segformer', 'retinanet', 'segmentation']
 
 
 @pytest.mark.parametrize('form', FORMS)
-@pytest.mark.parametrize('kind', ['segmentation', 'segformer', 'retinanet', 'maskrcnn'])
+@pytest.mark.parametrize('kind', slow_after(2, KINDS))
 def test_an_export_of_open_size_gives_the_results_of_the_mm_package(written, kind, form):
     out, exported = written(kind, form)
     assert exported.comparison.images == 3

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from helpers import slow_after
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -16,7 +17,7 @@ from casvit_mm.export import export
 load = partial(deploy.load, trusted=True)
 
 
-@pytest.mark.parametrize('kind', ['classification', 'segmentation', 'retinanet'])
+@pytest.mark.parametrize('kind', slow_after(2, ['segmentation', 'retinanet', 'classification']))
 def test_preprocessing_outside_gives_the_same_results(written, kind, photos):
     inside, _ = written(kind, 'onnx')
     found = load(inside)(photos / '0.png')

@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from helpers import TINY_ARCH
+from helpers import TINY_ARCH, slow_after
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -18,7 +18,7 @@ load = partial(deploy.load, trusted=True)
 
 
 @pytest.mark.parametrize('form', ['onnx', 'openvino'])
-@pytest.mark.parametrize('kind', ['classification', 'segmentation'])
+@pytest.mark.parametrize('kind', slow_after(1, ['classification', 'segmentation']))
 def test_eight_bits_are_calibrated_on_images(written, kind, form, photos):
     if form == 'openvino':
         pytest.importorskip('nncf')

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import randomize_norms
+from helpers import randomize_norms, slow_after
 from torch import nn
 
 from casvit_mm import ARCHS, TOKEN_MIXERS, CASViT, fuse
@@ -25,7 +25,7 @@ def assert_scripts(model: nn.Module) -> None:
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize('arch', ARCHS)
+@pytest.mark.parametrize('arch', slow_after(2, ARCHS))
 def test_every_arch_gives_the_same_maps(arch):
     assert_scripts(backbone(arch))
 

@@ -11,6 +11,7 @@ from helpers import (
     golden_input,
     official_state_dict,
     randomize_norms,
+    slow_after,
 )
 from mmengine.analysis import get_model_complexity_info
 from safetensors.torch import save_file
@@ -69,7 +70,7 @@ def test_parameters_with_both_heads_are_the_published_number(variant):
     assert sum(p.numel() for p in model.parameters()) + heads == PARAMETERS[variant]
 
 
-@pytest.mark.parametrize('variant', ARCHS)
+@pytest.mark.parametrize('variant', slow_after(2, ARCHS))
 def test_multiply_adds_are_the_published_number(variant):
     model = CASViT(variant, out_indices=(3,)).eval()
     counted = get_model_complexity_info(model, (3, 224, 224), show_table=False, show_arch=False)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from helpers import ROOT, official_state_dict, run_command
+from helpers import ROOT, official_state_dict, run_command, run_job
 from official_files import RECIPES, official_model, renamed, save_official, write_config
 from safetensors.torch import save_file
 from torch import nn
@@ -210,7 +210,7 @@ def test_no_framework_is_needed(tmp_path):
 
 def test_the_command_prints_matched_missing_and_unexpected_as_a_table(tmp_path):
     source = save_official(tmp_path / 'official.pth', official_model('RetinaNet'))
-    result = run_command('tools/convert_weights.py', source, tmp_path / 'out.safetensors')
+    result = run_job('convert_weights', source, tmp_path / 'out.safetensors')
     assert result.returncode == 0, result.stderr
     rows = [line.split() for line in result.stdout.splitlines()]
     assert ['matched', '566'] in [row[:2] for row in rows]

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from helpers import slow_after
 
 pytest.importorskip('mmdet')
 from detection_data import MASK, PLANTS, RETINA, edit, inspect, kinds
@@ -119,7 +120,7 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(('section', 'field'), FIELDS)
-@pytest.mark.parametrize('with_masks', [True, None])
+@pytest.mark.parametrize('with_masks', slow_after(1, [True, None]))
 def test_no_value_of_any_field_makes_the_check_fail(shapes, tmp_path, section, field, with_masks):
     for number, value in enumerate(VALUES):
         folder = Path(shutil.copytree(shapes.parent, tmp_path / str(number)))
