@@ -38,14 +38,16 @@ def run(args: Namespace) -> None:
 
     from casvit_mm.errors import InputError
 
-    with loading('GPU report', 'the list of its steps'):
-        from casvit_mm.gpu_report.run import Options, list_steps, report
-
     if args.list:
+        from casvit_mm.gpu_report.run import list_steps
+
         list_steps()
         return
     if args.out is None:
         raise InputError('name a folder for the report: --out work_dirs/gpu')
+    with loading('GPU report', 'its steps'):
+        from casvit_mm.gpu_report.run import Options, report
+
     data = {name: path for name in ('bccd', 'dsb2018') if (path := getattr(args, name))}
     if report(Options(args.out, args.limit, args.smoke, args.only, data)):
         sys.exit(1)

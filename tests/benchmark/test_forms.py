@@ -27,7 +27,7 @@ def test_the_precision_of_a_form_is_its_own_word_before_the_option():
         ('eager+fused', 'exclude each other'),
         ('onnxruntime+openvino', 'exclude each other'),
         ('openvino+compile', 'forms of PyTorch'),
-        ('onnxruntime+bf16', 'tools/export.py'),
+        ('onnxruntime+bf16', 'casvit-mm export'),
         ('tensorrt+cuda_graph', 'forms of PyTorch'),
     ],
 )

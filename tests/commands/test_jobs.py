@@ -71,7 +71,7 @@ options = {
     'doctor': [],
     'download_weights': [],
     'export': ['a.pth', '--format', 'onnx'],
-    'gpu_report': ['--list'],
+    'gpu_report': ['--out', 'gpu'],
     'pack_data': ['casvit_mm::casvit_xs_light.py', '--out', 'out'],
     'predict': ['a.pth', 'photos'],
     'study_mixers': [],

@@ -25,9 +25,10 @@ def typed(monkeypatch, capsys):
 def test_serve_takes_a_config_before_the_model_and_limits(typed, monkeypatch):
     calls = []
     monkeypatch.setattr('casvit_mm.serving.serve', lambda *files, **kw: calls.append((files, kw)))
-    assert typed('serve', 'c.py', 'best.pth', '--queue', '5', '--port', '0') == (0, '')
+    config = 'casvit_mm::casvit_xs_light.py'
+    assert typed('serve', config, 'best.pth', '--queue', '5', '--port', '0') == (0, '')
     ((files, options),) = calls
-    assert files == ('best.pth', 'c.py')
+    assert files == ('best.pth', config)
     assert (options['limits'].queue, options['limits'].timeout) == (5, 30)
     assert (options['port'], options['host'], options['batch_size']) == (0, '127.0.0.1', None)
 

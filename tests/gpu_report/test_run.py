@@ -196,7 +196,7 @@ except SystemExit as end:
     print(end.code, sorted({{'torch', 'mmengine', 'timm', 'cv2'}} & set(sys.modules)))
 """
     ended = run_command(sys.executable, '-c', script, PYTHONPATH=str(ROOT))
-    assert ended.stdout.strip() == '2 []', ended.stderr
+    assert ended.stdout.splitlines()[-1] == '2 []', ended.stderr
     assert 'error: gpu-report needs an NVIDIA GPU' in ended.stderr
     assert not (tmp_path / 'out').exists()
 

@@ -88,7 +88,7 @@ def test_the_first_issue_is_raised_and_the_rest_are_counted(folder):
             annotation['category_id'] = 9
 
     path = edit(folder / 'train.json', change)
-    message = r'(?s)annotation 3 has category_id 9.*2 more such issues; python tools/check_data\.py'
+    message = r'(?s)annotation 3 has category_id 9.*2 more such issues; casvit-mm check-data'
     with pytest.raises(InputError, match=message):
         check_coco(path, folder / 'train', 'train')
 
