@@ -366,6 +366,7 @@ SLOW = (
     'casvit-mm cross-validate CONFIG --data YAML --folds N',  # two trainings per cell
     'casvit-mm train CONFIG --epochs N',  # also by tests/engine/test_schedule.py and test_recipe.py
     'casvit-mm train CONFIG --batch N --early-stop N',
+    'casvit-mm train CONFIG --packed DIR',  # quickly by tests/datasets/test_packed.py
 )
 
 

@@ -9,6 +9,7 @@ from helpers import (
     golden_input,
     official_state_dict,
     randomize_norms,
+    slow_after,
 )
 from torch import nn
 
@@ -27,7 +28,7 @@ def samples(labels: list[int]) -> list[DataSample]:
 
 
 @pytest.mark.parametrize('distilled', [True, False])
-@pytest.mark.parametrize('variant', ARCHS)
+@pytest.mark.parametrize('variant', slow_after(2, ARCHS))
 def test_official_files_give_the_published_logits_with_two_heads_or_their_mean(
     variant, distilled, tmp_path
 ):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import ROOT, official_state_dict
+from helpers import ROOT, official_state_dict, slow_after
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -148,7 +148,7 @@ def test_a_pretrained_file_that_does_not_fit_ends_before_training(shapes, tmp_pa
         )
 
 
-@pytest.mark.parametrize('entry', ['test', 'resume', 'load_from'])
+@pytest.mark.parametrize('entry', slow_after(2, ['test', 'resume', 'load_from']))
 @pytest.mark.parametrize('damage', ['truncated', 'other model', 'missing'])
 def test_a_checkpoint_that_cannot_be_used_is_refused(shapes, tmp_path, entry, damage):
     run = unpack_run('detection', tmp_path / 'run')

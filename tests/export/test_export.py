@@ -42,6 +42,7 @@ def test_a_file_that_disagrees_is_not_kept(write, monkeypatch, tmp_path):
     assert (tmp_path / 'model.onnx').read_text() == 'old'
 
 
+@pytest.mark.slow
 def test_detectors_with_random_weights_need_not_keep_the_same_objects(
     models, photos, monkeypatch, tmp_path
 ):

@@ -89,7 +89,7 @@ def test_images_are_prepared_as_the_authors_evaluate():
     assert at224['mean'] == (0.485, 0.456, 0.406)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', slow_after(2, NAMES))
 def test_every_parameter_gets_a_gradient(name):
     model = timm.create_model(name, num_classes=42, drop_rate=0.1, drop_path_rate=0.1).train()
     logits = model(torch.randn(2, 3, 64, 64))
@@ -237,7 +237,7 @@ def test_norms_and_biases_get_no_weight_decay():
     assert found == expected
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', slow_after(2, NAMES))
 def test_the_model_is_traced_symbolically_with_the_same_logits(name):
     model, x = create(name), torch.rand(1, 3, 64, 64)
     with torch.no_grad():
@@ -295,6 +295,7 @@ def test_a_scripted_model_is_trained():
     assert [key for key, p in scripted.named_parameters() if p.grad is None] == []
 
 
+@pytest.mark.slow  # tests/models/test_fusion.py compiles the backbone
 def test_the_model_compiles_as_one_graph():
     model = create()
     x = torch.rand(1, 3, 64, 64)

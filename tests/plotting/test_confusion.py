@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import slow_after
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -9,7 +10,7 @@ from casvit_mm.plotting.confusion import draw_confusion_matrix
 
 
 @pytest.mark.parametrize('number', [1, 3, 150, pytest.param(300, marks=pytest.mark.slow)])
-@pytest.mark.parametrize('background', [0, 1])
+@pytest.mark.parametrize('background', slow_after(1, [1, 0]))
 def test_a_confusion_matrix_of_any_number_of_classes_can_be_drawn(number, background, tmp_path):
     names = [f'class {i}' for i in range(number)]
     matrix = np.eye(number + background, dtype=int) * 12345

@@ -6,7 +6,7 @@ from PIL import Image
 
 pytest.importorskip('mmdet')
 from detection_data import edit, inspect, repeated_box, rle
-from helpers import ROOT
+from helpers import ROOT, slow_after
 
 from casvit_mm import InputError
 from casvit_mm.datasets.fit import Fit
@@ -32,7 +32,7 @@ def test_the_report_tells_verdict_first_and_survives_markup_in_names(folder, cap
     assert 'annotation 2 has category_id 7' in printed
 
 
-@pytest.mark.parametrize('classes', [1, 80])
+@pytest.mark.parametrize('classes', slow_after(1, [80, 1]))
 def test_pictures_are_drawn_for_few_and_many_classes(folder, tmp_path, classes):
     def change(content):
         content['categories'] = [dict(id=i, name=f'class {i}') for i in range(classes)]
