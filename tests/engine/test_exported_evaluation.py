@@ -95,11 +95,11 @@ def test_the_predictions_are_those_of_the_checkpoint(evaluated):
             assert second[name] == wanted, name
 
 
-@pytest.mark.parametrize('evaluated', ['classification'], indirect=True)
+@pytest.mark.parametrize('evaluated', ['segmentation'], indirect=True)
 @pytest.mark.parametrize('named', [False, True], ids=['by default', 'as --work-dir'])
 def test_the_config_in_the_work_dir_of_the_training_stays(evaluated, named):
     folder = evaluated[1][1][1].parent
-    config = folder / 'classification.py'
+    config = folder / 'segmentation.py'
     before = config.read_text()
     evaluate(
         str(config),
@@ -109,7 +109,7 @@ def test_the_config_in_the_work_dir_of_the_training_stays(evaluated, named):
         cfg_options=dict(work_dir=str(folder)),
     )
     assert config.read_text() == before
-    assert 'ExportedModel' in (folder / 'test/classification.py').read_text()
+    assert 'ExportedModel' in (folder / 'test/segmentation.py').read_text()
 
 
 @pytest.mark.slow
