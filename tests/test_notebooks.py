@@ -50,7 +50,7 @@ def test_the_notebook_of_own_detector_runs(tmp_path, monkeypatch):
     pytest.importorskip('mmdet')
     cells, said = execute('own_detector', tmp_path, monkeypatch)
     assert 'YES: training can start' in said
-    assert 'coco/bbox_mAP' in value(cells, 'metrics.json')
+    assert 'coco/bbox_mAP' in value(cells, 'metrics[name]')
     assert (tmp_path / 'model.onnx').is_file()
 
 

@@ -100,8 +100,9 @@ def browse(
         raise InputError(f'--count and --copies must be 1 or more, got {count} and {copies}')
     if not 0 <= seed <= MAX_SEED:
         raise InputError(f'--seed {seed} is not between 0 and {MAX_SEED}')
-    cfg = read_config(config)
-    task = task_of(cfg)
+    with step('reading the config'):
+        cfg = read_config(config)
+        task = task_of(cfg)
     if cfg.get(f'{split}_dataloader') is None:
         raise InputError(f'{config} has no {split}_dataloader; choose another --split')
     folder = Path(out or f'{default_work_dir(config, data)}/browse')

@@ -37,8 +37,9 @@ def pack_data(config: str, out: str | Path, data: str | None = None) -> str:
     Raises:
         InputError: If anything the user gave cannot work.
     """
-    cfg = read_config(config)
-    task = task_of(cfg)
+    with step('reading the config'):
+        cfg = read_config(config)
+        task = task_of(cfg)
     with tempfile.TemporaryDirectory() as cfg.work_dir:
         with step('reading the annotations'):
             if data is None:
