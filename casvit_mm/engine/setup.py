@@ -94,8 +94,7 @@ class _GuardedRunner(ChannelsLastRunner):
 
     @staticmethod
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:
-        tested = isinstance(dataloader, dict) and dataloader['dataset'].get('test_mode')
-        with step(f'opening the data to {"evaluate" if tested else "train"} on'):
+        with step('opening the data'):
             return guard(ChannelsLastRunner.build_dataloader(dataloader, *args, **kwargs))
 
     def load_or_resume(self) -> None:
