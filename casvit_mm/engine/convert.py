@@ -44,9 +44,8 @@ def convert_data(
     read = import_module(f'casvit_mm.{task}.data.convert').labelled_set
     with StatusLine(f'{data}: reading') as line:
         labelled, notes = read(data)
-        before = (
-            copy.deepcopy(labelled) if verify else labelled
-        )  # writing takes out what is not held
+        # Writing takes out what is not held.
+        before = copy.deepcopy(labelled) if verify else labelled
         line.show(f'{out}: writing')
         written = write_set(labelled, to, out, link)
     print(*notes, sep='\n', end='\n' * bool(notes))
