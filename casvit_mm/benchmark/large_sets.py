@@ -1,4 +1,4 @@
-"""Make detection sets of any size, that of COCO unless told otherwise, to measure what they cost.
+"""Make sets of any size, those of COCO, ImageNet and ADE20K by default, to measure what they cost.
 
 python -m casvit_mm.benchmark.large_sets /tmp/large
 casvit-mm check-data --data /tmp/large/coco/dataset.yaml --fast --out /tmp/checked
@@ -29,6 +29,7 @@ _SIZES = ((640, 480), (480, 640), (640, 427), (500, 375))  # width and height, a
 _LINKS = 30_000  # of one file, of which ext4 allows 65,000
 _CHUNK = 20_000  # objects that are drawn at a time
 _POINTS = 23.3  # of a polygon, on average: COCO's bytes per object
+_FOLDERS = 1000  # of classes, as ImageNet has
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class LargeSets:
         val_images: Of val in COCO format, with as many objects each.
         detections: Of each image of val.
         label_files: Of the set in YOLO format, one for each image; val has a twentieth of them.
+        sorted_images: Of the set with a folder for each class; val has a twentieth of them.
+        masks: Of the set with segmentation masks, one for each image; val has a twentieth of them.
         seed: What all positions are drawn by.
     """
 
@@ -49,6 +52,8 @@ class LargeSets:
     val_images: int = 5_000
     detections: int = 100
     label_files: int = 100_000
+    sorted_images: int = 1_281_167
+    masks: int = 20_210
     seed: int = 0
 
 
@@ -81,10 +86,11 @@ class _Objects:
 
 
 def write_sets(out: str | Path, sets: LargeSets | None = None) -> Path:
-    """Write the sets: ``coco``, ``yolo`` and ``detections.json`` for the val images of the former.
+    """Write the sets ``coco``, ``yolo``, ``folders`` and ``masks``, and ``detections.json``.
 
-    The images are links to a few grey JPEG files, so that their names and sizes count and their
-    bytes do not; where the file system has no hard links, they are copies of 4 kB.
+    The detections are of the val images of ``coco``. Images are links to a few grey JPEG files, so
+    that their names and sizes count and their bytes do not, and masks to a few PNG files; where the
+    file system has no hard links, they are copies of 4 kB.
 
     Args:
         out: Folder to make.
@@ -112,9 +118,7 @@ def write_sets(out: str | Path, sets: LargeSets | None = None) -> Path:
     rng = np.random.default_rng((sets.seed, 2))
     _write_detections(out / 'detections.json', rng, sets.val_images, sets.detections)
 
-    of_val = max(1, sets.label_files // 20)
-    files = {'train': sets.label_files - of_val, 'val': of_val}
-    for number, (split, images) in enumerate(files.items(), 3):
+    for number, (split, images) in enumerate(_split(sets.label_files), 3):
         rng = np.random.default_rng((sets.seed, number))
         _write_images(out / 'yolo' / 'images' / split, images)
         drawn = _draw(rng, images, round(share * images))
@@ -122,7 +126,36 @@ def write_sets(out: str | Path, sets: LargeSets | None = None) -> Path:
     names = dict(enumerate(CLASSES))
     fields = dict(path='.', train='images/train', val='images/val', names=names)
     (out / 'yolo' / 'data.yaml').write_text(yaml.safe_dump(fields, sort_keys=False))
+
+    _write_folders(out / 'folders', sets.sorted_images)
+    _write_masks(out / 'masks', sets.masks)
     return out
+
+
+def _split(images: int) -> list[tuple[str, int]]:
+    of_val = max(1, images // 20)
+    return [('train', images - of_val), ('val', of_val)]
+
+
+def _write_folders(folder: Path, images: int) -> None:
+    described = {}
+    for split, number in _split(images):
+        for label in range(min(_FOLDERS, number)):
+            share = number // _FOLDERS + (label < number % _FOLDERS)
+            _write_images(folder / split / f'class {label:03d}', share)
+        described[split] = dict(images=split)
+    (folder / 'dataset.yaml').write_text(yaml.safe_dump(described, sort_keys=False))
+
+
+def _write_masks(folder: Path, images: int) -> None:
+    """Write images and masks, whose classes are stripes."""
+    described: dict[str, object] = {}
+    for split, number in _split(images):
+        _write_images(folder / 'images' / split, number)
+        _write_stripes(folder / 'labels' / split, number)
+        described[split] = dict(images=f'images/{split}', labels=f'labels/{split}')
+    described['classes'] = list(CLASSES)
+    (folder / 'dataset.yaml').write_text(yaml.safe_dump(described, sort_keys=False))
 
 
 def _name(image: int) -> str:
@@ -134,21 +167,38 @@ def _size(image: int) -> tuple[int, int]:
 
 
 def _write_images(folder: Path, number: int) -> None:
-    """Write grey images of the sizes in turn, most of them as links to the first of their size."""
+    """Write grey images of the sizes in turn."""
+    ramps = [_row(width, 255).repeat(height, axis=0) for width, height in _SIZES]
+    _write_pictures(folder, number, ramps, '.jpg')
+
+
+def _write_stripes(folder: Path, number: int) -> None:
+    """Write masks of the images' sizes, all classes in each."""
+    masks = [_row(width, len(CLASSES) - 1).repeat(height, axis=0) for width, height in _SIZES]
+    _write_pictures(folder, number, masks, '.png')
+
+
+def _row(width: int, last: int) -> np.ndarray:
+    """Return the values 0 to ``last`` from left to right, ``(1, width)``."""
+    return np.linspace(0, last, width).round().astype(np.uint8)[None]
+
+
+def _write_pictures(folder: Path, number: int, pictures: list[np.ndarray], suffix: str) -> None:
+    """Write the pictures in turn, most of them as links to the first of their kind."""
     folder.mkdir(parents=True)
+    of_round = _LINKS * len(pictures)
     for image in range(number):
-        path = folder / _name(image)
-        first = image // (_LINKS * len(_SIZES)) * _LINKS * len(_SIZES) + image % len(_SIZES)
+        path = (folder / _name(image)).with_suffix(suffix)
+        first = image // of_round * of_round + image % len(pictures)
         if image == first:
-            width, height = _size(image)
-            ramp = np.linspace(0, 255, width, dtype=np.uint8)
-            if not cv2.imwrite(str(path), np.repeat(ramp[None], height, axis=0)):
+            if not cv2.imwrite(str(path), pictures[image % len(pictures)]):
                 raise InputError(f'{path} cannot be written; make room')
             continue
+        source = (folder / _name(first)).with_suffix(suffix)
         try:
-            os.link(folder / _name(first), path)
+            os.link(source, path)
         except OSError:
-            path.write_bytes((folder / _name(first)).read_bytes())
+            path.write_bytes(source.read_bytes())
 
 
 def _draw(rng: np.random.Generator, images: int, objects: int) -> Iterator[_Objects]:

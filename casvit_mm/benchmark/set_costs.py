@@ -1,7 +1,8 @@
-"""Measure what large sets cost, in CPU seconds and memory, beside the libraries that others use.
+r"""Measure what large sets cost, in CPU seconds and memory, beside the libraries that others use.
 
 python -m casvit_mm.benchmark.large_sets /tmp/large
-python -m casvit_mm.benchmark.large_sets /tmp/tiny --images 40 --objects 290 --val-images 10
+python -m casvit_mm.benchmark.large_sets /tmp/tiny --images 40 --objects 290 --val-images 10 \
+    --label-files 40 --sorted-images 2000 --masks 40
 python -m casvit_mm.benchmark.set_costs /tmp/large --tiny /tmp/tiny --out costs.json
 
 Every figure is that of a process of its own; seconds are those that it was computing, from the end
@@ -31,7 +32,12 @@ from casvit_mm.io import write_json
 
 __all__ = ['PROBES', 'main', 'measure']
 
-_CONFIG = 'maskrcnn_casvit_xs_light.py'
+_CONFIGS = dict(
+    coco='maskrcnn_casvit_xs_light.py',
+    yolo='maskrcnn_casvit_xs_light.py',
+    folders='casvit_xs_light.py',
+    masks='segformer_casvit_xs_light.py',
+)
 _MARK = 'measured: '
 _GIB = 2**20  # kB
 
@@ -146,8 +152,9 @@ def _train(description: str) -> Callable[[Path, Path], None]:
 
         hook = dict(type=_register_hook(), priority='LOWEST')
         ranks = 'LOCAL_RANK' in os.environ
+        config = _CONFIGS[description.split('/')[0]]
         train(
-            str(ROOT / 'configs' / _CONFIG),
+            str(ROOT / 'configs' / config),
             TrainOptions(
                 data=str(data / description),
                 work_dir=str(out),
@@ -221,6 +228,10 @@ PROBES: dict[str, Callable[[Path, Path], None]] = {
     'yolo annotations': _start_annotations('yolo/data.yaml'),
     'yolo check': _check('yolo/data.yaml'),
     'yolo training': _train('yolo/data.yaml'),
+    'folders check': _check('folders/dataset.yaml'),
+    'folders training': _train('folders/dataset.yaml'),
+    'masks check': _check('masks/dataset.yaml'),
+    'masks training': _train('masks/dataset.yaml'),
     'faster-coco-eval': _score_by_library,
     'AP': _score,
 }

@@ -189,9 +189,9 @@ class Peers:
 
     def _read(self, connection: _Connection) -> None:
         try:
-            received, how = connection.socket.recv(65536), 'are gone: their launcher was killed'
+            received, how = connection.socket.recv(65536), 'ended: the launcher there was killed'
         except OSError as error:
-            received, how = b'', f'do not answer: their host or the network is down ({error})'
+            received, how = b'', f'gave no answer: the host or the network is down ({error})'
         if not received:
             self._drop(connection)
             if connection.peer is not None:
@@ -227,7 +227,7 @@ class Peers:
         for node in missing:
             if not self._store.check([f'{_KEY}/{node}']):
                 host = f'number {node} (NODE_RANK)'
-                self._end(Ended((), host, how='are gone: their launcher did not connect'))
+                self._end(Ended((), host, how='never came: their launcher did not connect'))
 
 
 def _ended(values: dict[str, Any]) -> Ended:

@@ -11,7 +11,9 @@ from casvit_mm.datasets.image_scan import scan_headers
 from casvit_mm.detection.data.checks import inspect_dataset
 from casvit_mm.detection.data.description import read_dataset
 
-SETS = LargeSets(30, 200, val_images=10, detections=5, label_files=40, seed=1)
+SETS = LargeSets(
+    30, 200, val_images=10, detections=5, label_files=40, sorted_images=60, masks=20, seed=1
+)
 
 
 @pytest.fixture(scope='module')
@@ -24,6 +26,8 @@ def test_sets_are_as_large_as_asked_and_the_same_for_one_seed(sets, tmp_path):
     assert (len(content['images']), len(content['annotations'])) == (30, 200)
     assert len(json.loads((sets / 'detections.json').read_text())) == 50
     assert len(list((sets / 'yolo/labels').rglob('*.txt'))) == 40
+    assert len(list((sets / 'folders').rglob('*.jpg'))) == 60
+    assert len(list((sets / 'masks').rglob('*.png'))) == 20
     again = write_sets(tmp_path / 'again', SETS)
     for path in [*sets.rglob('*.json'), *sets.rglob('*.txt')]:
         assert path.read_bytes() == (again / path.relative_to(sets)).read_bytes()
@@ -33,6 +37,13 @@ def test_sets_are_as_large_as_asked_and_the_same_for_one_seed(sets, tmp_path):
 def test_sets_are_sound(sets, description):
     inspection = inspect_dataset(read_dataset(sets / description), True, scan_headers)
     assert inspection.trainable()
+
+
+@pytest.mark.parametrize('name', ['folders check', 'masks check'])
+def test_the_check_that_is_measured_finds_nothing(sets, name, tmp_path, capsys):
+    PROBES[name](sets, tmp_path)
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert json.loads(line.removeprefix('measured: '))['trainable']
 
 
 def test_measured_programs_find_the_same(sets, tmp_path, capsys):

@@ -87,7 +87,7 @@ def test_a_host_is_lost_and_the_same_command_goes_on(two_hosts, command, of_one,
         os.kill(pid, signal.SIGKILL)
     printed, _ = here.communicate(timeout=PATIENCE)
     assert here.returncode == 137
-    assert '(10.77.0.2) are gone: their launcher was killed' in printed, printed
+    assert '(10.77.0.2) ended: the launcher there was killed' in printed, printed
     assert not (out / 'predictions.json').exists()
     there.communicate()
     again = [start(0), start(1)]

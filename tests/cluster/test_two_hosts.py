@@ -53,7 +53,7 @@ def test_a_switch_that_fails_ends_both_hosts_in_the_time_that_is_set(start, two_
     two_hosts.cut(1)
     assert here.wait(30) == there.wait(30) == 137
     assert 'error: ranks 2, 3 on host ' in here.printed
-    assert '(10.77.0.2) do not answer' in here.printed
+    assert '(10.77.0.2) gave no answer' in here.printed
     assert 'error: ranks 0, 1 on host ' in there.printed
     assert 'Traceback' not in here.printed + there.printed
     assert here.processes() == there.processes() == {}

@@ -68,7 +68,7 @@ def test_a_launcher_that_goes_without_a_word_was_killed(run):
     for host in (first, second):
         ended = host.hears()
         assert (ended.ranks, ended.status) == ((4, 5), KILLED)
-        assert f'on host {socket.gethostname()} (127.0.0.1) are gone' in str(ended)
+        assert f'on host {socket.gethostname()} (127.0.0.1) ended: the launcher' in str(ended)
 
 
 def test_without_the_launcher_of_host_0_the_others_end(run):
@@ -99,4 +99,4 @@ def test_a_stranger_at_the_port_changes_nothing(run):
 
 def test_a_host_that_never_came_is_named(run):
     (first,) = run(0, number=2)
-    assert 'host number 1 (NODE_RANK) are gone' in str(first.hears())
+    assert 'host number 1 (NODE_RANK) never came' in str(first.hears())
