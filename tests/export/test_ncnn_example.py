@@ -63,11 +63,13 @@ def test_the_program_finds_what_predict_finds(program, tmp_path, size):
     places = []
     for number, (name, score, *box) in enumerate(found):
         box = np.array(box, float)
-        place = int(np.abs(expected.boxes - box).max(1).argmin())
+        # A place may be of several classes, with one box.
+        of_class = np.array([each == name for each in expected.names])
+        place = int(np.where(of_class, np.abs(expected.boxes - box).max(1), np.inf).argmin())
         places.append(place)
         np.testing.assert_allclose(box, expected.boxes[place], atol=0.01 if exact else 1)
         assert abs(float(score) - expected.scores[place]) < (1e-4 if exact else 0.02)
-        assert name == expected.names[place]
+        assert of_class[place]
         mask = cv2.imread(str(tmp_path / f'mask-{number}.pgm'), cv2.IMREAD_GRAYSCALE) > 0
         assert (mask == expected.masks[place]).mean() > (0.999 if exact else 0.98)
     assert len(set(places)) == len(places)
