@@ -1,6 +1,7 @@
 """Files of each format compute what the model computes."""
 
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,9 @@ import onnx
 from export_models import CLASSES, FORMS, random_image
 
 from casvit_mm import InputError, deploy
+from casvit_mm.deploy.spec import Spec
+from casvit_mm.export import FORMATS
+from casvit_mm.export.formats.torch_export import why_no_detectors
 
 load = partial(deploy.load, trusted=True)
 KINDS = ['maskrcnn', 'segformer', 'retinanet', 'segmentation']
@@ -74,6 +78,15 @@ def test_a_side_that_torch_export_does_not_take_is_padded_or_refused(written, ph
     assert predictor.prepare(photos / '0.png').image_size == (72, 96)
     with pytest.raises(InputError, match='sides of 129 px or more, got 160x96'):
         predictor.run(np.zeros((1, 3, 96, 160), np.uint8))
+
+
+def test_torch_export_of_an_old_torch_refuses_detectors_and_no_more():
+    assert why_no_detectors('2.11.0+cu130') == ''
+    old = replace(FORMATS['torch-export'], no_detectors=why_no_detectors('2.4.1+cpu'))
+    spec = Spec('detection', ('a',), (), (0.0,) * 3, (1.0,) * 3, rgb=True)
+    with pytest.raises(InputError, match=r'torch 2\.4\.1.*Take --format onnx, or --backbone'):
+        old.refuse(spec, two_stages=False)
+    old.refuse(replace(spec, task='backbone', classes=()), two_stages=False)
 
 
 @pytest.mark.parametrize('form', FORMS)

@@ -38,6 +38,7 @@ class Format:
             a float32 graph themselves.
         chooses: Whether its files can choose objects; else ``casvit_mm.deploy`` does.
         no_open_sizes: Why the sizes of the input cannot be left open; empty if they can.
+        no_detectors: Why no detector can be held here; empty if some can.
         no_regions: Why a detector of two stages cannot be held; empty if it can.
         no_int8: Why it cannot be written in int8, where others can; empty if it can.
         classes_in_int8: Why classifiers alone can be written in int8; empty if all models can.
@@ -58,6 +59,7 @@ class Format:
     casts: bool = False
     chooses: bool = True
     no_open_sizes: str = ''
+    no_detectors: str = ''
     no_regions: str = ''
     no_int8: str = ''
     classes_in_int8: str = ''
@@ -78,6 +80,8 @@ class Format:
         Raises:
             InputError: With the reason and what can be done instead.
         """
+        if spec.task == 'detection' and self.no_detectors:
+            raise InputError(f'{self.no_detectors}. Take --format onnx, or --backbone')
         if two_stages and self.no_regions:
             raise InputError(
                 f'{self.no_regions}, which Mask R-CNN and Faster R-CNN read. Take --format onnx, '

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from mmengine.utils import digit_version
 from torch import Tensor
 
 from casvit_mm.deploy.engines.torch_export import TorchExportEngine
@@ -43,6 +44,16 @@ def _write_torch_export(graph: Graph, example: Tensor, spec: Spec, path: Path) -
     torch.export.save(program, path, extra_files={f'{KEY}.json': spec.to_json()})
 
 
+def why_no_detectors(torch_version: str) -> str:
+    """Return why torch.export of a version cannot follow a detector; empty if it can."""
+    if digit_version(torch_version) >= digit_version('2.5'):
+        return ''
+    return (
+        f'torch.export of torch {torch_version} cannot follow the heads of mmdet, which map a '
+        'function over their levels; that of torch 2.11 can'
+    )
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Hide warnings of constants and of deprecated exporters; the comparison finds real errors."""
@@ -59,5 +70,6 @@ FORMAT = Format(
     packages=('torchvision',),
     engine=TorchExportEngine,
     casts=True,
+    no_detectors=why_no_detectors(torch.__version__),
     single_rows=False,  # a size of 1 is a case of its own to torch.export
 )
