@@ -19,7 +19,7 @@ from casvit_mm.deploy.tiled import tiled
 from casvit_mm.deploy.tiles import read_tiles
 from casvit_mm.errors import InputError
 
-__all__ = ['Predictor', 'load', 'prepare_tensor', 'size_steps']
+__all__ = ['Predictor', 'constant_size', 'load', 'prepare_tensor', 'size_steps']
 
 
 class Predictor(ImageModel):
@@ -167,14 +167,20 @@ def load(
     return tiled(Predictor(engine, score_thr), tiles)
 
 
+def constant_size(spec: Spec) -> tuple[int, int] | None:
+    """Return height and width that the pipeline gives every image; None where they differ."""
+    last = spec.steps[-1] if spec.steps else {}
+    if last.get('op') in ('stretch', 'center_crop', 'pad'):
+        return last['size'][0], last['size'][1]
+    return None
+
+
 def size_steps(spec: Spec) -> Sequence[dict[str, Any]]:
     """Return the steps that resize an image to the input.
 
     A fixed size replaces a pipeline under which the size would follow from the image.
     """
-    flexible = spec.task in ('detection', 'segmentation')
-    padded = spec.steps[-1:] and spec.steps[-1]['op'] == 'pad'  # to this size already
-    if spec.size and flexible and not padded:
+    if spec.size and constant_size(spec) != spec.size:
         return [dict(op='letterbox', size=spec.size, interpolation='bilinear')]
     return spec.steps
 

@@ -18,7 +18,13 @@ import torch
 from casvit_mm.console import step
 from casvit_mm.deploy.engines import check_installed
 from casvit_mm.deploy.images import read_image, resize
-from casvit_mm.deploy.predictor import fill_colour, load, prepare_tensor, size_steps
+from casvit_mm.deploy.predictor import (
+    constant_size,
+    fill_colour,
+    load,
+    prepare_tensor,
+    size_steps,
+)
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
 from casvit_mm.export.compare import TOLERANCES, Comparison, Tolerance, compare
@@ -253,9 +259,9 @@ def _complete(
         spec = replace(spec, task='backbone', classes=())
     if dynamic and kind.no_open_sizes:
         raise InputError(f'{kind.no_open_sizes}: leave --dynamic out')
-    constant = _constant_size(spec)
+    constant = constant_size(spec)
     fixed = constant if size is None else _parse_size(size)
-    if fixed != constant and spec.task == 'detection' and spec.steps[-1]['op'] == 'pad':
+    if constant not in (None, fixed) and spec.steps[-1]['op'] == 'pad':
         # Images are fitted into the size and padded either way.
         spec, constant = replace(spec, steps=spec.steps[:-1]), None
     if size is not None and constant not in (None, fixed):
@@ -280,14 +286,6 @@ def _parse_size(size: str) -> tuple[int, int]:
     if width * height > pixel_limit():
         raise InputError(f'--size {size}: images have no more than {pixel_limit():,} pixels')
     return height, width
-
-
-def _constant_size(spec: Spec) -> tuple[int, int] | None:
-    """Return height and width that the pipeline gives every image; None where they differ."""
-    last = spec.steps[-1] if spec.steps else {}
-    if last.get('op') in ('stretch', 'center_crop', 'pad'):
-        return last['size'][0], last['size'][1]
-    return None
 
 
 def _dtype(kind: Format, precision: str) -> torch.dtype:

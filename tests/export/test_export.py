@@ -98,6 +98,23 @@ def test_a_size_goes_before_the_padding_of_a_detectors_pipeline():
 
 
 @pytest.mark.parametrize(
+    ('task', 'step', 'expected'),
+    [
+        ('backbone', dict(op='fit', scale=[640, 640], interpolation='bilinear'), 'letterbox'),
+        ('backbone', dict(op='center_crop', size=[480, 640]), 'center_crop'),
+        (
+            'segmentation',
+            dict(op='stretch', size=[480, 640], interpolation='bilinear'),
+            'stretch',
+        ),
+    ],
+)
+def test_a_size_replaces_a_pipeline_whose_sizes_differ_and_no_other(task, step, expected):
+    spec = Spec(task, ('a',), (step,), (0.0,) * 3, (1.0,) * 3, True, size=(480, 640))
+    assert [step['op'] for step in size_steps(spec)] == [expected]
+
+
+@pytest.mark.parametrize(
     ('options', 'message'),
     [
         (dict(allow_error=2.0), 'a share from 0 to 1'),
