@@ -99,7 +99,14 @@ class Task(Protocol):
         """
 
     def check_datasets(self, cfg: Config, splits: tuple[str, ...]) -> Mapping[str, int]:
-        """Check the datasets that a config itself names.
+        """Check the datasets that a config itself names, on one rank.
+
+        Those of train may be changed in place, on every rank: to the same data in a form that takes
+        less memory.
+
+        Args:
+            cfg: The config; with train among the splits it has a work dir.
+            splits: Splits that will be read.
 
         Returns:
             Number of images that a file lists, by split, where there is such a file.

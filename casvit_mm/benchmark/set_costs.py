@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from casvit_mm.benchmark.host import facts
+from casvit_mm.benchmark.large_sets import CLASSES
 from casvit_mm.cli import cli
 from casvit_mm.config.paths import ROOT
 from casvit_mm.errors import InputError
@@ -147,25 +148,43 @@ def _train(description: str) -> Callable[[Path, Path], None]:
     """A training up to its first iteration, imports included."""
 
     def run(data: Path, out: Path) -> None:
-        from casvit_mm.engine.options import Randomness, Start, TrainOptions
-        from casvit_mm.engine.training import train
-
-        hook = dict(type=_register_hook(), priority='LOWEST')
-        ranks = 'LOCAL_RANK' in os.environ
         config = _CONFIGS[description.split('/')[0]]
-        train(
-            str(ROOT / 'configs' / config),
-            TrainOptions(
-                data=str(data / description),
-                work_dir=str(out),
-                start=Start(from_scratch=True),
-                randomness=Randomness(seed=0),
-                cfg_options=dict(custom_hooks=[hook]),
-                launcher='pytorch' if ranks else 'none',
-            ),
-        )
+        _first_iteration(config, out, data=str(data / description))
 
     return run
+
+
+def _train_as_config_says(data: Path, out: Path) -> None:
+    """The same of a config that names the files of COCO itself, without ``--data``."""
+    names: dict[str, Any] = {}
+    for split in ('train', 'val'):
+        place = f'{split}_dataloader.dataset'
+        names |= {
+            f'{place}.data_root': f'{data / "coco"}/',
+            f'{place}.ann_file': f'{split}.json',
+            f'{place}.data_prefix.img': f'images/{split}/',
+            f'{place}.metainfo': dict(classes=CLASSES),
+        }
+    names['val_evaluator.ann_file'] = str(data / 'coco' / 'val.json')
+    _first_iteration(_CONFIGS['coco'], out, **names)
+
+
+def _first_iteration(config: str, out: Path, data: str | None = None, **cfg_options: Any) -> None:
+    from casvit_mm.engine.options import Randomness, Start, TrainOptions
+    from casvit_mm.engine.training import train
+
+    cfg_options['custom_hooks'] = [dict(type=_register_hook(), priority='LOWEST')]
+    train(
+        str(ROOT / 'configs' / config),
+        TrainOptions(
+            data=data,
+            work_dir=str(out),
+            start=Start(from_scratch=True),
+            randomness=Randomness(seed=0),
+            cfg_options=cfg_options,
+            launcher='pytorch' if 'LOCAL_RANK' in os.environ else 'none',
+        ),
+    )
 
 
 def _score(data: Path, out: Path) -> None:
@@ -225,6 +244,7 @@ PROBES: dict[str, Callable[[Path, Path], None]] = {
     'annotations': _start_annotations('coco/dataset.yaml'),
     'check': _check('coco/dataset.yaml'),
     'training': _train('coco/dataset.yaml'),
+    'config training': _train_as_config_says,
     'yolo annotations': _start_annotations('yolo/data.yaml'),
     'yolo check': _check('yolo/data.yaml'),
     'yolo training': _train('yolo/data.yaml'),

@@ -10,9 +10,9 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from casvit_mm.classification.data import config_datasets
 from casvit_mm.classification.data.apply import apply_splits, check_config
 from casvit_mm.classification.data.browse import CropArtist
-from casvit_mm.classification.data.config_datasets import check_datasets
 from casvit_mm.classification.data.description import read_dataset
 from casvit_mm.classification.data.prepare import prepare_dataset
 from casvit_mm.classification.evaluation.metric import ClassificationAccuracy
@@ -48,6 +48,11 @@ PREDICTIONS_IN_ONE_FILE = True
 sample_artist = CropArtist
 
 _LISTED = 20  # class names in the log, at most
+
+
+def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, int]:
+    """Check the datasets that a config itself names, on one rank."""
+    return on_first_rank(lambda: config_datasets.check_datasets(cfg, splits))
 
 
 def apply_dataset(

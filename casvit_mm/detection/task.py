@@ -15,9 +15,9 @@ from casvit_mm.config.editing import innermost_dataset
 from casvit_mm.config.forms import entries, metric_configs
 from casvit_mm.datasets.in_configs import image_root
 from casvit_mm.datasets.picture_hooks import PicturesHook
+from casvit_mm.detection.data import config_datasets
 from casvit_mm.detection.data.apply import apply_splits, check_config, least_side, needs_masks
 from casvit_mm.detection.data.browse import ObjectArtist
-from casvit_mm.detection.data.config_datasets import check_datasets
 from casvit_mm.detection.data.description import read_dataset
 from casvit_mm.detection.data.prepare import PreparedSplit, prepare_dataset
 from casvit_mm.detection.evaluation.analysis import analyse, summarise
@@ -48,6 +48,14 @@ __all__ = [
 PREDICTIONS_IN_ONE_FILE = True
 
 sample_artist = ObjectArtist
+
+
+def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, int]:
+    """Check the datasets that a config itself names, on one rank, and index those of train."""
+    listed = on_first_rank(lambda: config_datasets.check_datasets(cfg, splits))
+    if 'train' in splits:
+        config_datasets.read_by_image(cfg)
+    return listed
 
 
 def apply_dataset(

@@ -101,7 +101,7 @@ def evaluate(
         if data is not None:
             task.apply_dataset(cfg, data, ('test',), classes)
         else:
-            on_first_rank(lambda: task.check_datasets(cfg, ('test',)))
+            task.check_datasets(cfg, ('test',))
         on_first_rank(lambda: check_metrics(cfg, task, 'test'))
     task.configure_outputs(cfg, outputs)
     if spec is not None:

@@ -134,7 +134,7 @@ def _set_data(cfg: Config, options: TrainOptions) -> list[str]:
     with step(f'reading and checking the data{f" of {options.data}" if options.data else ""}'):
         task = task_of(cfg)
         if options.data is None:
-            on_first_rank(lambda: task.check_datasets(cfg, ('train', 'val')))
+            task.check_datasets(cfg, ('train', 'val'))
             on_first_rank(lambda: check_metrics(cfg, task, 'val'))
             return []
         # Without validation MMEngine takes None for its dataloader.

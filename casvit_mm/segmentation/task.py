@@ -18,9 +18,9 @@ from casvit_mm.distributed.group import on_first_rank, unwrapped_model
 from casvit_mm.errors import InputError, plain_name
 from casvit_mm.io import run_all, write_json
 from casvit_mm.plotting.tables import print_lines
+from casvit_mm.segmentation.data import config_datasets
 from casvit_mm.segmentation.data.apply import apply_splits, check_config
 from casvit_mm.segmentation.data.browse import PixelArtist
-from casvit_mm.segmentation.data.config_datasets import check_datasets
 from casvit_mm.segmentation.data.description import SegmentationDescription, read_dataset
 from casvit_mm.segmentation.data.prepare import PreparedSplit, prepare_dataset
 from casvit_mm.segmentation.data.recoding import describe_coding
@@ -47,6 +47,11 @@ __all__ = [
 PREDICTIONS_IN_ONE_FILE = False
 
 sample_artist = PixelArtist
+
+
+def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, int]:
+    """Check the datasets that a config itself names, on one rank."""
+    return on_first_rank(lambda: config_datasets.check_datasets(cfg, splits))
 
 
 def apply_dataset(

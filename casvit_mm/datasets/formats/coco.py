@@ -15,6 +15,7 @@ from casvit_mm.cli import job_command
 from casvit_mm.datasets.files import is_listed
 from casvit_mm.datasets.formats.coco_columns import Columns, read_columns
 from casvit_mm.datasets.formats.coco_file import read_plain_annotations
+from casvit_mm.datasets.formats.coco_index import write_indexed
 from casvit_mm.datasets.formats.coco_values import (
     is_box,
     is_id,
@@ -68,6 +69,7 @@ def check_coco(
     field: str,
     with_masks: bool = False,
     without_labels: bool = False,
+    copy: Path | None = None,
 ) -> CocoSummary:
     """Check a COCO annotation file and that its images exist.
 
@@ -77,15 +79,20 @@ def check_coco(
         field: Where the user named the file, for messages.
         with_masks: Whether every object needs a segmentation.
         without_labels: Whether the file may hold images and no annotations at all.
+        copy: Where to write the content, with an index by image; None writes nothing.
 
     Raises:
         InputError: If the file is missing, not JSON or lacks a field, or is one that mmdet would
             take for something else; an id is unknown or occurs twice; a box or segmentation is
-            malformed; no object is left; or an image is missing.
+            malformed; no object is left; an image is missing; or the copy cannot be written.
     """
     where = f'annotation file {annotations} ({field})'
     content = read_plain_annotations(annotations, where)
-    return check_content(content, images, where, with_masks, without_labels)
+    columns = read_columns(content)
+    summary = check_content(content, images, where, with_masks, without_labels, columns)
+    if copy is not None:
+        write_indexed(copy, content, plain=columns is not None)
+    return summary
 
 
 def check_content(

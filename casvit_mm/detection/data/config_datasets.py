@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DATASETS
 
-from casvit_mm.config.forms import type_name
+from casvit_mm.config.editing import add_import
+from casvit_mm.config.forms import type_name, type_of
 from casvit_mm.datasets.formats.coco import check_coco
+from casvit_mm.datasets.formats.coco_index import open_indexed
+from casvit_mm.datasets.formats.packed import no_collection
 from casvit_mm.datasets.in_configs import describe_absent, named_datasets
 from casvit_mm.datasets.layouts import LAYOUTS
 from casvit_mm.detection.data.apply import needs_masks
 from casvit_mm.errors import InputError
 
-__all__ = ['check_datasets']
+__all__ = ['check_datasets', 'read_by_image']
 
 _COCO_FILES = {part.path for part in LAYOUTS['coco'].parts}
 
 
+@no_collection()
 def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, int]:
     """Check the COCO-format datasets that a config names itself.
+
+    Those of train are written into the work dir, image by image, for :func:`read_by_image`.
 
     Returns:
         Number of images listed by each split in COCO format.
 
     Raises:
-        InputError: If a file is missing or malformed.
+        InputError: If a file is missing or malformed, or the work dir cannot be written to.
     """
     listed = {}
+    copies = (
+        {id(dataset): copy for dataset, copy in _own_datasets(cfg)} if 'train' in splits else {}
+    )
     for split, dataset, where in named_datasets(cfg, splits):
         if not type_name(dataset).endswith('CocoDataset'):
             continue
@@ -38,7 +49,43 @@ def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, int]:
             what = f'annotation file {annotations}'
             raise InputError(describe_absent(what, where, layout, root))
         summary = check_coco(
-            annotations, images, where, needs_masks(cfg), without_labels=split == 'test'
+            annotations,
+            images,
+            where,
+            needs_masks(cfg),
+            without_labels=split == 'test',
+            copy=copies.get(id(dataset)),
         )
         listed[split] = summary.num_images
     return listed
+
+
+def read_by_image(cfg: Config) -> None:
+    """Let training read what :func:`check_datasets` has written, in place.
+
+    mmdet's ``CocoDataset`` holds the annotations of all images in every process, 3 GiB for COCO.
+    Images, objects and labels stay the same. A file that lists its categories in another order than
+    the classes is left to mmdet, which numbers labels by the file.
+    """
+    from casvit_mm.detection.dataset import NamedCocoDataset
+
+    for dataset, copy in _own_datasets(cfg):
+        indexed = open_indexed(copy)
+        if indexed is None:
+            continue
+        classes = (dataset.get('metainfo') or NamedCocoDataset.METAINFO).get('classes', ())
+        listed = [category['name'] for category in indexed.categories]
+        if [name for name in listed if name in classes] == list(classes):
+            dataset.update(type='NamedCocoDataset', ann_file=str(copy))
+            add_import(cfg, 'casvit_mm.detection')
+
+
+def _own_datasets(cfg: Config) -> Iterator[tuple[ConfigDict, Path]]:
+    """Yield the datasets of train that mmdet would read as a whole, and where copies belong."""
+    from mmdet.datasets import CocoDataset
+
+    for number, (_, dataset, _) in enumerate(named_datasets(cfg, ('train',))):
+        plain = not any(dataset.get(key) for key in ('proposal_file', 'backend_args'))
+        if plain and type_of(cfg, DATASETS, dataset) is CocoDataset:
+            name = f'train_{number}.json' if number else 'train.json'
+            yield dataset, Path(cfg.work_dir, 'annotations', name).resolve()
