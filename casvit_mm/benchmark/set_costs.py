@@ -271,10 +271,11 @@ def measure(name: str, data: Path, ranks: int = 1) -> list[dict[str, Any]]:
     Raises:
         InputError: If it fails.
     """
-    module = ['-m', 'casvit_mm.benchmark.set_costs', str(data), '--probe', name]
-    several = ['-m', 'torch.distributed.run', f'--nproc_per_node={ranks}', '--master_port=0']
+    module = ['-m', 'casvit_mm.benchmark.set_costs', str(data), '--probe', name, '--work-dir']
+    several = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={ranks}']
     command = [sys.executable, *(several if ranks > 1 else []), *module]
-    done = subprocess.run(command, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as folder:  # of all ranks
+        done = subprocess.run([*command, folder], capture_output=True, text=True)
     told = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
     if len(told) < ranks:
         raise InputError(f'{name} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}')
@@ -317,12 +318,12 @@ def main() -> None:
     parser.add_argument('--ranks', type=int, default=1, metavar='N', help='of a training')
     parser.add_argument('--out', metavar='FILE', help='JSON file to write')
     parser.add_argument('--probe', choices=PROBES, help=argparse.SUPPRESS)
+    parser.add_argument('--work-dir', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.probe is None:
         _run_all(args)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        PROBES[args.probe](Path(args.data), Path(folder))
+    PROBES[args.probe](Path(args.data), Path(args.work_dir))
 
 
 if __name__ == '__main__':

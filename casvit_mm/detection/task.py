@@ -52,10 +52,9 @@ sample_artist = ObjectArtist
 
 def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, int]:
     """Check the datasets that a config itself names, on one rank, and index those of train."""
-    listed = on_first_rank(lambda: config_datasets.check_datasets(cfg, splits))
-    if 'train' in splits:
-        config_datasets.read_by_image(cfg)
-    return listed
+    checked = on_first_rank(lambda: config_datasets.check_datasets(cfg, splits))
+    config_datasets.read_by_image(cfg, checked)
+    return checked.listed
 
 
 def apply_dataset(

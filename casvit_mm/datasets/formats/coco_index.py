@@ -21,7 +21,9 @@ from casvit_mm.datasets.formats.packed import encode_object
 from casvit_mm.errors import InputError
 from casvit_mm.io import replacing
 
-__all__ = ['IndexedFile', 'index_of', 'open_indexed', 'write_indexed']
+__all__ = ['IndexedFile', 'State', 'index_of', 'open_indexed', 'state_of', 'write_indexed']
+
+State = tuple[int, int, int]  # version of the index; size and date of change of the file
 
 _VERSION = 1
 _PLAIN = {'id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd', 'segmentation'}
@@ -30,6 +32,16 @@ _PLAIN = {'id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd', 'segmentat
 def index_of(path: Path) -> Path:
     """Return where the index of a file is."""
     return path.with_name(f'{path.name}.index.npz')
+
+
+def state_of(file: Path | int) -> State:
+    """Return the state of a file, by path or descriptor.
+
+    Raises:
+        OSError: If it is not there.
+    """
+    status = os.stat(file)
+    return _VERSION, status.st_size, status.st_mtime_ns
 
 
 def write_indexed(path: Path, content: dict[str, Any], plain: bool = False) -> None:
@@ -58,12 +70,11 @@ def write_indexed(path: Path, content: dict[str, Any], plain: bool = False) -> N
         file.write(b'}\n')
     if 'annotations' not in content:
         objects = np.zeros((len(content['images']), 2), dtype=np.int64)
-    status = os.stat(path)
     entries, annotations = content['images'], content.get('annotations') or ()
     with replacing(index_of(path), 'wb') as file:
         np.savez(
             file,
-            state=np.array([_VERSION, status.st_size, status.st_mtime_ns], dtype=np.int64),
+            state=np.array(state_of(path), dtype=np.int64),
             ids=np.array([entry['id'] for entry in entries], dtype=np.int64),
             sizes=np.array([(e['width'], e['height']) for e in entries], dtype=np.int64),
             images=images,
@@ -141,6 +152,7 @@ class IndexedFile:
         index: What :func:`write_indexed` wrote.
 
     Attributes:
+        state: Of the file.
         categories: As written.
         ids: Of the images, ``(M,)``.
         sizes: Width and height of the images, ``(M, 2)``.
@@ -150,7 +162,7 @@ class IndexedFile:
 
     def __init__(self, path: Path, index: dict[str, np.ndarray]) -> None:
         self._path = path
-        self._state = index['state'].tolist()
+        self.state: State = tuple(index['state'].tolist())
         self._images, self._objects = index['images'], index['objects']
         self.categories: list[dict[str, Any]] = json.loads(index['categories'].tobytes())
         self.ids, self.sizes = index['ids'], index['sizes']
@@ -162,8 +174,7 @@ class IndexedFile:
             file = self._path.open('rb', buffering=0)
         except OSError as error:
             raise InputError(f'{self._path} cannot be read: {error.strerror}') from error
-        status = os.fstat(file.fileno())
-        if [_VERSION, status.st_size, status.st_mtime_ns] != self._state:
+        if state_of(file.fileno()) != self.state:
             file.close()
             raise InputError(
                 f'{self._path} has changed since its index was written. Start again; two trainings '

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -11,34 +12,43 @@ from mmengine.registry import DATASETS
 from casvit_mm.config.editing import add_import
 from casvit_mm.config.forms import type_name, type_of
 from casvit_mm.datasets.formats.coco import check_coco
-from casvit_mm.datasets.formats.coco_index import open_indexed
+from casvit_mm.datasets.formats.coco_index import State, open_indexed, state_of
 from casvit_mm.datasets.formats.packed import no_collection
 from casvit_mm.datasets.in_configs import describe_absent, named_datasets
 from casvit_mm.datasets.layouts import LAYOUTS
 from casvit_mm.detection.data.apply import needs_masks
 from casvit_mm.errors import InputError
 
-__all__ = ['check_datasets', 'read_by_image']
+__all__ = ['CheckedDatasets', 'check_datasets', 'read_by_image']
 
 _COCO_FILES = {part.path for part in LAYOUTS['coco'].parts}
 
 
+@dataclass(frozen=True)
+class CheckedDatasets:
+    """The COCO-format datasets that a config names itself.
+
+    Attributes:
+        listed: Number of images by split.
+        copies: State of what was written of each dataset of train that mmdet would read as a whole.
+    """
+
+    listed: dict[str, int]
+    copies: list[State]
+
+
 @no_collection()
-def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, int]:
+def check_datasets(cfg: Config, splits: tuple[str, ...]) -> CheckedDatasets:
     """Check the COCO-format datasets that a config names itself.
 
     Those of train are written into the work dir, image by image, for :func:`read_by_image`.
-
-    Returns:
-        Number of images listed by each split in COCO format.
 
     Raises:
         InputError: If a file is missing or malformed, or the work dir cannot be written to.
     """
     listed = {}
-    copies = (
-        {id(dataset): copy for dataset, copy in _own_datasets(cfg)} if 'train' in splits else {}
-    )
+    written = _own_datasets(cfg) if 'train' in splits else ()
+    copies = {id(dataset): copy for dataset, copy in written}
     for split, dataset, where in named_datasets(cfg, splits):
         if not type_name(dataset).endswith('CocoDataset'):
             continue
@@ -57,21 +67,22 @@ def check_datasets(cfg: Config, splits: tuple[str, ...]) -> dict[str, int]:
             copy=copies.get(id(dataset)),
         )
         listed[split] = summary.num_images
-    return listed
+    return CheckedDatasets(listed, [state_of(copy) for copy in copies.values()])
 
 
-def read_by_image(cfg: Config) -> None:
+def read_by_image(cfg: Config, checked: CheckedDatasets) -> None:
     """Let training read what :func:`check_datasets` has written, in place.
 
     mmdet's ``CocoDataset`` holds the annotations of all images in every process, 3 GiB for COCO.
-    Images, objects and labels stay the same. A file that lists its categories in another order than
-    the classes is left to mmdet, which numbers labels by the file.
+    Images, objects and labels stay the same. What stays mmdet's: a file that lists its categories
+    in another order than the classes, since mmdet numbers labels by the file; and a dataset on a
+    host that does not see what rank 0 has written.
     """
     from casvit_mm.detection.dataset import NamedCocoDataset
 
-    for dataset, copy in _own_datasets(cfg):
+    for (dataset, copy), state in zip(list(_own_datasets(cfg)), checked.copies, strict=False):
         indexed = open_indexed(copy)
-        if indexed is None:
+        if indexed is None or indexed.state != state:
             continue
         classes = (dataset.get('metainfo') or NamedCocoDataset.METAINFO).get('classes', ())
         listed = [category['name'] for category in indexed.categories]

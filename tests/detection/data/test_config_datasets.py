@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 from helpers import ROOT
@@ -14,6 +15,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from casvit_mm.datasets.shapes import CLASSES
+from casvit_mm.detection import task
+from casvit_mm.detection.data import config_datasets
 from casvit_mm.detection.dataset import NamedCocoDataset
 from casvit_mm.detection.task import check_datasets
 
@@ -66,6 +69,19 @@ def test_labels_that_mmdet_numbers_by_the_file_stay_so(cfg, folder):
     check_datasets(cfg, ('train', 'val'))
     assert type(built(cfg)) is CocoDataset
     assert infos(built(cfg)) == whole
+
+
+def test_what_a_run_before_left_on_another_host_is_not_taken(cfg, folder, monkeypatch):
+    check_datasets(cfg, ('train',))
+    cfg.train_dataloader.dataset.update(type='CocoDataset', ann_file='train.json')
+    states = config_datasets.check_datasets(cfg, ('train',))
+    old = replace(states, copies=[(1, 2, 3)])
+    monkeypatch.setattr(task, 'on_first_rank', lambda work: old)  # rank 0 is elsewhere
+    check_datasets(cfg, ('train',))
+    assert type(built(cfg)) is CocoDataset
+    monkeypatch.setattr(task, 'on_first_rank', lambda work: states)
+    check_datasets(cfg, ('train',))
+    assert type(built(cfg)) is NamedCocoDataset
 
 
 def test_the_users_own_file_stays_and_an_evaluation_copies_nothing(cfg, folder, tmp_path):
