@@ -31,7 +31,7 @@ def without_shared_layers(graph: Graph) -> Graph:
 
     RTMDet's levels share convolutions, each with a BatchNorm of its own, and the boxes of
     RTMDet-Ins share whole layers with its classes. pnnx takes the weights of a layer with two names
-    for an input.
+    for an input; ExecuTorch cannot merge two BatchNorms into them.
     """
     graph = copy.deepcopy(graph)
     known: set[nn.Module] = set()

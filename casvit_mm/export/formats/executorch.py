@@ -23,6 +23,7 @@ from casvit_mm.export.formats.base import Format
 from casvit_mm.export.graphs import Graph, Positional
 from casvit_mm.export.operators import OPERATORS, write_operators
 from casvit_mm.export.phone_graph import EXACT_PARTS, for_phones
+from casvit_mm.export.tracing import without_shared_layers
 
 __all__ = ['FORMAT', 'lower']
 
@@ -35,7 +36,16 @@ def _write_executorch(graph: Graph, example: Tensor, spec: Spec, path: Path) -> 
     Raises:
         InputError: If torch.export cannot follow the model, or ExecuTorch lacks an operator of it.
     """
-    _save(for_phones(Positional(graph)), example, graph.names, spec, path)
+    _save(_to_module(graph), example, graph.names, spec, path)
+
+
+def _to_module(graph: Graph) -> nn.Module:
+    """Return a graph in its form for phones, in which no two layers share weights.
+
+    ExecuTorch merges each BatchNorm into its convolution, under the name of the convolution's
+    weights, and stops where RTMDet's levels merge theirs into the same ones.
+    """
+    return for_phones(Positional(without_shared_layers(graph)))
 
 
 def _write_int8(graph: Graph, inputs: Sequence[np.ndarray], spec: Spec, path: Path) -> None:
@@ -58,7 +68,7 @@ def _write_int8(graph: Graph, inputs: Sequence[np.ndarray], spec: Spec, path: Pa
     tensors = [torch.from_numpy(image) for image in inputs]
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        exported = torch.export.export(for_phones(Positional(graph)), (tensors[0],))
+        exported = torch.export.export(_to_module(graph), (tensors[0],))
         observed = pt2e.prepare_pt2e(exported.module(), quantizer)
         for tensor in tensors:
             observed(tensor)
