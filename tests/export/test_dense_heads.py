@@ -126,6 +126,15 @@ def test_a_neck_that_torch_export_cannot_leave_open_is_refused(tmp_path, monkeyp
         write(dense_detector('rtmdet'), 'torch-export', tmp_path)
 
 
+def test_a_layer_that_torch_export_lacks_at_open_sizes_is_refused(tmp_path, monkeypatch):
+    def fails(*args, **options):
+        raise NotImplementedError  # as torch 2.4 of Semantic FPN
+
+    monkeypatch.setattr('torch.export.export', fails)
+    with pytest.raises(InputError, match='Name a size, as in --size 640x480'):
+        write(dense_detector('rtmdet'), 'torch-export', tmp_path)
+
+
 # Height and width by the same factor: mmdet 3.3 takes that of the width for both.
 @pytest.mark.parametrize(('size', 'original'), [((96, 160), (72, 120)), ((100, 132), (75, 99))])
 def test_masks_are_those_of_mmdet(size, original):

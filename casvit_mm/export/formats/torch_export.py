@@ -33,13 +33,13 @@ def _write_torch_export(graph: Graph, example: Tensor, spec: Spec, path: Path) -
     with torch.no_grad(), _quiet():
         try:
             program = torch.export.export(graph, (example,), dynamic_shapes=dynamic)
-        except torch._dynamo.exc.UserError as error:
+        except (torch._dynamo.exc.UserError, NotImplementedError) as error:
             if spec.size:
                 raise
             raise InputError(
-                'torch.export cannot keep the sizes of this model open: it does not see that the '
-                'maps that a layer joins are equally large. Name a size, as in --size 640x480, or '
-                'take --format onnx'
+                'torch.export cannot keep the sizes of this model open: it does not see, for one, '
+                'that the maps that a layer joins are equally large. Name a size, as in --size '
+                '640x480, or take --format onnx'
             ) from error
     torch.export.save(program, path, extra_files={f'{KEY}.json': spec.to_json()})
 
