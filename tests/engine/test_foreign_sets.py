@@ -179,6 +179,7 @@ def folds(folder, task, written, config):
     fields = read_fields(written).fields
     parts = [fields.pop(split) for split in ('train', 'val', 'test') if split in fields]
     data = [one for part in parts for one in (part if isinstance(part, list) else [part])]
+    fields['root'] = str(Path(written).parent / fields.get('root', '.'))  # it counts from the file
     path = folder / 'folds.yaml'
     path.write_text(yaml.safe_dump(dict(fields, data=data, split=dict(folds=2))))
     options = TrainOptions(cfg_options=short(task), start=Start(from_scratch=True))
