@@ -33,12 +33,7 @@ from casvit_mm.io import write_json
 
 __all__ = ['PROBES', 'main', 'measure']
 
-_CONFIGS = dict(
-    coco='maskrcnn_casvit_xs_light.py',
-    yolo='maskrcnn_casvit_xs_light.py',
-    folders='casvit_xs_light.py',
-    masks='segformer_casvit_xs_light.py',
-)
+_DETECTOR = 'maskrcnn_casvit_xs_light.py'
 _MARK = 'measured: '
 _GIB = 2**20  # kB
 
@@ -84,7 +79,7 @@ def _register_hook() -> str:
         def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
             workers = [found for child in _children() if (found := _memory(child))]
             loss = runner.message_hub.get_scalar('train/loss').current()
-            _tell(time.process_time(), workers=workers, loss=float(loss))
+            _tell(time.process_time(), workers=workers, loss=float(loss), rank=runner.rank)
             os._exit(0)  # at once: it is not to save anything
 
     return MeasureHook.__name__
@@ -144,11 +139,10 @@ def _check(description: str) -> Callable[[Path, Path], None]:
     return run
 
 
-def _train(description: str) -> Callable[[Path, Path], None]:
+def _train(description: str, config: str = _DETECTOR) -> Callable[[Path, Path], None]:
     """A training up to its first iteration, imports included."""
 
     def run(data: Path, out: Path) -> None:
-        config = _CONFIGS[description.split('/')[0]]
         _first_iteration(config, out, data=str(data / description))
 
     return run
@@ -166,7 +160,7 @@ def _train_as_config_says(data: Path, out: Path) -> None:
             f'{place}.metainfo': dict(classes=CLASSES),
         }
     names['val_evaluator.ann_file'] = str(data / 'coco' / 'val.json')
-    _first_iteration(_CONFIGS['coco'], out, **names)
+    _first_iteration(_DETECTOR, out, **names)
 
 
 def _first_iteration(config: str, out: Path, data: str | None = None, **cfg_options: Any) -> None:
@@ -249,9 +243,9 @@ PROBES: dict[str, Callable[[Path, Path], None]] = {
     'yolo check': _check('yolo/data.yaml'),
     'yolo training': _train('yolo/data.yaml'),
     'folders check': _check('folders/dataset.yaml'),
-    'folders training': _train('folders/dataset.yaml'),
+    'folders training': _train('folders/dataset.yaml', 'casvit_xs_light.py'),
     'masks check': _check('masks/dataset.yaml'),
-    'masks training': _train('masks/dataset.yaml'),
+    'masks training': _train('masks/dataset.yaml', 'segformer_casvit_xs_light.py'),
     'faster-coco-eval': _score_by_library,
     'AP': _score,
 }
@@ -266,7 +260,8 @@ def measure(name: str, data: Path, ranks: int = 1) -> list[dict[str, Any]]:
         ranks: Processes of a training.
 
     Returns:
-        What each process has told: ``seconds``, ``now``, ``peak`` and ``alone`` in GiB, and more.
+        What each process has told, by rank: ``seconds``, ``now``, ``peak`` and ``alone`` in GiB,
+        and more.
 
     Raises:
         InputError: If it fails.
@@ -279,7 +274,8 @@ def measure(name: str, data: Path, ranks: int = 1) -> list[dict[str, Any]]:
     told = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
     if len(told) < ranks:
         raise InputError(f'{name} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}')
-    return [json.loads(line.removeprefix(_MARK)) for line in told]
+    found = [json.loads(line.removeprefix(_MARK)) for line in told]
+    return sorted(found, key=lambda one: one.get('rank', 0))
 
 
 def _row(name: str, found: dict[str, Any]) -> str:

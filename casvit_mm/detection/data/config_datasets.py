@@ -30,11 +30,11 @@ class CheckedDatasets:
 
     Attributes:
         listed: Number of images by split.
-        copies: State of what was written of each dataset of train that mmdet would read as a whole.
+        copies: What was written of those of train that mmdet would read as a whole, with its state.
     """
 
     listed: dict[str, int]
-    copies: list[State]
+    copies: dict[Path, State]
 
 
 @no_collection()
@@ -67,7 +67,7 @@ def check_datasets(cfg: Config, splits: tuple[str, ...]) -> CheckedDatasets:
             copy=copies.get(id(dataset)),
         )
         listed[split] = summary.num_images
-    return CheckedDatasets(listed, [state_of(copy) for copy in copies.values()])
+    return CheckedDatasets(listed, {copy: state_of(copy) for copy in copies.values()})
 
 
 def read_by_image(cfg: Config, checked: CheckedDatasets) -> None:
@@ -80,9 +80,11 @@ def read_by_image(cfg: Config, checked: CheckedDatasets) -> None:
     """
     from casvit_mm.detection.dataset import NamedCocoDataset
 
-    for (dataset, copy), state in zip(list(_own_datasets(cfg)), checked.copies, strict=False):
+    if not checked.copies:
+        return
+    for dataset, copy in list(_own_datasets(cfg)):
         indexed = open_indexed(copy)
-        if indexed is None or indexed.state != state:
+        if indexed is None or indexed.state != checked.copies.get(copy):
             continue
         classes = (dataset.get('metainfo') or NamedCocoDataset.METAINFO).get('classes', ())
         listed = [category['name'] for category in indexed.categories]

@@ -75,7 +75,7 @@ def test_what_a_run_before_left_on_another_host_is_not_taken(cfg, folder, monkey
     check_datasets(cfg, ('train',))
     cfg.train_dataloader.dataset.update(type='CocoDataset', ann_file='train.json')
     states = config_datasets.check_datasets(cfg, ('train',))
-    old = replace(states, copies=[(1, 2, 3)])
+    old = replace(states, copies=dict.fromkeys(states.copies, (1, 2, 3)))
     monkeypatch.setattr(task, 'on_first_rank', lambda work: old)  # rank 0 is elsewhere
     check_datasets(cfg, ('train',))
     assert type(built(cfg)) is CocoDataset
