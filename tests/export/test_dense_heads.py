@@ -12,6 +12,7 @@ pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')
 import onnx
 from dense_detectors import HEADS, dense_detector
+from detector_files import spec_of
 from export_models import FORMS, random_image
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
@@ -41,18 +42,6 @@ def predicted(model, images):
             one = model.test_step(data)[0].pred_instances
         found.append([one.bboxes.numpy(), one.scores.numpy(), one.labels.numpy()])
     return found
-
-
-def spec_of(model):
-    preprocessor = model.data_preprocessor
-    return Spec(
-        'detection',
-        ('a', 'b', 'c'),
-        (),
-        tuple(preprocessor.mean.flatten().tolist()),
-        tuple(preprocessor.std.flatten().tolist()),
-        False,
-    )
 
 
 def graph_of(model):

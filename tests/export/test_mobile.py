@@ -2,32 +2,24 @@
 
 import json
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 pytest.importorskip('mmpretrain')
 pytest.importorskip('onnx')
 from dense_detectors import dense_detector
+from detector_files import assert_finds_what_mmdet_finds
 from export_models import random_image
-from mmengine.config import Config
 
 from casvit_mm import InputError
-from casvit_mm.deploy import Predictor, load
-from casvit_mm.deploy.engines import engine_of, open_engine
-from casvit_mm.deploy.images import Resized
-from casvit_mm.deploy.outputs import read_outputs
-from casvit_mm.deploy.spec import Spec
-from casvit_mm.export import FORMATS, build_graph, export
-from casvit_mm.export.detectors import mask_stride
+from casvit_mm.deploy import load
+from casvit_mm.deploy.engines import engine_of
+from casvit_mm.export import FORMATS, export
 from casvit_mm.export.export import move
 from casvit_mm.export.formats import mnn, ncnn
-from casvit_mm.export.head_maps import outside_settings
-from casvit_mm.export.reference import reference
 
 
 def package(form):
@@ -56,26 +48,7 @@ def test_a_file_gives_the_results_of_the_mm_package(written, kind, size, form):
 @pytest.mark.parametrize('kind', ['rtmdet-ins', pytest.param('atss', marks=pytest.mark.slow)])
 def test_a_detector_and_its_masks_are_those_of_mmdet(kind, form, tmp_path):
     package(form)
-    model = dense_detector(kind)
-    preprocessor = model.data_preprocessor
-    mean, std = (tuple(each.flatten().tolist()) for each in (preprocessor.mean, preprocessor.std))
-    spec = Spec('detection', ('a', 'b', 'c'), (), mean, std, False, size=(96, 160))
-    spec = replace(spec, mask_stride=mask_stride(model), outside=outside_settings(model))
-    path = tmp_path / f'model{FORMATS[form].suffix}'
-    example = torch.zeros(1, 3, 96, 160, dtype=torch.uint8)
-    FORMATS[form].write(build_graph(Config(), model, spec), example, spec, path)
-    image = random_image(96, 160)
-    resized = Resized(image, (96, 160), (72, 120))
-    outputs = Predictor(open_engine(path, 1)).run(image.transpose(2, 0, 1)[None].copy())
-    found = read_outputs(outputs, spec, resized)
-    expected = reference(model, 'detection', resized)[1]
-    assert len(expected.scores) == len(found.scores) > 5
-    np.testing.assert_allclose(np.sort(found.scores), np.sort(expected.scores), atol=1e-3)
-    for number in range(len(found.scores)):
-        same = int(np.abs(expected.boxes - found.boxes[number]).max(1).argmin())
-        np.testing.assert_allclose(found.boxes[number], expected.boxes[same], atol=0.1)
-        if found.masks is not None:
-            assert (expected.masks[same] == found.masks[number]).mean() > 0.99
+    assert_finds_what_mmdet_finds(dense_detector(kind), form, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -2,25 +2,20 @@
 
 import shutil
 import subprocess
-from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from helpers import ROOT
 
 pytest.importorskip('mmdet')
 pytest.importorskip('pnnx')
 pytest.importorskip('ncnn')
 from dense_detectors import dense_detector
+from detector_files import outside_spec_of, write_outside
 from export_models import random_image
-from mmengine.config import Config
 
-from casvit_mm.deploy import Spec, load
-from casvit_mm.export import FORMATS, build_graph
-from casvit_mm.export.detectors import mask_stride
-from casvit_mm.export.head_maps import outside_settings
+from casvit_mm.deploy import load
 
 
 @pytest.fixture(scope='module')
@@ -44,13 +39,8 @@ def program(tmp_path_factory):
 @pytest.mark.parametrize('size', [(96, 160), (72, 100)])
 def test_the_program_finds_what_predict_finds(program, tmp_path, size):
     model = dense_detector('rtmdet-ins')
-    preprocessor = model.data_preprocessor
-    mean, std = (tuple(each.flatten().tolist()) for each in (preprocessor.mean, preprocessor.std))
-    spec = Spec('detection', ('a', 'b', 'c'), (), mean, std, False, size=(96, 160), score_thr=0.3)
-    spec = replace(spec, mask_stride=mask_stride(model), outside=outside_settings(model))
-    path = tmp_path / 'model.ncnn.param'
-    example = torch.zeros(1, 3, 96, 160, dtype=torch.uint8)
-    FORMATS['ncnn'].write(build_graph(Config(), model, spec), example, spec, path)
+    spec = outside_spec_of(model, size=(96, 160), score_thr=0.3)
+    path = write_outside(model, spec, 'ncnn', tmp_path)
     image = random_image(*size)
     cv2.imwrite(str(tmp_path / 'photo.ppm'), image)
     expected = load(path)(image)
@@ -69,7 +59,7 @@ def test_the_program_finds_what_predict_finds(program, tmp_path, size):
         places.append(place)
         np.testing.assert_allclose(box, expected.boxes[place], atol=0.01 if exact else 1)
         assert abs(float(score) - expected.scores[place]) < (1e-4 if exact else 0.02)
-        assert of_class[place]
+        assert name == expected.names[place]
         mask = cv2.imread(str(tmp_path / f'mask-{number}.pgm'), cv2.IMREAD_GRAYSCALE) > 0
         assert (mask == expected.masks[place]).mean() > (0.999 if exact else 0.98)
     assert len(set(places)) == len(places)

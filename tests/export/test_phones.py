@@ -4,29 +4,22 @@ Neither is part of ``make test``: pip install '.[litert]' and '.[executorch]'.
 """
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from helpers import ROOT
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
 pytest.importorskip('mmpretrain')
 from dense_detectors import dense_detector
-from export_models import random_image
+from detector_files import assert_finds_what_mmdet_finds, outside_spec_of
 from mmengine.config import Config
 
 from casvit_mm import InputError, deploy
-from casvit_mm.deploy.images import Resized
-from casvit_mm.deploy.outputs import read_outputs
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.export import FORMATS, build_graph
-from casvit_mm.export.detectors import mask_stride
 from casvit_mm.export.formats.executorch import _to_module
-from casvit_mm.export.head_maps import outside_settings
-from casvit_mm.export.reference import reference
 
 PACKAGES = dict(litert='litert_torch', executorch='executorch')
 
@@ -56,37 +49,16 @@ def test_a_file_gives_the_results_of_the_mm_package(written, kind, form):
     assert sum(found['delegated'].values()) > 5 * sum(found['left'].values())
 
 
-def graph_and_spec(kind):
-    """A tiny detector of mmdet as the maps of its head, and what its file says of itself."""
-    model = dense_detector(kind)
-    preprocessor = model.data_preprocessor
-    mean, std = (tuple(each.flatten().tolist()) for each in (preprocessor.mean, preprocessor.std))
-    spec = Spec('detection', ('a', 'b', 'c'), (), mean, std, False, size=(96, 160))
-    spec = replace(spec, mask_stride=mask_stride(model), outside=outside_settings(model))
-    return model, build_graph(Config(), model, spec), spec
-
-
 @pytest.mark.slow
 @both
 def test_objects_and_masks_of_rtmdet_ins_are_those_of_mmdet(form, tmp_path):
-    model, graph, spec = graph_and_spec('rtmdet-ins')
-    path = tmp_path / f'model{FORMATS[form].suffix}'
-    FORMATS[form].write(graph, torch.zeros(1, 3, 96, 160, dtype=torch.uint8), spec, path)
-    image = random_image(96, 160)
-    resized = Resized(image, (96, 160), (72, 120))
-    outputs = deploy.load(path).run(image.transpose(2, 0, 1)[None].copy())
-    found = read_outputs(outputs, spec, resized)
-    expected = reference(model, 'detection', resized)[1]
-    assert len(expected.scores) == len(found.scores) > 5
-    np.testing.assert_allclose(np.sort(found.scores), np.sort(expected.scores), atol=1e-3)
-    for number in range(len(found.scores)):
-        same = int(np.abs(expected.boxes - found.boxes[number]).max(1).argmin())
-        assert (expected.masks[same] == found.masks[number]).mean() > 0.99
+    assert_finds_what_mmdet_finds(dense_detector('rtmdet-ins'), form, tmp_path)
 
 
 def test_no_two_layers_of_a_program_of_executorch_share_weights():
-    module = _to_module(graph_and_spec('rtmdet-ins')[1])
-    weights = [weight for _, weight in module.named_parameters(remove_duplicate=False)]
+    model = dense_detector('rtmdet-ins')
+    graph = build_graph(Config(), model, outside_spec_of(model, size=(96, 160)))
+    weights = [each for _, each in _to_module(graph).named_parameters(remove_duplicate=False)]
     assert len({id(weight) for weight in weights}) == len(weights) > 20
 
 
