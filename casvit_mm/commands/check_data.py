@@ -28,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--config',
         help='judge by its image scale, crop, and what its task adds (anchors and need of masks, '
-        'stride); default: a published XS config, with masks of objects no obligation',
+        'stride); default: the recipe for a first training, with masks of objects no obligation',
     )
     parser.add_argument('--out', metavar='DIR', help='pictures and report.json')
     parser.add_argument(

@@ -13,7 +13,7 @@ from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT, FViT
 from casvit_mm.weights.published import how_to_get
 
-__all__ = ['check_backbone', 'check_pretrained', 'require_metric']
+__all__ = ['check_backbone', 'check_pretrained', 'missing_pretrained', 'require_metric']
 
 
 def check_backbone(cfg: Config) -> None:
@@ -74,14 +74,20 @@ def check_pretrained(cfg: Config) -> None:
     Raises:
         InputError: Saying where to get the file and how to do without.
     """
-    init_cfg = cfg.model.get('backbone', {}).get('init_cfg') or {}
-    path = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
-    if path and '://' not in path and not Path(path).expanduser().is_file():
+    if (path := missing_pretrained(cfg)) is not None:
         raise InputError(
             f'pretrained weights {path!r} (model.backbone.init_cfg.checkpoint of {cfg.filename}) '
             f'do not exist.\n{how_to_get(path)}\nAnother file: --pretrained PATH. Train without: '
             '--from-scratch'
         )
+
+
+def missing_pretrained(cfg: Config) -> str | None:
+    """Return the pretrained file of the backbone if it is named and not there."""
+    init_cfg = cfg.model.get('backbone', {}).get('init_cfg') or {}
+    path: str | None = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
+    there = not path or '://' in path or Path(path).expanduser().is_file()
+    return None if there else path
 
 
 def require_metric(cfg: Config, kind: str) -> ConfigDict:

@@ -59,12 +59,13 @@ def _same_files(
         for split, i in places:
             if split in firsts:
                 name, first = names[split][i], names[split][firsts[split]]
-                message = f'{name} is the same file as {first}'
-                yield split, Issue('image twice in a split', name, message, False, ('images', i))
+                where, message = f'{name} = {first}', f'{name} is the same file as {first}'
+                yield split, Issue('image twice in a split', where, message, False, ('images', i))
             firsts.setdefault(split, i)
         kept = list(firsts)[-1]
         for split, i in places:
             if split != kept:
                 name, other = names[split][i], names[kept][firsts[kept]]
                 message = f'{name} of {split} is the same file as {other} of {kept}'
-                yield split, Issue('image in two splits', name, message, False, ('images', i))
+                where = f'{name} = {other}'
+                yield split, Issue('image in two splits', where, message, False, ('images', i))

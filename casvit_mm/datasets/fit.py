@@ -16,12 +16,13 @@ from mmengine.config import Config, ConfigDict
 
 from casvit_mm.config.class_counts import heads_of, set_num_classes
 from casvit_mm.config.forms import type_name
-from casvit_mm.config.paths import ROOT
+from casvit_mm.config.paths import PREFIX
 from casvit_mm.config.reading import read_config, read_recipe
 from casvit_mm.plotting.tables import LiteralConsole
 from casvit_mm.registration import register_now
 
 __all__ = [
+    'FIRST_RECIPES',
     'Fit',
     'TrainingCrop',
     'advise_balance',
@@ -36,6 +37,13 @@ __all__ = [
     'scale_options',
 ]
 
+# For a first training, by what the data have; docs/start/which_config.md has more.
+FIRST_RECIPES = {
+    'boxes': 'rtmdet_casvit_xs_photos.py',
+    'masks': 'rtmdet_ins_casvit_xs_photos.py',
+    'segmentation': 'segformer_casvit_xs_light.py',
+    'classification': 'casvit_xs_light.py',
+}
 _UNBALANCED = 20  # times as many of one class as of another
 
 
@@ -85,9 +93,14 @@ def load_judged(path: str, check_config: Callable[[Config], None]) -> Config:
     return cfg
 
 
-def load_recipe(name: str) -> tuple[str, Config]:
-    """Return the file of one of our recipes, and its content, to judge data by."""
-    return str(ROOT / 'configs' / name), read_recipe(name)
+def load_recipe(kind: str) -> tuple[str, Config]:
+    """Return name and content of the recipe for a first training, to judge data by.
+
+    Args:
+        kind: A key of :data:`FIRST_RECIPES`.
+    """
+    name = FIRST_RECIPES[kind]
+    return f'{PREFIX}{name}', read_recipe(name)
 
 
 def pipeline_steps(cfg: Config, split: str) -> Iterator[tuple[str, ConfigDict]]:

@@ -121,10 +121,16 @@ def browse(
             views = artist.draw(index, [int(s) for s in seeds])
             draw_row(views, folder / f'{number:03d}_{Path(name).stem}.png')
             rows.append(views)
-            names.append(f'{number:03d}: original, inputs')
+            names.append(f'{number:03d}: original{_content(views[0].title)}, inputs')
         draw_overview(rows, names, folder / 'overview.png')
     used = sum(len(node) for node in nested(dataset) if isinstance(node, BaseDataset))
     return BrowseReport(folder, listed, used, artist.counts)
+
+
+def _content(title: str) -> str:
+    """Return what the title of an original says below its name, as the class, in brackets."""
+    _, *lines = title.splitlines()
+    return f' ({", ".join(lines)})' if lines else ''
 
 
 def _build(cfg: Config, task: Task, split: str, data: str | None) -> tuple[Any, int | None]:

@@ -6,7 +6,9 @@ import json
 from importlib import import_module
 from pathlib import Path
 
-from casvit_mm.config.reading import read_config
+from casvit_mm.config.checks import missing_pretrained
+from casvit_mm.config.paths import PREFIX
+from casvit_mm.config.reading import read_config, read_recipe
 from casvit_mm.console import loading
 from casvit_mm.datasets.description import described_task
 from casvit_mm.engine.next_commands import after_check, as_text
@@ -30,8 +32,8 @@ def check_dataset(
     Args:
         data: ``dataset.yaml``; its sources tell the task.
         out: Folder for what is written.
-        config: Config of the same task to judge by. None takes a published one, and lets objects of
-            detection be without masks.
+        config: Config of the same task to judge by. None takes the recipe for a first training,
+            and lets objects of detection be without masks.
         fix: Folder for a clean copy of annotations, masks or lists; None writes none.
         read_images: Whether image files are read.
 
@@ -50,23 +52,20 @@ def check_dataset(
             '(classification); see docs/reference/data_formats.md'
         )
     task = name
+    cfg = None
     if config is not None:
         with loading(config):
             register_now()
+            cfg = read_config(config)
             # The task of the config refuses data of another one, as it does before training.
-            task = task_name(read_config(config))
+            task = task_name(cfg)
     # Not by the task's own module, which imports what trainings need.
     check = import_module(f'casvit_mm.{task}.data.report').check_dataset
     good: bool = check(data, out, CheckOptions(config, fix, read_images))
     if good:
         usable = data if fix is None else Path(fix, 'dataset.yaml')
-        print(f'\n{as_text(after_check(usable, _kind(name, Path(out)), config))}')
+        judged_by = json.loads(Path(out, 'report.json').read_text())['config']
+        cfg = cfg or read_recipe(judged_by.removeprefix(PREFIX))
+        lines = after_check(usable, judged_by, missing_pretrained(cfg) is not None)
+        print(f'\n{as_text(lines)}')
     return good
-
-
-def _kind(task: str, out: Path) -> str:
-    """Return what the data have: for detection, boxes or masks as the report has found."""
-    if task != 'detection':
-        return task
-    judged_by = json.loads((out / 'report.json').read_text())['config']
-    return 'masks' if Path(judged_by).stem.startswith('maskrcnn') else 'boxes'

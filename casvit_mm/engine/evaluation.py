@@ -129,6 +129,9 @@ def evaluate(
                 'No metrics: test_evaluator reported none, as without labels, by format_only, or '
                 "by mmdet's CocoMetric where nothing was detected"
             )
+        for what, place in (('Metrics', out), ('Pictures of every image', show_dir)):
+            if place is not None:
+                print(f'{what}: {place}')
         lines = after_test(config, checkpoint, data, spec is not None, enough)
         print(f'\n{as_text(lines[analysis is not None :])}')
     return metrics

@@ -7,18 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from casvit_mm.cli import job_command
-from casvit_mm.config.paths import PREFIX
 
 __all__ = ['after_check', 'after_test', 'after_training', 'as_text', 'holds_config']
-
-_WEIGHTS = 'checkpoints/cas-vit-xs.pth'  # of the backbones of the recipes below
-# For a first training, by what the data have; docs/start/which_config.md has more.
-_RECIPES = {
-    'boxes': 'rtmdet_casvit_xs_photos',
-    'masks': 'rtmdet_ins_casvit_xs_photos',
-    'segmentation': 'segformer_casvit_xs_light',
-    'classification': 'casvit_xs_light',
-}
 
 
 def as_text(lines: Sequence[str]) -> str:
@@ -26,18 +16,15 @@ def as_text(lines: Sequence[str]) -> str:
     return '\n'.join(['next:', *(f'  {line}' for line in lines)])
 
 
-def after_check(data: str | Path, kind: str, config: str | None) -> list[str]:
+def after_check(data: str | Path, config: str, from_scratch: bool) -> list[str]:
     """Return how to look at the input of a network, and to train.
 
     Args:
         data: The ``dataset.yaml``.
-        kind: ``'boxes'``, ``'masks'``, ``'segmentation'`` or ``'classification'``.
-        config: What the check went by; None takes a recipe for a first training.
+        config: What the check went by.
+        from_scratch: Whether its pretrained weights are not there.
     """
-    scratch = []
-    if config is None:
-        config = f'{PREFIX}{_RECIPES[kind]}.py'
-        scratch = [] if Path(_WEIGHTS).exists() else ['--from-scratch']
+    scratch = ['--from-scratch'] if from_scratch else []
     return [
         job_command('browse_data', config, '--data', data),
         job_command('train', config, '--data', data, *scratch),

@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from casvit_mm.config.forms import entries, type_name
 from casvit_mm.engine.options import TrainOptions
+from casvit_mm.engine.scores import TOP1
 from casvit_mm.errors import InputError
 
 __all__ = ['set_recipe']
@@ -65,7 +66,7 @@ def _follow_scores(cfg: Config, patience: int | None) -> list[str]:
     """Add the hooks that follow the score by which the best checkpoint is chosen."""
     checkpoint = cfg.default_hooks.get('checkpoint') or {}
     score = checkpoint.get('save_best') if cfg.get('val_cfg') is not None else None
-    if isinstance(score, str) and 'mAP' in score:
+    if isinstance(score, str) and ('mAP' in score or score == TOP1):
         _replace_hook(cfg, dict(type='LowScoreHook', monitor=score))
     if patience is None:
         return []

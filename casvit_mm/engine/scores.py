@@ -8,8 +8,11 @@ from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-__all__ = ['EarlyStopHook', 'LowScoreHook']
+from casvit_mm.cli import job_command
 
+__all__ = ['TOP1', 'EarlyStopHook', 'LowScoreHook']
+
+TOP1 = 'accuracy/top1'
 _LOW = 0.01
 _EARLY = 1000  # steps; trainings from scratch in docs/results/ rose within 300 to 500
 
@@ -58,6 +61,8 @@ class EarlyStopHook(EarlyStoppingHook):
 class LowScoreHook(Hook):
     """Say what a score near 0 means: early in a training nothing, later that something is wrong.
 
+    Of a classifier that is a score below that of a guess.
+
     Args:
         monitor: Name of the score.
     """
@@ -68,9 +73,13 @@ class LowScoreHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, Any] | None = None) -> None:
         """Log one line where the score is near 0."""
         score = (metrics or {}).get(self.monitor)
-        if score is None or not score < _LOW:
+        low, guess = _LOW, ''
+        if self.monitor == TOP1:
+            classes = len(runner.val_dataloader.dataset.metainfo['classes'])
+            low, guess = 1 / classes, f', less than a guess among {classes} classes has,'
+        if score is None or not score < low:
             return
-        steps = f'{self.monitor} is {score:.3f} after {runner.iter} iterations'
+        steps = f'{self.monitor} is {score:.3f}{guess} after {runner.iter} iterations'
         if runner.iter < _EARLY:
             runner.logger.info(
                 f'{steps}: that is early, and no error. A training from scratch needs some hundred '
@@ -78,7 +87,8 @@ class LowScoreHook(Hook):
             )
         else:
             runner.logger.warning(
-                f'{steps}: something is wrong. See whether boxes and classes arrive as they should '
-                '(browse_data CONFIG --data YAML), whether the crop is larger than the objects '
-                '(check_data YAML --config CONFIG), and whether the loss falls'
+                f'{steps}: something is wrong. See whether labels arrive as they should '
+                f'({job_command("browse_data", "CONFIG", "--data", "YAML")}), whether the crop is '
+                f'large enough ({job_command("check_data", "YAML", "--config", "CONFIG")}), and '
+                'whether the loss falls'
             )

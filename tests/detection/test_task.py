@@ -72,7 +72,7 @@ def test_an_evaluation_writes_everything_it_is_asked_for(untrained, tmp_path, ca
 
 
 def test_pictures_of_images_of_one_name_have_the_folders_of_their_images(
-    untrained, shapes, tmp_path
+    untrained, shapes, tmp_path, capsys
 ):
     data = Path(shutil.copytree(shapes.parent, tmp_path / 'data'))
     content = json.loads((data / 'test.json').read_text())
@@ -82,7 +82,9 @@ def test_pictures_of_images_of_one_name_have_the_folders_of_their_images(
         image['file_name'] = f'{folder}/x.png'
     (data / 'test.json').write_text(json.dumps(content))
     arguments = untrained | dict(data=str(data / 'dataset.yaml'))
-    evaluate(**arguments, show_dir=str(tmp_path / 'pictures'))
+    evaluate(**arguments, show_dir=str(tmp_path / 'pictures'), out=str(tmp_path / 'm.json'))
+    told = f'Metrics: {tmp_path}/m.json\nPictures of every image: {tmp_path}/pictures\n\nnext:'
+    assert told in capsys.readouterr().out
     found = sorted(tmp_path.glob('pictures/*/*.png'))
     assert [path.parent.name for path in found] == list('abcd')
     # Truth and prediction, each enlarged to 640 px, and a gap.

@@ -1,6 +1,7 @@
 """The check of data reports alike, whatever the task."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from casvit_mm.datasets.shapes import (
 )
 from casvit_mm.engine.data_check import check_dataset
 
+RECIPES = ('rtmdet_ins_casvit_xs_photos', 'segformer_casvit_xs_light', 'casvit_xs_light')
 SOURCES = {
     generate_shapes: '{annotations: train.json, images: train}',
     generate_shape_labels: '{images: train, labels: train_labels}',
@@ -41,12 +43,17 @@ def check(folder, capsys):
     return trainable, json.loads((folder / 'out/report.json').read_text()), capsys.readouterr().out
 
 
-def test_reports_have_the_same_fields_sections_and_pictures(sets, capsys):
+def test_reports_have_the_same_fields_sections_and_pictures(sets, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # where there are no weights
     found = [check(folder, capsys) for folder in sets.values()]
     assert [trainable for trainable, _, _ in found] == [True] * 3
     first, *others = (report for _, report, _ in found)
     assert all(list(report) == list(first) for report in others)
-    for _, report, printed in found:
+    for recipe, folder, (_, report, printed) in zip(RECIPES, sets.values(), found, strict=True):
+        assert f'Judged by casvit_mm::{recipe}.py' in printed
+        # The recipe of a classifier names no weights.
+        scratch = '' if recipe == 'casvit_xs_light' else ' --from-scratch'
+        assert f'train casvit_mm::{recipe}.py --data {folder}/one.yaml{scratch}\n' in printed
         assert report['notes'][-1].startswith('split: images of each class, train/val: ')
         assert report['notes'][-1] in printed.replace('\n', ' ')
         for section in ('YES: training can start', 'Issues', 'Splits', 'Fit', 'Pictures and'):
@@ -56,6 +63,15 @@ def test_reports_have_the_same_fields_sections_and_pictures(sets, capsys):
             assert split['width'] == split['height'] == [32, 32, 32]
         assert {'classes.png', 'samples_train.png', 'samples_val.png'} <= set(report['pictures'])
         assert {'rare class'} <= {entry['kind'] for entry in report['defects']}
+
+
+def test_training_is_proposed_from_weights_that_are_there(sets, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path('checkpoints').mkdir()
+    Path('checkpoints/cas-vit-xs.pth').touch()
+    folder = sets[generate_shape_labels]
+    printed = check(folder, capsys)[2]
+    assert f'train casvit_mm::segformer_casvit_xs_light.py --data {folder}/one.yaml\n' in printed
 
 
 def test_issues_of_image_files_are_the_same(sets, capsys):

@@ -27,21 +27,11 @@ def save(name: str, config: str | None) -> str:
 
 
 def test_after_a_check_of_blanks_in_names_the_line_can_be_copied():
-    assert after_check('my data/dataset.yaml', 'boxes', None)[1] == (
-        'casvit-mm train casvit_mm::rtmdet_casvit_xs_photos.py '
-        "--data 'my data/dataset.yaml' --from-scratch"
-    )
-
-
-def test_a_config_that_was_judged_by_is_trained_as_it_is():
-    _, train = after_check('d.yaml', 'masks', 'mine.py')
-    assert train == 'casvit-mm train mine.py --data d.yaml'
-
-
-def test_with_published_weights_at_hand_training_starts_from_them(tmp_path):
-    (tmp_path / 'checkpoints').mkdir()
-    (tmp_path / 'checkpoints/cas-vit-xs.pth').touch()
-    assert '--from-scratch' not in after_check('d.yaml', 'classification', None)[1]
+    assert after_check('my data/dataset.yaml', 'c.py', from_scratch=True) == [
+        "casvit-mm browse-data c.py --data 'my data/dataset.yaml'",
+        "casvit-mm train c.py --data 'my data/dataset.yaml' --from-scratch",
+    ]
+    assert '--from-scratch' not in after_check('d.yaml', 'c.py', from_scratch=False)[1]
 
 
 def test_a_checkpoint_that_holds_its_config_is_named_alone():

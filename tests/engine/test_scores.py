@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from mmengine.logging import MessageHub
 
-from casvit_mm.engine.scores import EarlyStopHook, LowScoreHook
+from casvit_mm.engine.scores import TOP1, EarlyStopHook, LowScoreHook
 
 AP = 'coco/bbox_mAP'
 
@@ -59,10 +59,20 @@ def test_the_count_is_in_the_checkpoint_that_is_written_after_the_validation():
 
 @pytest.mark.parametrize(
     ('iterations', 'score', 'said'),
-    [(50, 0.0, 'that is early'), (5000, 0.0, 'something is wrong'), (50, 0.3, '')],
+    [(50, 0.0, 'that is early'), (5000, 0.0, 'browse-data CONFIG --data YAML'), (50, 0.3, '')],
 )
 def test_a_score_near_0_is_called_what_it_is(iterations, score, said, caplog):
     caplog.set_level(logging.INFO, logger='scores')
     validate(runner_of(iterations=iterations), LowScoreHook(AP), score)
     assert said in caplog.text
     assert bool(caplog.text) == bool(said)
+
+
+@pytest.mark.parametrize(('score', 'said'), [(0.24, True), (0.25, False)])
+def test_a_classifier_that_is_no_better_than_a_guess_is_called_what_it_is(score, said, caplog):
+    caplog.set_level(logging.INFO, logger='scores')
+    runner = runner_of(iterations=50)
+    dataset = SimpleNamespace(metainfo=dict(classes=('a', 'b', 'c', 'd')))
+    runner.val_dataloader = SimpleNamespace(dataset=dataset)
+    LowScoreHook(TOP1).after_val_epoch(runner, {TOP1: score})
+    assert ('0.240, less than a guess among 4 classes has, after 50' in caplog.text) is said

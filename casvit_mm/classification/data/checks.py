@@ -279,4 +279,4 @@ def _two_labels(inspection: Inspection) -> Iterator[tuple[str, Issue]]:
             f'{job_command("check_data")} --fix leaves it out everywhere.'
         )
         at = ('images', first)
-        yield split, Issue('image with two labels', paths[0], message, False, at)
+        yield split, Issue('image with two labels', ' = '.join(paths), message, False, at)

@@ -48,7 +48,7 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     """
     require_images(options)
     if (config := options.config) is None:
-        config, cfg = load_recipe('casvit_xs_imagenet.py')
+        config, cfg = load_recipe('classification')
     else:
         cfg = load_judged(config, check_config)
     described = read_dataset(data)

@@ -160,8 +160,8 @@ def _advise_scale(fit: dict[str, Any], cfg: Config) -> list[str]:
     larger = tuple(math.ceil(side * factor / 32) * 32 for side in scale)
     advice = (
         f'A tenth of the objects are below {small:.0f} px after scaling images into {scale[0]} x '
-        f'{scale[1]}. Below {_WANTED_SIDE} px an object covers less than two cells of a '
-        "RetinaNet's finest feature map (four of a Mask R-CNN's) and is hard to learn. Larger "
+        f'{scale[1]}. Below {_WANTED_SIDE} px an object covers less than two cells of the finest '
+        'feature map of RTMDet or RetinaNet (four of Mask R-CNN) and is hard to learn. Larger '
         f'images cost time and memory, {(larger[0] / scale[0]) ** 2:.1f} times as much here: '
         f'--cfg-options {" ".join(scale_options(cfg, larger))}'
     )

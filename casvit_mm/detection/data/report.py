@@ -54,8 +54,7 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     with StatusLine(f'{data}: checking'):
         inspection = inspect_dataset(read_dataset(data), with_masks, scan)
     if config is None or cfg is None:
-        method = 'maskrcnn' if inspection.masks_complete() else 'retinanet'
-        config, cfg = load_recipe(f'{method}_casvit_xs_coco.py')
+        config, cfg = load_recipe('masks' if inspection.masks_complete() else 'boxes')
     if is_trainable(inspection.issues):
         content = inspection.loaded['train'].content
         inspection.issues['train'] += small_images(content, least_side(cfg))

@@ -58,7 +58,7 @@ def check_dataset(data: str | Path, out: str | Path, options: CheckOptions) -> b
     """
     require_images(options)
     if (config := options.config) is None:
-        config, cfg = load_recipe('semfpn_casvit_xs_ade20k.py')
+        config, cfg = load_recipe('segmentation')
     else:
         cfg = load_judged(config, check_config)
     described = read_dataset(data)

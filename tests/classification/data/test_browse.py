@@ -15,11 +15,11 @@ LIGHT = str(ROOT / 'configs/casvit_xs_light.py')
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The rows of views that are drawn, in place of picture files."""
+    """The rows of views that are drawn, in place of picture files; last what names them."""
     rows = []
     module = 'casvit_mm.engine.browse'
     monkeypatch.setattr(f'{module}.draw_row', lambda views, path: rows.append(views))
-    monkeypatch.setattr(f'{module}.draw_overview', lambda rows, names, path: None)
+    monkeypatch.setattr(f'{module}.draw_overview', lambda _, names, path: rows.append(names))
     return rows
 
 
@@ -42,6 +42,7 @@ def test_an_input_has_its_colours_and_the_name_of_its_class(folder, tmp_path, dr
     assert np.array_equal(original.image, np.asarray(Image.open(folder / 'train' / name / file)))
     assert np.array_equal(seen.image, original.image[:, ::-1])
     assert seen.title.endswith(f'horizontal flip\nshows 100% of the image, {name}')
+    assert drawn[-1][0] == f'001: original ({name}), inputs'
     assert report.used == report.listed == 6
     assert report.warnings() == []
 

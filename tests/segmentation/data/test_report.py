@@ -41,7 +41,7 @@ def test_the_report_lists_every_issue(folder, capsys):
         ('train', 'value outside the classes', '0001.png', True),
         ('val', 'image without label', '0001.png', True),
         ('test', 'label in colours', '0001.png', True),
-        ('train', 'image in two splits', '0002.png', False),
+        ('train', 'image in two splits', '0002.png = 0002.png', False),
     }
     assert 'NO: training would refuse this data; 3 places stop it.' in capsys.readouterr().out
 
