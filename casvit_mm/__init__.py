@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from casvit_mm.errors import InputError
 from casvit_mm.io import limit_pixels
+from casvit_mm.lazy import import_later
 from casvit_mm.moved import keep_old_paths
-from casvit_mm.registration import import_later, register_in_time
+from casvit_mm.registration import register_in_time
 
 if TYPE_CHECKING:
     from casvit_mm.models import ARCHS, TOKEN_MIXERS, CASViT, FViT

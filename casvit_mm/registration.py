@@ -16,9 +16,10 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from casvit_mm.lazy import import_later
+
 __all__ = [
     'REGISTRIES',
-    'import_later',
     'provide',
     'register_in_time',
     'register_late',
@@ -79,28 +80,12 @@ def register_now() -> None:
         register()
 
 
-def import_later(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package that imports its names when they are asked for.
-
-    Args:
-        package: Its name.
-        homes: By the names, the modules that define them.
-    """
-
-    def find(name: str) -> Any:
-        if name not in homes:
-            raise AttributeError(f'module {package!r} has no attribute {name!r}')
-        return getattr(import_module(homes[name]), name)
-
-    return find
-
-
 def provide(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     """Import the classes of a task, which registers them; as late as :func:`register_late` says.
 
     Args:
         package: The package of the task.
-        homes: As :func:`import_later` takes them.
+        homes: As :func:`casvit_mm.lazy.import_later` takes them.
 
     Returns:
         The ``__getattr__`` of the package, for what has not been imported.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
 from casvit_mm.config.forms import entries, metric_configs, type_name
+from casvit_mm.config.reading import missing_pretrained
 from casvit_mm.errors import InputError
 from casvit_mm.models import CASViT, FViT
 from casvit_mm.weights.published import how_to_get
 
-__all__ = ['check_backbone', 'check_pretrained', 'missing_pretrained', 'require_metric']
+__all__ = ['check_backbone', 'check_pretrained', 'require_metric']
 
 
 def check_backbone(cfg: Config) -> None:
@@ -80,14 +80,6 @@ def check_pretrained(cfg: Config) -> None:
             f'do not exist.\n{how_to_get(path)}\nAnother file: --pretrained PATH. Train without: '
             '--from-scratch'
         )
-
-
-def missing_pretrained(cfg: Config) -> str | None:
-    """Return the pretrained file of the backbone if it is named and not there."""
-    init_cfg = cfg.model.get('backbone', {}).get('init_cfg') or {}
-    path: str | None = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
-    there = not path or '://' in path or Path(path).expanduser().is_file()
-    return None if there else path
 
 
 def require_metric(cfg: Config, kind: str) -> ConfigDict:

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from casvit_mm.config.paths import PREFIX, ROOT, config_path
 from casvit_mm.errors import InputError
 
-__all__ = ['read_config', 'read_recipe']
+__all__ = ['missing_pretrained', 'read_config', 'read_recipe']
 
 _SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
@@ -57,6 +57,14 @@ def read_recipe(name: str) -> Config:
         name: Of the file, such as ``'casvit_xs_imagenet.py'``.
     """
     return Config.fromfile(ROOT / 'configs' / name, import_custom_modules=False)
+
+
+def missing_pretrained(cfg: Config) -> str | None:
+    """Return the pretrained file of the backbone if it is named and not there."""
+    init_cfg = cfg.model.get('backbone', {}).get('init_cfg') or {}
+    path: str | None = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
+    there = not path or '://' in path or Path(path).expanduser().is_file()
+    return None if there else path
 
 
 def _read_file(path: Path) -> Config:

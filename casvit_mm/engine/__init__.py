@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from casvit_mm.registration import import_later
+from casvit_mm.lazy import import_later
 
 if TYPE_CHECKING:
     from casvit_mm.engine.evaluation import evaluate

@@ -6,9 +6,8 @@ import json
 from importlib import import_module
 from pathlib import Path
 
-from casvit_mm.config.checks import missing_pretrained
 from casvit_mm.config.paths import PREFIX
-from casvit_mm.config.reading import read_config, read_recipe
+from casvit_mm.config.reading import missing_pretrained, read_config, read_recipe
 from casvit_mm.console import loading
 from casvit_mm.datasets.description import described_task
 from casvit_mm.engine.next_commands import after_check, as_text

@@ -137,8 +137,8 @@ def _next_commands(result: dict[str, Any]) -> list[str]:
     if is_exported(model):
         return []
     files = [config, model] if config else [model]
-    test = job_command('test', *files, '--data', 'dataset.yaml', '--analysis', 'errors')
-    return ['\nnext:', f'  {test}', f'  {job_command("export", *files, "--format", "onnx")}']
+    export = job_command('export', *files, '--format', 'onnx')
+    return ['\nnext:', f'  {job_command("serve", *files)}', f'  {export}']
 
 
 def _count(number: int, thing: str) -> str:

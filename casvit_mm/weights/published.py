@@ -9,7 +9,7 @@ they belong to the earlier backbones.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from casvit_mm.cli import job_command
@@ -28,12 +28,14 @@ __all__ = [
     'WeightFile',
     'find_file',
     'how_to_get',
+    'in_words',
 ]
 
 MODEL_ZOO = 'https://github.com/Tianfang-Zhang/CAS-ViT/blob/main/MODEL_ZOO.md'
 
 # Names of metrics, as other metafiles write them.
 TOP1, BOX_AP, MASK_AP, MIOU = 'Top 1 Accuracy', 'box AP', 'mask AP', 'mIoU'
+_SHORT = {TOP1: 'top-1'}
 
 # The authors' metrics in percent, by the name of the config.
 METRICS: dict[str, dict[str, float]] = {
@@ -221,3 +223,8 @@ def how_to_get(path: str) -> str:
         if path.endswith(f'checkpoints/{file.filename}'):
             return f'Get it: {job_command("download_weights", file.name)}'
     return f'Published files: {job_command("download_weights")} lists and fetches them.'
+
+
+def in_words(metrics: Mapping[str, float]) -> str:
+    """Return metrics for a cell of a table."""
+    return ', '.join(f'{_SHORT.get(name, name)} {value}' for name, value in metrics.items())

@@ -20,9 +20,8 @@ from casvit_mm.weights.published import (
     FILES,
     MODEL_ZOO,
     WeightFile,
+    in_words,
 )
-from casvit_mm.weights.reading import load_file
-from casvit_mm.zoo.recipes import in_words
 
 __all__ = ['Downloaded', 'download', 'print_files']
 
@@ -75,6 +74,8 @@ def download(file: WeightFile, folder: str | Path = 'checkpoints') -> Downloaded
         InputError: If it cannot be fetched, with the link and the place for doing it by hand; if
             what came or what was there is no checkpoint, or has another SHA-256.
     """
+    from casvit_mm.weights.reading import load_file
+
     path = Path(folder) / file.filename
     new = not path.exists()
     if new:
@@ -137,6 +138,8 @@ def _fetch(file: WeightFile, path: Path, arrived: Path) -> None:
 
 def _check_content(file: WeightFile, path: Path, arrived: Path) -> None:
     """Refuse what is no checkpoint or not the one asked for."""
+    from casvit_mm.weights.reading import load_file
+
     with arrived.open('rb') as opened:
         start = opened.read(64).lstrip()
     if start.startswith(b'<'):

@@ -15,8 +15,9 @@ from casvit_mm.weights.published import (
     MODEL_ZOO,
     WeightFile,
     find_file,
+    in_words,
 )
-from casvit_mm.zoo.recipes import CAS_VIT, RECIPES, Recipe, in_words
+from casvit_mm.zoo.recipes import CAS_VIT, RECIPES, Recipe
 
 __all__ = ['metafile', 'page']
 

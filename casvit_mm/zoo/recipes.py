@@ -6,7 +6,7 @@ Links and metrics are those of the authors' model zoo (:data:`MODEL_ZOO`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from casvit_mm.models.casvit import ARCHS
@@ -33,11 +33,6 @@ _FVIT = (
     'Fast Vision Transformer via Additive Attention',
     'https://doi.org/10.1109/CAI59869.2024.00113',
 )
-
-
-def in_words(metrics: Mapping[str, float]) -> str:
-    """Return metrics for a cell of a table."""
-    return ', '.join(f'{_SHORT.get(name, name)} {value}' for name, value in metrics.items())
 
 
 @dataclass(frozen=True)
@@ -92,9 +87,6 @@ class Recipe:
         if self.measured is not None:
             return 'reproduced' if self.measured.dataset == self.dataset else 'measured here'
         return 'published' if self.published else 'not yet run'
-
-
-_SHORT = {TOP1: 'top-1'}
 
 
 # Method, dataset, and the size that mmpretrain, mmdet and mmseg count the same task at.

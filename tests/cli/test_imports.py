@@ -35,14 +35,16 @@ def test_importing_the_package_registers_the_backbone(first):
     subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True, timeout=250)
 
 
-def test_the_package_and_deploy_load_no_torch():
+def test_the_package_deploy_and_the_list_of_published_files_load_no_torch():
     code = (
-        'import sys, casvit_mm, casvit_mm.deploy; '
+        'import sys, casvit_mm, casvit_mm.deploy\n'
+        "from casvit_mm.commands import main; main('download_weights')\n"
         "print({'torch', 'mmengine', 'timm'} & set(sys.modules))"
     )
     command = [sys.executable, '-c', code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
-    assert done.stdout.strip() == 'set()', done.stderr
+    assert 'cas-vit-xs' in done.stdout
+    assert done.stdout.splitlines()[-1] == 'set()', done.stderr
 
 
 def test_what_looks_at_data_imports_no_framework_and_can_later(tmp_path):

@@ -76,9 +76,11 @@ def test_a_classifier_writes_a_csv_and_contact_sheets(tmp_path, photos, capsys):
         f'{out}/sheets/',
         '1 file not read',
         '\nnext:',
+        f'casvit-mm serve {checkpoint}\n',
         'casvit-mm export',
     ):
         assert text in printed
+    assert 'dataset.yaml' not in printed
 
 
 def test_without_pictures_data_alone_is_written(tmp_path, photos):
