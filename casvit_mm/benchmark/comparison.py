@@ -9,7 +9,7 @@ import numpy as np
 
 from casvit_mm.benchmark.cases import BenchmarkCase
 from casvit_mm.benchmark.peers import PEERS
-from casvit_mm.timing import speed_up, statistics
+from casvit_mm.engine.timing import speed_up, statistics
 
 __all__ = ['compare', 'lead_over_peers']
 

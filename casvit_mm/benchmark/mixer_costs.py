@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from casvit_mm.benchmark.cost import count_parameters
 from casvit_mm.benchmark.scaling import fit_exponent
+from casvit_mm.engine.timing import Schedule, make_timer, time_calls
 from casvit_mm.errors import InputError
 from casvit_mm.io import replacing, write_json
 from casvit_mm.models.complexity import multiply_adds
@@ -28,7 +29,6 @@ from casvit_mm.models.memory import peak_of_call
 from casvit_mm.models.token_mixers import TOKEN_MIXERS, build_token_mixer
 from casvit_mm.plotting.figures import save_figure
 from casvit_mm.plotting.tables import LiteralConsole
-from casvit_mm.timing import Schedule, make_timer, time_calls
 
 __all__ = ['SIDES', 'compare_costs', 'measure', 'mixer_names', 'publish_tables', 'short_name']
 

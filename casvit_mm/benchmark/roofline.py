@@ -18,10 +18,10 @@ from casvit_mm.benchmark.forms import Form, as_input, autocast, compile_model, m
 from casvit_mm.benchmark.inference import in_form
 from casvit_mm.benchmark.model_specs import ModelSpec
 from casvit_mm.benchmark.workload import Workload
+from casvit_mm.engine.timing import Schedule, make_timer, time_calls
 from casvit_mm.errors import InputError
 from casvit_mm.models.complexity import multiply_adds
 from casvit_mm.models.inspection import find_casvit
-from casvit_mm.timing import Schedule, make_timer, time_calls
 
 __all__ = [
     'Piece',

@@ -27,11 +27,11 @@ from casvit_mm.benchmark.scaling import growth
 from casvit_mm.benchmark.settings import Settings
 from casvit_mm.benchmark.training import training_call
 from casvit_mm.console import step
+from casvit_mm.engine.timing import in_turn, make_timer, time_calls
 from casvit_mm.errors import InputError
 from casvit_mm.io import check_writable
 from casvit_mm.models.memory import peak_of_call
 from casvit_mm.models.wrappers import WholeModel
-from casvit_mm.timing import in_turn, make_timer, time_calls
 
 __all__ = ['benchmark']
 

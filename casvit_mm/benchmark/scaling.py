@@ -12,9 +12,9 @@ from casvit_mm.benchmark.forms import Form
 from casvit_mm.benchmark.inference import inference_call
 from casvit_mm.benchmark.model_specs import ModelSpec
 from casvit_mm.benchmark.workload import Workload
+from casvit_mm.engine.timing import Schedule, make_timer, statistics, time_calls
 from casvit_mm.errors import InputError
 from casvit_mm.models.memory import peak_of_call
-from casvit_mm.timing import Schedule, make_timer, statistics, time_calls
 
 __all__ = ['FITTED_FROM', 'check_sizes', 'exponent', 'fit_exponent', 'growth']
 

@@ -15,8 +15,8 @@ from casvit_mm.benchmark.peers import OURS
 from casvit_mm.benchmark.scaling import check_sizes
 from casvit_mm.benchmark.workload import Workload
 from casvit_mm.config.building import check_device
+from casvit_mm.engine.timing import Schedule
 from casvit_mm.errors import InputError
-from casvit_mm.timing import Schedule
 
 __all__ = ['PRESETS', 'Settings']
 

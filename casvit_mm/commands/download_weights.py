@@ -27,15 +27,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     """List the names, or fetch."""
-    from casvit_mm.zoo.download import download, print_files
-
     if not args.names:
+        from casvit_mm.zoo.download import print_files
+
         print_files(args.dir)
         return
     with loading('published weights', 'torch'):
         import casvit_mm.weights.reading  # noqa: F401  it checks what comes
-    from casvit_mm.io import run_all
-    from casvit_mm.weights.published import find_file
+        from casvit_mm.io import run_all
+        from casvit_mm.weights.published import find_file
+        from casvit_mm.zoo.download import download
 
     def fetch(name: str) -> None:
         print(download(find_file(name), args.dir))

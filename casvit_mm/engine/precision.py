@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from casvit_mm.distributed.group import on_first_rank
 from casvit_mm.engine.options import TrainOptions
-from casvit_mm.timing import Schedule, make_timer, speed_up, time_calls
+from casvit_mm.engine.timing import Schedule, make_timer, speed_up, time_calls
 
 __all__ = ['mixed_precision_gain', 'warn_of_slow_precision']
 

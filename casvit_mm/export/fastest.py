@@ -11,11 +11,11 @@ from pathlib import Path
 
 from casvit_mm.deploy.engines import openvino_precisions
 from casvit_mm.deploy.predictor import load
+from casvit_mm.engine.timing import Schedule, WallTimer, statistics, time_calls
 from casvit_mm.errors import InputError
 from casvit_mm.export.export import Exported, move
 from casvit_mm.export.formats import FORMATS, Format
 from casvit_mm.io import check_writable
-from casvit_mm.timing import Schedule, WallTimer, statistics, time_calls
 
 __all__ = ['Candidate', 'Fastest', 'export_fastest']
 

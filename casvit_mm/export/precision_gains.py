@@ -13,12 +13,12 @@ from mmengine.config import Config
 
 from casvit_mm.deploy.engines import EngineOptions, OpenVinoEngine, openvino_precisions
 from casvit_mm.deploy.spec import Spec
+from casvit_mm.engine.timing import Schedule, WallTimer, speed_up, time_calls
 from casvit_mm.export.export import write_graph
 from casvit_mm.export.formats import FORMATS
 from casvit_mm.export.graphs import build_graph
 from casvit_mm.export.quantize import quantize_openvino
 from casvit_mm.models import CASViT
-from casvit_mm.timing import Schedule, WallTimer, speed_up, time_calls
 
 __all__ = ['precision_gains']
 

@@ -12,10 +12,10 @@ from casvit_mm.benchmark.forms import Form
 from casvit_mm.benchmark.peers import PEERS
 from casvit_mm.benchmark.report import brief_markdown
 from casvit_mm.benchmark.roofline import machine_calls, machine_limits
+from casvit_mm.engine.timing import Schedule, make_timer, time_calls
 from casvit_mm.errors import InputError
 from casvit_mm.gpu_report.task import Task
 from casvit_mm.models.memory import lacks_memory
-from casvit_mm.timing import Schedule, make_timer, time_calls
 
 __all__ = ['as_command', 'benchmark', 'limits', 'smoked']
 

@@ -69,7 +69,7 @@ options = {
     'convert_data': ['photos', 'out', '--to', 'coco'],
     'cross_validate': ['casvit_mm::casvit_xs_light.py', '--data', 'photos', '--folds', '2'],
     'doctor': [],
-    'download_weights': [],
+    'download_weights': ['cas-vit-xs'],
     'export': ['a.pth', '--format', 'onnx'],
     'gpu_report': ['--out', 'gpu'],
     'pack_data': ['casvit_mm::casvit_xs_light.py', '--out', 'out'],

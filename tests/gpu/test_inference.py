@@ -9,8 +9,8 @@ from helpers import TINY_ARCH, randomize_norms
 from casvit_mm import CASViT, fuse
 from casvit_mm.benchmark import engines
 from casvit_mm.benchmark.inference import record_graph
+from casvit_mm.engine.timing import Schedule, make_timer, time_calls
 from casvit_mm.models.memory import peak_of_call
-from casvit_mm.timing import Schedule, make_timer, time_calls
 
 pytestmark = pytest.mark.gpu
 

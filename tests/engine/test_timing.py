@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from benchmark_models import Clock
 
-from casvit_mm.timing import Schedule, WallTimer, in_turn, speed_up, statistics
+from casvit_mm.engine.timing import Schedule, WallTimer, in_turn, speed_up, statistics
 
 
 def test_each_call_is_timed_by_itself():
