@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import os
 import re
 from collections import Counter
@@ -19,6 +20,7 @@ __all__ = [
     'find_files',
     'find_images',
     'is_listed',
+    'list_images',
     'plain_name',
     'prefer_readable',
     'read_list',
@@ -91,13 +93,8 @@ def find_files(folder: Path, known: set[str], suffix: str | None = None) -> dict
         The files by their path from ``folder`` without suffix.
     """
     found: dict[str, list[Path]] = {}
-    for parent, below, names in _walk(folder):
-        for name in names:
-            start, ending = os.path.splitext(name)
-            if ending.lower() not in known or not name.endswith(suffix or ''):
-                continue
-            key = below + (name.removesuffix(suffix) if suffix else start)
-            found.setdefault(key, []).append(parent / name)
+    for in_folder in _find_by_folder(folder, known, suffix):
+        found |= in_folder
     return found
 
 
@@ -112,6 +109,17 @@ def find_images(folder: Path, suffix: str | None = None) -> dict[str, list[Path]
         suffix: How their names end; None for any suffix of an image.
     """
     return prefer_readable(find_files(folder, IMAGE_SUFFIXES | UNREAD_SUFFIXES, suffix))
+
+
+def list_images(folder: Path) -> list[str]:
+    """Return the paths of the images that :func:`find_images` finds, in its order.
+
+    Of a million images they take a tenth of its memory.
+    """
+    paths: list[str] = []
+    for found in _find_by_folder(folder, IMAGE_SUFFIXES | UNREAD_SUFFIXES, None):
+        paths += map(str, itertools.chain.from_iterable(prefer_readable(found).values()))
+    return paths
 
 
 def prefer_readable(found: dict[str, list[Path]]) -> dict[str, list[Path]]:
@@ -174,6 +182,21 @@ def is_listed(folder: Path, name: str, listing: dict[str, set[str]]) -> bool:
         except (OSError, ValueError):  # also of a name that no file can have
             listing[below] = set()
     return last in listing[below]
+
+
+def _find_by_folder(
+    folder: Path, known: set[str], suffix: str | None
+) -> Iterator[dict[str, list[Path]]]:
+    """Yield for each folder what :func:`find_files` finds in it."""
+    for parent, below, names in _walk(folder):
+        found: dict[str, list[Path]] = {}
+        for name in names:
+            start, ending = os.path.splitext(name)
+            if ending.lower() not in known or not name.endswith(suffix or ''):
+                continue
+            key = below + (name.removesuffix(suffix) if suffix else start)
+            found.setdefault(key, []).append(parent / name)
+        yield found
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, str, list[str]]]:

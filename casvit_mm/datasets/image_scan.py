@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TypeVar
@@ -41,7 +42,7 @@ _HEIC = re.compile(rb'....ftyp(hei[cxms]|hev[cx]|mif1|msf1)', re.DOTALL)
 _THUMBNAIL = (17, 16)  # width and height: 256 differences of neighbours
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageScan:
     """What one image file holds.
 
@@ -74,15 +75,15 @@ class ImageScan:
         return self.stored != self.upright
 
 
-ScanImages = Callable[[Sequence[Path], str], list[ImageScan]]
+ScanImages = Callable[[Sequence[str | Path], str], list[ImageScan]]
 
 
-def scan_images(paths: Sequence[Path], name: str) -> list[ImageScan]:
+def scan_images(paths: Sequence[str | Path], name: str) -> list[ImageScan]:
     """Decode image files; ``name`` is what the progress bar calls them."""
     return read_in_threads(_scan, paths, f'reading images of {name}')
 
 
-def scan_headers(paths: Sequence[Path], name: str) -> list[ImageScan]:
+def scan_headers(paths: Sequence[str | Path], name: str) -> list[ImageScan]:
     """Read beginning and end of image files, and decode those that look unsound by these.
 
     JPEG and PNG files have a known end; all others are decoded. What was sound is remembered, see
@@ -111,7 +112,8 @@ def read_in_threads(read: Callable[[T], R], items: Sequence[T], title: str) -> l
         return list(counted(pool.imap(read, items, chunksize=8), title, len(items)))
 
 
-def _scan(path: Path) -> ImageScan:
+def _scan(file: str | Path) -> ImageScan:
+    path = Path(file)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -156,7 +158,12 @@ def _pack(scan: ImageScan) -> list[int] | None:
 
 
 def _unpack(sizes: list[int]) -> ImageScan:
-    return ImageScan(None, (sizes[0], sizes[1]), (sizes[2], sizes[3]))
+    return _sound(*sizes)
+
+
+@lru_cache(maxsize=4096)  # a million images of few sizes share few objects
+def _sound(width: int, height: int, upright_width: int, upright_height: int) -> ImageScan:
+    return ImageScan(None, (width, height), (upright_width, upright_height))
 
 
 def _scan_header(path: Path) -> ImageScan:
@@ -167,7 +174,7 @@ def _scan_header(path: Path) -> ImageScan:
             file.seek(max(0, os.path.getsize(path) - _END_BYTES))
             sound = kind in _ENDS and not _lacks_end(file.read(), kind)
             if sound and _unfit_size(stored) is None:
-                return ImageScan(None, stored, upright)
+                return _sound(*stored, *upright)
     except Exception:  # decoders raise whatever the damage leads them to; the scan says what it is
         pass
     return replace(_scan(path), digest=b'', thumbnail=None)

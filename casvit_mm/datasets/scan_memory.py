@@ -49,7 +49,9 @@ class ScanMemory(Generic[R]):
     unpack: Callable[[Any], R]
 
     def recall(
-        self, paths: Sequence[Path], run: Callable[[Callable[[Path], R], Sequence[Path]], list[R]]
+        self,
+        paths: Sequence[str | Path],
+        run: Callable[[Callable[[str], R], Sequence[str]], list[R]],
     ) -> list[R]:
         """Return what ``read`` does for each of ``paths``.
 
@@ -58,27 +60,31 @@ class ScanMemory(Generic[R]):
             run: Applies a function to all of them, perhaps in threads, as ``map`` does.
         """
         whole = [os.path.abspath(path) for path in paths]
-        places = [os.path.split(path) for path in whole]
-        tables = {folder: self._load(folder) for folder in {folder for folder, _ in places}}
-        fresh: dict[str, dict[str, Any]] = {folder: {} for folder in tables}
+        by_folder: dict[str, list[int]] = {}
+        for i, path in enumerate(whole):
+            by_folder.setdefault(os.path.dirname(path), []).append(i)
         results: dict[int, R] = {}
-        unknown: list[int] = []
-        keys = list(map(_key, whole))
-        for i, ((folder, name), key) in enumerate(zip(places, keys, strict=True)):
-            known = tables[folder].get(name)
-            if known is not None and key == known[:-1]:
-                results[i] = self.unpack(known[-1])
-            else:
-                unknown.append(i)
-        read = run(self.read, [Path(whole[i]) for i in unknown]) if unknown else []
-        for i, result in zip(unknown, read, strict=True):
-            results[i] = result
-            packed, key, (folder, name) = self.pack(result), keys[i], places[i]
+        keys: dict[int, list[int]] = {}  # of what is not known
+        for folder, positions in by_folder.items():
+            known = self._load(folder)
+            for i in positions:
+                entry, key = known.get(os.path.basename(whole[i])), _key(whole[i])
+                if entry is not None and key == entry[:-1]:
+                    results[i] = self.unpack(entry[-1])
+                else:
+                    keys[i] = key
+        unknown = sorted(keys)
+        if unknown:
+            found = run(lambda path: self.read(Path(path)), [whole[i] for i in unknown])
+            results.update(zip(unknown, found, strict=True))
+        fresh: dict[str, dict[str, Any]] = {}
+        for i, key in keys.items():
+            packed = self.pack(results[i])
             if packed is not None and key and time.time_ns() - max(key[1:]) > _SETTLED:
-                fresh[folder][name] = [*key, packed]
-        for folder, found in fresh.items():
-            if found:
-                self._save(folder, {**tables[folder], **found})
+                folder, name = os.path.split(whole[i])
+                fresh.setdefault(folder, {})[name] = [*key, packed]
+        for folder, entries in fresh.items():
+            self._save(folder, {**self._load(folder), **entries})
         return [results[i] for i in range(len(whole))]
 
     def _load(self, folder: str) -> dict[str, Any]:

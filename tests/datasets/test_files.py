@@ -1,6 +1,6 @@
 """What a folder holds."""
 
-from casvit_mm.datasets.files import describe_unused, find_files, find_images
+from casvit_mm.datasets.files import describe_unused, find_files, find_images, list_images
 
 
 def test_a_link_to_a_folder_that_it_lies_in_is_not_followed(tmp_path):
@@ -22,3 +22,4 @@ def test_images_of_formats_that_nobody_reads_count_unless_another_of_the_name_is
         (tmp_path / name).touch()
     found = {name: [path.name for path in paths] for name, paths in find_images(tmp_path).items()}
     assert found == {'a': ['a.heic'], 'b': ['b.png'], 'c': ['c.jfif']}
+    assert list_images(tmp_path) == [str(tmp_path / n) for n in ('a.heic', 'b.png', 'c.jfif')]

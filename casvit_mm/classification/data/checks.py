@@ -99,23 +99,22 @@ def inspect_dataset(
     listings = list_splits(data, tuple(dict.fromkeys((*splits, 'train'))))
     scans = {}
     for name in splits:
-        paths = [Path(image.path) for image in listings[name].images]
-        scans[name] = scan(paths, name)
+        scans[name] = scan([image.path for image in listings[name].images], name)
     issues = {name: list(listings[name].issues) for name in splits}
     inspection = Inspection(data, _names(data, splits, listings), listings, scans, issues)
     for name in splits:
         issues[name] += _unreadable(inspection, name)
         if listings[name].complete:
             issues[name] += _class_issues(inspection, name)
-    images = {name: [Path(image.path) for image in listings[name].images] for name in splits}
+    images = {name: [image.path for image in listings[name].images] for name in splits}
     for first, second, message in shared_images(images):
         message = f'{data.path}: {message}'
         issues[first].append(Issue('splits share images', f'{first} and {second}', message, True))
     for split, issue in _two_labels(inspection):
         issues[split].append(issue)
-    files = {name: dict(enumerate(map(inspection.short_name, images[name]))) for name in splits}
     found = {name: dict(enumerate(scans[name])) for name in splits}
-    for name, duplicates in duplicate_issues(found, files).items():
+    short_name = inspection.short_name
+    for name, duplicates in duplicate_issues(found, lambda n, i: short_name(images[n][i])).items():
         issues[name] += duplicates
     return inspection
 

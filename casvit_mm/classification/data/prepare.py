@@ -9,8 +9,8 @@ import numpy as np
 
 from casvit_mm.classification.data.checks import inspect_dataset
 from casvit_mm.classification.data.description import ClassificationDescription
+from casvit_mm.classification.data.image_table import ImageTable, write_table
 from casvit_mm.datasets.issues import notes_of, refuse_fatal
-from casvit_mm.io import write_json
 
 __all__ = ['PreparedSplit', 'prepare_dataset']
 
@@ -28,7 +28,7 @@ class PreparedSplit:
     """
 
     file: Path
-    images: tuple[tuple[str, int], ...]
+    images: ImageTable
     classes: tuple[str, ...]
     counts: np.ndarray
     notes: tuple[str, ...]
@@ -56,8 +56,8 @@ def prepare_dataset(
     prepared = {}
     for name in used:
         file = Path(folder, f'{name}.json').resolve()
-        images = tuple(inspection.usable(name))
-        write_json(file, dict(classes=inspection.classes, images=images))
+        images = ImageTable(inspection.usable(name))
+        write_table(file, inspection.classes, images)
         prepared[name] = PreparedSplit(
             file,
             images,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from casvit_mm.classification.data.description import ClassificationDescription, Source
 from casvit_mm.datasets.description import FoldSplit, RandomSplit
-from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, find_images, read_list
+from casvit_mm.datasets.files import IMAGE_SUFFIXES, describe_unused, list_images, read_list
 from casvit_mm.datasets.formats.base import SourceFiles
 from casvit_mm.datasets.formats.registry import read_source
 from casvit_mm.datasets.issues import Issue
@@ -112,7 +112,7 @@ def _list_sources(data: ClassificationDescription, split: str) -> Listing:
     joined = Listing()
     for source in data.splits[split]:
         found = _list_source(data, source, where)
-        joined.images += [i._replace(class_name=data.class_of(i.class_name)) for i in found.images]
+        joined.images += [LabelledImage(path, data.class_of(name)) for path, name in found.images]
         joined.empty += found.empty
         joined.issues += found.issues
     joined.complete = not any(issue.fatal for issue in joined.issues)
@@ -123,7 +123,7 @@ def _list_source(data: ClassificationDescription, source: Source, where: str) ->
     if not source.images.is_dir():
         message = f'folder {source.images} ({where}) does not exist'
         return Listing(issues=[Issue('missing folder', str(source.images), message, True)])
-    files = [path for paths in find_images(source.images).values() for path in paths]
+    files = list_images(source.images)
     if not files:
         message = (
             f'image folder {source.images} ({where}) holds no image, nor do the folders in it; '
@@ -134,7 +134,8 @@ def _list_source(data: ClassificationDescription, source: Source, where: str) ->
         return _from_annotations(source, source.annotations, where)
     if source.image_list is None:
         listing = _from_folders(data, source.images, files, where)
-        for place, message in describe_unused([source.images], set(files).__contains__):
+        used = set(files)
+        for place, message in describe_unused([source.images], lambda path: str(path) in used):
             listing.issues.append(Issue('files not used', place, message, False))
         return listing
     try:
@@ -148,16 +149,20 @@ def _list_source(data: ClassificationDescription, source: Source, where: str) ->
 
 
 def _from_folders(
-    data: ClassificationDescription, folder: Path, files: list[Path], where: str
+    data: ClassificationDescription, folder: Path, files: list[str], where: str
 ) -> Listing:
     """Take the name of the first folder below ``folder`` for the class."""
     listing = Listing()
-    beside = [path for path in files if path.parent == folder]
-    listing.images = [
-        LabelledImage(str(path), path.relative_to(folder).parts[0])
-        for path in files
-        if path.parent != folder
-    ]
+    classes: dict[str, str] = {}  # of the folders that hold images; none beside the classes
+    beside = []
+    for path in files:
+        parent = os.path.dirname(path)
+        if parent not in classes:
+            classes[parent] = next(iter(Path(parent).relative_to(folder).parts), '')
+        if classes[parent]:
+            listing.images.append(LabelledImage(path, classes[parent]))
+        else:
+            beside.append(path)
     if not listing.images:
         message = (
             f'the images of {folder} ({where}) lie in no folders, so nothing tells their class. '
@@ -171,7 +176,7 @@ def _from_folders(
             f'{path} lies beside the folders of the classes and is not used ({len(beside)} such '
             f'in {folder}); put it into the folder of its class'
         )
-        issue = Issue('image beside the class folders', path.name, message, False)
+        issue = Issue('image beside the class folders', os.path.basename(path), message, False)
         listing.issues.append(issue)
     used = {data.class_of(image.class_name) for image in listing.images}
     listing.empty = [
@@ -227,12 +232,13 @@ def _from_annotations(source: Source, annotations: Path, where: str) -> Listing:
 
 
 def _understand(
-    written: dict[str, int], source: Source, files: list[Path]
+    written: dict[str, int], source: Source, files: list[str]
 ) -> tuple[list[_Line], list[Issue]]:
     """Find the image that each line of a list names."""
-    by_path = {path.relative_to(source.images).as_posix(): [path] for path in files}
+    by_path: dict[str, list[Path]] = {}
     by_name: dict[str, list[Path]] = {}
-    for path in files:
+    for path in map(Path, files):
+        by_path[path.relative_to(source.images).as_posix()] = [path]
         by_name.setdefault(path.name, []).append(path)
     lines: list[_Line] = []
     missing: list[tuple[str, str]] = []

@@ -131,11 +131,12 @@ def inspect_dataset(
     for name, split in readable.items():
         scans[name] = scan_split(split.content, split.images, name, scan)
         issues[name] += file_issues(split.content, scans[name], bool(with_masks))
-    names = {
-        name: {i: loaded[name].content['images'][i]['file_name'] for i in found}
-        for name, found in scans.items()
-    }
-    for name, duplicates in duplicate_issues(scans, names).items():
+
+    def file_name(split: str, i: int) -> str:
+        name: str = loaded[split].content['images'][i]['file_name']
+        return name
+
+    for name, duplicates in duplicate_issues(scans, file_name).items():
         issues[name] += duplicates
     return Inspection(data, with_masks, loaded, objects, scans, issues)
 

@@ -98,9 +98,8 @@ def inspect_dataset(
     for first, second, message in shared_images(images):
         message = f'{data.path}: {message}'
         issues[first].append(Issue('splits share images', f'{first} and {second}', message, True))
-    files = {name: dict(enumerate(path.name for path in images[name])) for name in splits}
     found = {name: {i: scan.image for i, scan in enumerate(scans[name])} for name in splits}
-    for name, duplicates in duplicate_issues(found, files).items():
+    for name, duplicates in duplicate_issues(found, lambda name, i: images[name][i].name).items():
         issues[name] += duplicates
     return inspection
 
