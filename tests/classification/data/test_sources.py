@@ -90,7 +90,8 @@ def test_one_folder_is_split_by_chance_once(folder):
         drawn['train'].notes[0].startswith('split: images of each class, train/val/test: circle ')
     )
     again = prepare(folder, text, splits)
-    assert [again[name].images for name in splits] == [drawn[name].images for name in splits]
+    for name in splits:
+        assert list(again[name].images) == list(drawn[name].images)
 
 
 def test_folds_are_blocks_of_every_class(folder):
