@@ -14,13 +14,12 @@ import sys
 from importlib import metadata
 from importlib.util import find_spec
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from casvit_mm.console import step
 from casvit_mm.errors import InputError
 from casvit_mm.ops import operator_source
+from casvit_mm.plotting.tables import LiteralConsole
 
 __all__ = ['check_environment', 'main', 'measure_precisions']
 
@@ -194,14 +193,15 @@ def main() -> None:
     if not errors:
         with step('measuring whether lower precisions pay'):
             rows += measure_precisions()
-    console = Console()
+    console = LiteralConsole()
     table = Table(show_header=False, box=None)
     for row in rows:
         table.add_row(*row)
     console.print(table)
     for error, fix in errors:
-        console.print(f'[red]error[/red] {escape(error)}', soft_wrap=True)
-        console.print(f'[green]fix[/green]   {escape(fix)}', soft_wrap=True)
+        for colour, word, text in (('red', 'error', error), ('green', 'fix  ', fix)):
+            console.print(word, style=colour, end=' ')
+            console.print(text, soft_wrap=True)
     if errors:
         sys.exit(1)
     console.print('everything our models need is here')

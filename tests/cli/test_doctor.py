@@ -18,6 +18,17 @@ def test_a_missing_package_is_named_with_the_command_that_fixes_it(monkeypatch):
 
 
 @pytest.mark.slow
+def test_extras_are_shown_with_their_brackets(monkeypatch, capsys):
+    found = [('engines', "litert: not installed: pip install '.[litert]'")]
+    wrong = [('mmcv is missing', "pip install 'casvit_mm[onedl]'")]
+    monkeypatch.setattr(doctor, 'check_environment', lambda: (found, wrong))
+    with pytest.raises(SystemExit):
+        doctor.main()
+    printed = capsys.readouterr().out
+    assert "'.[litert]'" in printed
+    assert "fix   pip install 'casvit_mm[onedl]'" in printed
+
+
 def test_this_environment_is_found_healthy():
     result = run_command(sys.executable, '-m', 'casvit_mm.doctor')
     assert result.returncode == 0, result.stdout + result.stderr
