@@ -26,7 +26,8 @@ __all__ = ['largest_batch', 'set_largest_batch']
 
 # Images differ in size from batch to batch, and memory breaks into pieces.
 _SHARE = 0.8
-# Iterations that an epoch keeps: a small data set is not to be one batch.
+# Iterations that an epoch keeps under a batch larger than the config's: a small data set is not to
+# be one batch.
 _STEPS = 20
 _GIB = 2**30
 _Train = Callable[[str, TrainOptions], object]
@@ -79,7 +80,8 @@ def _measured(cfg: Config, options: TrainOptions, train: _Train) -> tuple[int, s
     write_json(Path(cfg.work_dir, _FILE), dict(batch=batch, bytes=taken))
     return batch, (
         f'--batch auto: {batch} images per step of a process take {taken / _GIB:.1f} of '
-        f'{room / _GIB:.1f} GiB ({_SHARE:.0%} of what is free); an epoch keeps {_STEPS} iterations'
+        f'{room / _GIB:.1f} GiB ({_SHARE:.0%} of what is free); beyond the {first} of the config '
+        f'an epoch keeps {_STEPS} iterations'
     )
 
 
@@ -90,9 +92,10 @@ def largest_batch(
 
     Args:
         measure: Returns the bytes that a training takes with so many images, None if too many.
-        first: Batch to begin with.
+        first: That of the config, to begin with.
         room: Bytes that there are.
-        most: Returns the largest batch that is wanted; asked after the first measurement.
+        most: Returns the largest batch that is wanted beyond ``first``; asked after the first
+            measurement.
 
     Raises:
         InputError: If not even one image fits.
@@ -110,9 +113,9 @@ def largest_batch(
                 'images, a smaller model, or --amp on a GPU'
             )
         small //= 2
-    limit = max(1, most())
+    limit = max(first, most())
     if small >= limit or small < first:
-        return (small, taken) if small <= limit else (limit, taken)
+        return small, taken
     double = min(2 * small, limit)
     if (more := fitting(double)) is None:
         return small, taken

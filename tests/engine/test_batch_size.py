@@ -25,8 +25,11 @@ def test_two_batches_tell_the_largest_and_a_third_confirms_it():
 
 def test_a_small_data_set_bounds_the_batch():
     assert search(first=4, room=1000, most=12)[0] == 12
-    assert search(first=4, room=1000, most=3)[0] == 3
-    assert search(first=4, room=1000, most=0)[0] == 1
+
+
+def test_a_small_data_set_leaves_the_batch_of_the_recipe():
+    assert search(first=4, room=1000, most=3) == (4, 140, [4])
+    assert search(first=4, room=1000, most=0) == (4, 140, [4])
 
 
 def test_the_batch_of_the_recipe_may_be_too_large():
@@ -79,5 +82,5 @@ def test_a_training_takes_the_largest_batch_that_its_data_allow(shapes, tmp_path
         | {f'{split}_dataloader.persistent_workers': False for split in ('train', 'val')},
     )
     runner = train('configs/retinanet_casvit_xs_light.py', options)
-    assert runner.train_dataloader.batch_sampler.batch_size == 1  # twenty iterations per epoch
-    assert '--batch auto: 1 images per step' in capfd.readouterr().out
+    assert runner.train_dataloader.batch_sampler.batch_size == 4  # the config's, of few images
+    assert '--batch auto: 4 images per step' in capfd.readouterr().out
