@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 import casvit_mm.engine.divergence
@@ -94,8 +94,19 @@ class _GuardedRunner(ChannelsLastRunner):
 
     @staticmethod
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> DataLoader:
-        with step('opening the data'):
-            return guard(ChannelsLastRunner.build_dataloader(dataloader, *args, **kwargs))
+        return guard(ChannelsLastRunner.build_dataloader(dataloader, *args, **kwargs))
+
+    def build_train_loop(self, loop: Any) -> BaseLoop:
+        with step('opening the data of train'):
+            return super().build_train_loop(loop)
+
+    def build_val_loop(self, loop: Any) -> BaseLoop:
+        with step('opening the data of val'):
+            return super().build_val_loop(loop)
+
+    def build_test_loop(self, loop: Any) -> BaseLoop:
+        with step('opening the data of test'):
+            return super().build_test_loop(loop)
 
     def load_or_resume(self) -> None:
         if self._load_from is None:
