@@ -1,5 +1,7 @@
 """Hosts for the tests of several of them: `make test-cluster`, as root."""
 
+import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,6 +17,13 @@ def pytest_collection_modifyitems(items):
         if 'tests/cluster' in str(item.path):
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.timeout(3000))
+
+
+@pytest.fixture(autouse=True)
+def tools_find_this_python(monkeypatch):
+    """The tools run ``python``, which is this one only where its environment is activated."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
+    monkeypatch.setenv('PATH', path)
 
 
 @pytest.fixture
