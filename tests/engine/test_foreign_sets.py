@@ -128,8 +128,11 @@ def run_all(folder, task, to, source, config, checkpoint, **fields):
     """Convert a set, and do with what was written all that can be done with data."""
     made = written = convert_data(source, to, folder / 'written', link=True)
     if fields:
+        found = read_fields(made).fields
+        if made.is_file():  # its root counts from it
+            fields['root'] = str(made.parent / found.get('root', '.'))
         written = folder / 'written.yaml'
-        written.write_text(yaml.safe_dump({**read_fields(made).fields, **fields}))
+        written.write_text(yaml.safe_dump({**found, **fields}))
     expected = scores(task, config, checkpoint, source, folder / 'test')
     found = scores(task, config, checkpoint, written, folder / 'test_written')
     print(f'\n{task} as {to}: {found}; of the source {expected}')

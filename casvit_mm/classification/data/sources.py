@@ -115,6 +115,8 @@ def _list_sources(data: ClassificationDescription, split: str) -> Listing:
         joined.images += [LabelledImage(path, data.class_of(name)) for path, name in found.images]
         joined.empty += found.empty
         joined.issues += found.issues
+    used = {image.class_name for image in joined.images}
+    joined.empty = [folder for folder in joined.empty if data.class_of(folder.name) not in used]
     joined.complete = not any(issue.fatal for issue in joined.issues)
     return joined
 
@@ -178,13 +180,11 @@ def _from_folders(
         )
         issue = Issue('image beside the class folders', os.path.basename(path), message, False)
         listing.issues.append(issue)
-    used = {data.class_of(image.class_name) for image in listing.images}
     listing.empty = [
         below
         for below in sorted(folder.iterdir())
         if below.is_dir()
         and below.name[0] != '.'
-        and data.class_of(below.name) not in used
         and (data.classes is None or data.class_of(below.name) in data.classes)
     ]
     return listing

@@ -64,6 +64,13 @@ def test_several_sources_are_joined(folder):
     assert len(prepare(folder, text)['train'].images) == 9
 
 
+def test_a_folder_may_be_empty_where_another_source_has_its_class(folder):
+    shutil.rmtree(folder / 'test/circle')
+    (folder / 'test/circle').mkdir()
+    text = SOURCES.replace('train: {images: train}', 'train: [{images: train}, {images: test}]')
+    assert prepare(folder, text)['train'].counts.tolist() == [2, 3, 3]
+
+
 def test_labels_of_a_test_split_are_those_of_train(folder):
     shutil.rmtree(folder / 'test/circle')
     test = prepare(folder, SOURCES + 'test: {images: test}', ('test',))['test']
