@@ -1,8 +1,7 @@
 """The images of a split with their labels: packed in memory, one a line in a file.
 
-A million images take 0.1 GiB, which the processes of a host share where data workers are forked, as
-:func:`casvit_mm.classification.data.prepare.prepare_dataset` writes them and ``ClassDataset`` reads
-them.
+:func:`casvit_mm.classification.data.prepare.prepare_dataset` writes the file, and ``ClassDataset``
+reads it. A million images take 0.1 GiB, which forked data workers share.
 """
 
 from __future__ import annotations
