@@ -138,10 +138,8 @@ def run_all(folder, task, to, source, config, checkpoint, **fields):
     print(f'\n{task} as {to}: {found}; of the source {expected}')
     assert found.keys() == expected.keys()
     assert max(expected.values()) > 0  # else other objects would score the same
-    # Coordinates are rounded to a pixel's millionth; a mask changes by pixels on its outline.
-    near = {'detection': 1e-3, 'classification': 0}.get(task, 0.02)
     for name, score in expected.items():
-        assert found[name] == pytest.approx(score, abs=near, nan_ok=True), name
+        assert found[name] == pytest.approx(score, abs=1e-6, nan_ok=True), name
 
     assert check_dataset(written, folder / 'checked', read_images=False, config=config)
     report = browse(config, data=str(written), count=1, copies=1, out=str(folder / 'seen'))
@@ -160,16 +158,25 @@ def run_all(folder, task, to, source, config, checkpoint, **fields):
 
 def scores(task, config, checkpoint, data, out):
     """Return the metrics over all classes and of each."""
-    options = LOADERS | (ALL_OVER if task == 'detection' else {})
+    options = LOADERS | ALL_OVER.get(task, {})
     metrics = evaluate(config, checkpoint, data=str(data), work_dir=str(out), cfg_options=options)
     return {name: value for name, value in metrics.items() if 'time' not in name and value == value}
 
 
 # Boxes of any score, few of which overlap: an arbitrary model's best lie all in one place.
 ALL_OVER = {
-    'model.test_cfg.score_thr': 0.0,
-    'model.test_cfg.nms_pre': 1000,
-    'model.test_cfg.nms.iou_threshold': 0.3,
+    'detection': {
+        'model.test_cfg.score_thr': 0.0,
+        'model.test_cfg.nms_pre': 1000,
+        'model.test_cfg.nms.iou_threshold': 0.3,
+    },
+    'instances': {
+        'model.test_cfg.rpn.nms_pre': 1000,
+        'model.test_cfg.rpn.max_per_img': 1000,
+        'model.test_cfg.rcnn.score_thr': 0.0,
+        'model.test_cfg.rcnn.max_per_img': 100,
+        'model.test_cfg.rcnn.nms.iou_threshold': 0.3,
+    },
 }
 LOADERS = {key: value for key, value in SHORT.items() if key.startswith('test_')}
 
