@@ -86,7 +86,7 @@ def read_table(file: str | Path) -> ImageTable:
         if opened.readline().strip() == _IMAGES:
             return ImageTable(_images(opened))
         opened.seek(0)
-        return ImageTable(json.load(opened)['images'])  # of 0.1.0, which indented all of it
+        return ImageTable(json.load(opened)['images'])  # of an earlier version
 
 
 def _images(lines: Iterable[str]) -> Iterator[tuple[str, int]]:
