@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
-from casvit_mm.datasets.files import find_images
+from casvit_mm.datasets.files import list_images
 
 __all__ = ['images_below', 'near_names']
 
@@ -39,8 +39,7 @@ def near_names(wanted: Iterable[str], there: Iterable[str]) -> dict[str, str]:
 
 def images_below(folder: Path) -> list[str]:
     """Return the paths from ``folder`` of the images in it and below, with ``/``."""
-    paths = (path for found in find_images(folder).values() for path in found)
-    return [path.relative_to(folder).as_posix() for path in paths]
+    return [Path(path).relative_to(folder).as_posix() for path in list_images(folder)]
 
 
 def _written(name: str) -> str:
