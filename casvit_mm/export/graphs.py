@@ -19,6 +19,7 @@ from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
 from casvit_mm.export.detectors import OneStage, TwoStage, scored_twice
 from casvit_mm.export.head_maps import HeadMaps
+from casvit_mm.models.inference import fold_block_norms
 from casvit_mm.models.inspection import feature_strides
 
 __all__ = ['Graph', 'Positional', 'build_graph']
@@ -142,12 +143,14 @@ class _Segmentor(nn.Module):
 def build_graph(cfg: Config, model: Any, spec: Spec, dtype: torch.dtype = torch.float32) -> Graph:
     """Return the graph of a model in eval mode, with a copy of its weights.
 
-    An inference form of the model belongs here: every export has what is done to the copy.
+    Norms before a mixer or an MLP are folded into them: converters fold only those that follow a
+    convolution.
 
     Raises:
         InputError: If the model has a part whose predictions cannot be expressed as a graph.
     """
     model = copy.deepcopy(model)
+    fold_block_norms(model.backbone)
     divisor = 1
     strides: Sequence[int] = feature_strides(model.backbone)
     body: nn.Module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from casvit_mm.models.folding import (
     norm_then_linear,
 )
 
-__all__ = ['fuse_backbone']
+__all__ = ['fold_block_norms', 'fuse_backbone']
 
 
 def fuse_backbone(backbone: CASViT) -> None:
@@ -28,7 +29,8 @@ def fuse_backbone(backbone: CASViT) -> None:
     """
     for module in list(backbone.modules()):
         if isinstance(module, CASViTBlock):
-            _fuse_block(module)
+            _fold_before_mixer(module)
+            _fold_before_mlp(module)
         elif isinstance(module, SpatialGate):
             _exchange_conv(module.gate, 3, _WeightedSum)
         elif isinstance(module, ChannelGate):
@@ -46,12 +48,28 @@ def fuse_backbone(backbone: CASViT) -> None:
     backbone.fused = True
 
 
-def _fuse_block(block: CASViTBlock) -> None:
-    """Fold the norms before the mixer and the MLP into them, in place.
+def fold_block_norms(backbone: nn.Module) -> None:
+    """Fold the norms before token mixers and MLPs into them, in place.
+
+    A norm stays where what follows it takes none: a mixer without ``fuse_norm``, an exchanged
+    layer. A model of another kind is left as it is.
+
+    Args:
+        backbone: In eval mode.
+    """
+    for block in backbone.modules():
+        if isinstance(block, CASViTBlock):
+            for fold in (_fold_before_mixer, _fold_before_mlp):
+                with contextlib.suppress(InputError):
+                    fold(block)
+
+
+def _fold_before_mixer(block: CASViTBlock) -> None:
+    """Fold the norm before the mixer into it, in place.
 
     Raises:
-        InputError: If the mixer does not say how a norm folds into it, or a layer was exchanged for
-            one that takes none.
+        InputError: If the mixer does not say how a norm folds into it, or its first layer was
+            exchanged for one that takes none.
     """
     if is_foldable(block.norm1):
         mixer: Any = block.token_mixer
@@ -64,6 +82,14 @@ def _fuse_block(block: CASViTBlock) -> None:
             )
         mixer.fuse_norm(block.norm1)
         block.norm1 = nn.Identity()
+
+
+def _fold_before_mlp(block: CASViTBlock) -> None:
+    """Fold the norm before the MLP into its first layer, in place.
+
+    Raises:
+        InputError: If that layer was exchanged for one that takes none.
+    """
     if is_foldable(block.norm2):
         block.mlp.fc1 = norm_then_linear(block.norm2, block.mlp.fc1)
         block.norm2 = nn.Identity()

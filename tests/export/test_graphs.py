@@ -73,3 +73,10 @@ def test_a_detector_that_leaves_the_choice_to_deploy_agrees_with_pytorch(write):
     assert exported.outputs == tuple(maps)
     assert exported.comparison.agreement > 0.999
     assert exported.comparison.objects > 3
+
+
+def test_no_norm_before_a_mixer_or_mlp_is_left_in_a_file(written):
+    out, _ = written('classification', 'onnx')
+    onnx = pytest.importorskip('onnx')
+    kinds = [node.op_type for node in onnx.load(out).graph.node]
+    assert kinds.count('BatchNormalization') == 1  # the output norm, before the pooling

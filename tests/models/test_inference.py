@@ -9,6 +9,7 @@ from torch import nn
 
 from casvit_mm import InputError, fuse
 from casvit_mm.models.folding import norm_then_linear
+from casvit_mm.models.inference import fold_block_norms
 
 
 @pytest.fixture(autouse=True)
@@ -146,3 +147,16 @@ def test_spectral_normalisation_is_not_folded_into():
     nn.utils.spectral_norm(model.stem[0]).eval()
     with pytest.raises(InputError, match=r'cannot fold stem\.1'):
         fuse(model)
+
+
+def test_norms_of_blocks_fold_where_what_follows_takes_them():
+    mixers = [dict(type=name) for name in ('AdditiveTokenMixer', 'PoolingTokenMixer')]
+    model = backbone(token_mixer=[*mixers, mixers[0], mixers[0]])
+    exchanged = model.stages[2][0].mlp
+    exchanged.fc1 = nn.utils.parametrizations.spectral_norm(exchanged.fc1)
+    model.eval()
+    folded = copy.deepcopy(model)
+    fold_block_norms(folded)
+    left = {name for name in norms(folded) if name.endswith(('.norm1', '.norm2'))}
+    assert left == {'stages.1.0.norm1', 'stages.2.0.norm2'}
+    assert_equal(folded(images()), model(images()))
