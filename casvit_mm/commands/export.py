@@ -70,7 +70,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     for name, text in (
         ('fp16', 'weights and networks in half precision'),
         ('bf16', 'the engine computes in bfloat16'),
-        ('int8', '8-bit weights and activations; needs --calibrate'),
+        ('int8', '8-bit weights and activations, with --calibrate; of mnn weights alone, without'),
     ):
         precisions.add_argument(
             f'--{name}', dest='precision', action='store_const', const=name, help=text

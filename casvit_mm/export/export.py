@@ -123,7 +123,8 @@ def export(
             for engines that have no non-maximum suppression. None: inside where the format can.
         backbone: Export the backbone alone, with its feature maps as outputs.
         precision: ``'fp32'``, ``'fp16'``, ``'bf16'`` or ``'int8'``.
-        calibrate: Folder of images that ``'int8'`` is calibrated on.
+        calibrate: Folder of images that ``'int8'`` is calibrated on, where the format quantises
+            more than the weights.
         images: Folder of images to compare on; None takes the config's test data, or generated
             images where they are absent.
         allow_error: Maximum share of the predictions that may differ from PyTorch's, and of the
@@ -147,10 +148,10 @@ def export(
         spec = replace(spec, least=graph.stride + 1)
     with _unfinished(Path(out), kind) as path:
         with step(f'writing {format}, {precision}'):
-            if precision == 'int8':
-                _write_int8(kind, graph, spec, path, calibrate)
-            else:
+            if calibrate is None:
                 write_graph(kind, graph, spec, path)
+            else:
+                _write_calibrated(kind, graph, spec, path, calibrate)
         comparison, source, example = None, '', None
         if kind.engine is not None:
             with step('comparing the file with PyTorch'):
@@ -230,7 +231,12 @@ def _check_request(format: str, out: str, precision: str, calibrate: str | None)
             f'--format {format} cannot be written in {precision}; it has '
             f'{", ".join(kind.precisions)}'
         )
-    if (precision == 'int8') != (calibrate is not None):
+    if calibrate is not None and precision == 'int8' and not kind.calibrates:
+        raise InputError(
+            f'--format {format} stores the weights alone in eight bits, for which it needs no '
+            'images: leave --calibrate out'
+        )
+    if (precision == 'int8' and kind.calibrates) != (calibrate is not None):
         raise InputError(
             '--int8 and --calibrate FOLDER belong together: ranges of values are taken from images '
             'such as the model will see'
@@ -295,7 +301,7 @@ def _dtype(kind: Format, precision: str) -> torch.dtype:
 
 
 def write_graph(kind: Format, graph: Graph, spec: Spec, path: Path) -> None:
-    """Write a graph in floating point."""
+    """Write a graph in floating point, or with the weights alone in eight bits."""
     # A graph of open size is traced at one that has no side, batch or map of 1.
     shape = (1, 3, *spec.size) if spec.size else (2, 3, 2 * graph.stride, 3 * graph.stride)
     example = torch.randint(0, 256, shape, dtype=torch.uint8)
@@ -304,9 +310,8 @@ def write_graph(kind: Format, graph: Graph, spec: Spec, path: Path) -> None:
     kind.write(graph, example, spec, path)
 
 
-def _write_int8(kind: Format, graph: Graph, spec: Spec, path: Path, folder: str | None) -> None:
+def _write_calibrated(kind: Format, graph: Graph, spec: Spec, path: Path, folder: str) -> None:
     """Write a graph with eight-bit weights and activations, calibrated on images."""
-    assert folder is not None  # _check_request refuses int8 without it
     inputs = []
     for file in images_in(folder, _NUM_CALIBRATED, '--calibrate'):
         resized = resize(read_image(file), size_steps(spec), fill_colour(spec))

@@ -13,7 +13,7 @@ import numpy as np
 from casvit_mm.deploy.engines import require
 from casvit_mm.deploy.spec import KEY
 
-__all__ = ['quantize_onnx', 'quantize_openvino', 'stays_exact']
+__all__ = ['quantize_onnx', 'quantize_openvino']
 
 # Modules of casvit_mm.export.graphs that stay in floating point: 256 values are too few for boxes
 # and scores.
@@ -76,14 +76,10 @@ def _bound_by_memory(path: Path) -> list[str]:
     names = []
     for node in require('onnx', 'export').load(path).graph.node:
         groups = next((each.i for each in node.attribute if each.name == 'group'), 1)
-        if groups > 1 or stays_exact(node.name):
+        exact = any(re.match(pattern, node.name) for pattern in (_EXACT[1], *_BOUND_BY_MEMORY))
+        if groups > 1 or exact:
             names.append(node.name)
     return names
-
-
-def stays_exact(node: str) -> bool:
-    """Return whether a node of a graph, by its name in ONNX, stays in floating point."""
-    return any(re.match(pattern, node) for pattern in (_EXACT[1], *_BOUND_BY_MEMORY))
 
 
 def quantize_openvino(path: Path, inputs: Sequence[np.ndarray]) -> None:

@@ -32,7 +32,7 @@ class Format:
         beside: Endings of the files that belong to it, in the place of ``suffix``.
         quantize: Turns a float32 file into an int8 one in place, given inputs to calibrate on.
         write_int8: Writes a graph in int8, given inputs to calibrate on; for formats that quantise
-            the graph and not a file.
+            the graph and not a file. With neither, ``write`` stores the weights in eight bits.
         quantize_packages: Packages that this needs as well.
         casts: Whether the networks of the graph are cast to the precision; other formats convert
             a float32 graph themselves.
@@ -41,7 +41,6 @@ class Format:
         no_detectors: Why no detector can be held here; empty if some can.
         no_regions: Why a detector of two stages cannot be held; empty if it can.
         no_int8: Why it cannot be written in int8, where others can; empty if it can.
-        classes_in_int8: Why classifiers alone can be written in int8; empty if all models can.
         single_rows: Whether, with open sizes, a map of the network may have one row or column.
     """
 
@@ -62,8 +61,12 @@ class Format:
     no_detectors: str = ''
     no_regions: str = ''
     no_int8: str = ''
-    classes_in_int8: str = ''
     single_rows: bool = True
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether int8 takes ranges of values from images."""
+        return self.quantize is not None or self.write_int8 is not None
 
     def needs(self, precision: str) -> tuple[str, ...]:
         """Return the packages that writing in a precision needs."""
@@ -87,7 +90,5 @@ class Format:
                 f'{self.no_regions}, which Mask R-CNN and Faster R-CNN read. Take --format onnx, '
                 'or a detector of one stage, such as RetinaNet or RTMDet-Ins'
             )
-        if self.classes_in_int8 and spec.precision == 'int8' and spec.task != 'classification':
-            raise InputError(f'{self.classes_in_int8}. Take --fp16, or --format onnx --int8')
         if spec.size is None and self.no_open_sizes:
             raise InputError(f'{self.no_open_sizes}: name it, as in --size 640x480')
