@@ -23,6 +23,10 @@ CHANGES = {
         'model.decode_head': dict(in_channels=[16] * 4, channels=16),
     },
     'segformer': {'model.decode_head': dict(in_channels=WIDTHS, channels=16)},
+    'upernet': {
+        'model.decode_head': dict(in_channels=WIDTHS, channels=16),
+        'model.auxiliary_head': dict(in_channels=WIDTHS[2], channels=16),
+    },
     'retinanet': {
         'model.neck': dict(in_channels=WIDTHS[1:], out_channels=32),
         'model.bbox_head': dict(in_channels=32, feat_channels=32),
@@ -43,6 +47,7 @@ CONFIGS = {
     'classification': 'casvit_xs_light',
     'segmentation': 'semfpn_casvit_xs_light',
     'segformer': 'segformer_casvit_xs_light',
+    'upernet': 'upernet_casvit_s_ade20k',
     'retinanet': 'retinanet_casvit_xs_light',
     'maskrcnn': 'maskrcnn_casvit_xs_shapes',
 }
@@ -52,6 +57,7 @@ DECIDING = {
     'classification': ('head.fc', 0.5),
     'segmentation': ('decode_head.conv_seg', 0.5),
     'segformer': ('decode_head.conv_seg', 0.5),
+    'upernet': ('decode_head.conv_seg', 0.5),
     'retinanet': ('bbox_head.retina_cls', 0.05),
     'maskrcnn': ('roi_head.bbox_head.fc_cls', 0.5),
 }

@@ -19,6 +19,7 @@ from casvit_mm.deploy.spec import Spec
 from casvit_mm.errors import InputError
 from casvit_mm.export.detectors import OneStage, TwoStage, scored_twice
 from casvit_mm.export.head_maps import HeadMaps
+from casvit_mm.export.pooling import fix_pooling
 from casvit_mm.models.inference import fold_block_norms
 from casvit_mm.models.inspection import feature_strides
 
@@ -171,7 +172,11 @@ def build_graph(cfg: Config, model: Any, spec: Spec, dtype: torch.dtype = torch.
         else:
             body = TwoStage(model) if two_stages else OneStage(model)
         names, strides = body.names, body.strides
-    return Graph(Preprocess(spec, divisor), body.to(dtype), names, dtype, max(strides)).eval()
+    preprocess = Preprocess(spec, divisor)
+    graph = Graph(preprocess, body.to(dtype), names, dtype, max(strides)).eval()
+    if spec.size is not None:
+        fix_pooling(graph, torch.zeros(1, 3, *spec.size))
+    return graph
 
 
 def _keep_sizes_open(model: Any) -> None:

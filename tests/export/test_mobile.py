@@ -33,6 +33,7 @@ def package(form):
         ('classification', None),
         ('segmentation', '128x96'),
         pytest.param('segformer', '128x96', marks=pytest.mark.slow),
+        pytest.param('upernet', '128x96', marks=pytest.mark.slow),
     ],
 )
 def test_a_file_gives_the_results_of_the_mm_package(written, kind, size, form):

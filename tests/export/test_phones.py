@@ -21,6 +21,7 @@ from casvit_mm.deploy.spec import Spec
 from casvit_mm.export import FORMATS, build_graph
 from casvit_mm.export.formats.executorch import _to_module
 
+KINDS = ['classification', 'segmentation', 'segformer', 'upernet', 'retinanet']
 PACKAGES = dict(litert='litert_torch', executorch='executorch')
 
 
@@ -35,7 +36,7 @@ both = pytest.mark.parametrize('form', list(PACKAGES), indirect=True)
 
 @pytest.mark.slow
 @both
-@pytest.mark.parametrize('kind', ['classification', 'segmentation', 'segformer', 'retinanet'])
+@pytest.mark.parametrize('kind', KINDS)
 def test_a_file_gives_the_results_of_the_mm_package(written, kind, form):
     options = {} if kind == 'classification' else dict(size='128x96')
     if kind == 'retinanet':  # of many random boxes rounding decides on some
@@ -115,3 +116,11 @@ def test_a_missing_package_is_named_with_its_extra_before_work_begins(form, tmp_
     expected = rf"not installed.*pip install '\.\[{form}\]'|executorch needs NumPy 2"
     with pytest.raises(InputError, match=expected):
         export(str(ROOT / 'no config'), format=form, out=str(out))
+
+
+@pytest.mark.slow
+def test_an_operator_without_a_kernel_is_named(write, monkeypatch):
+    pytest.importorskip('executorch')
+    monkeypatch.setattr('casvit_mm.export.graphs.fix_pooling', lambda *_: None)
+    with pytest.raises(InputError, match=r'no kernel for one of.*adaptive_avg_pool2d'):
+        write('upernet', 'executorch', size='160x96')

@@ -7,7 +7,7 @@ import importlib
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from casvit_mm.export.tracing import without_shared_layers
 __all__ = ['FORMAT', 'lower']
 
 _XNNPACK = 'executorch.backends.xnnpack'
+_NO_KERNEL = '0x:14'  # Error::OperatorMissing, as its messages end
 
 
 def _write_executorch(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
@@ -95,8 +96,31 @@ def _save(
             f'ExecuTorch cannot hold this model: {lines[0] if lines else error!r:.300}. Take '
             '--format onnx'
         ) from error
+    _check_kernels(path, counts[2])
     attach(path, spec, names)
     write_operators(path, 'XNNPACK', *counts)
+
+
+def _check_kernels(path: Path, left: Iterable[str]) -> None:
+    """Load a program, which the compiler also writes of operators that no runtime has.
+
+    Args:
+        path: Of the program.
+        left: Names of the operators that XNNPACK does not run.
+
+    Raises:
+        InputError: If one of them has no kernel.
+    """
+    runtime: Any = importlib.import_module('executorch.runtime')
+    try:
+        runtime.Runtime.get().load_program(path).load_method('forward')
+    except RuntimeError as error:
+        if _NO_KERNEL not in str(error):
+            raise
+        raise InputError(
+            f'ExecuTorch has no kernel for one of {", ".join(sorted(left))}. Take --format litert '
+            'or onnx'
+        ) from error
 
 
 def _count_operators(program: Any) -> tuple[int, dict[str, int], dict[str, int]]:
