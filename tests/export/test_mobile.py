@@ -128,6 +128,23 @@ def test_a_layer_that_ncnn_lacks_leaves_no_file(models, photos, tmp_path, monkey
     assert not list(tmp_path.iterdir())
 
 
+def test_what_ncnn_runs_on_a_gpu_is_listed(written):
+    package('ncnn')
+    out, _ = written('classification', 'ncnn')
+    listed = json.loads(out.with_suffix('.operators.json').read_text())
+    assert (listed['delegate'], listed['parts'], listed['left']) == ('Vulkan', 1, {'Input': 1})
+    kinds = [line.split()[0] for line in out.read_text().splitlines()[2:]]
+    assert sum(listed['delegated'].values()) == len(kinds) - 1
+    # A layer that ncnn has on the CPU alone cuts what is around it.
+    lines = out.read_text().splitlines()
+    place = max(number for number, line in enumerate(lines) if line.startswith('GELU'))
+    lines[place] = lines[place].replace('GELU', 'GLU', 1)
+    parts, within, outside = ncnn._split_by_gpu('\n'.join(lines))
+    assert parts == 2
+    assert outside == {'Input': 1, 'GLU': 1}
+    assert within.total() == len(kinds) - 2
+
+
 def test_files_of_two_exports_are_told_apart(written, tmp_path):
     package('ncnn')
     out, _ = written('classification', 'ncnn')
@@ -135,7 +152,7 @@ def test_files_of_two_exports_are_told_apart(written, tmp_path):
     for file in FORMATS['ncnn'].files(out):
         copies.append(tmp_path / file.name)
         copies[-1].write_bytes(file.read_bytes())
-    weights, described, layers = copies
+    weights, described, _, layers = copies
     assert load(layers).spec.task == 'classification'
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1

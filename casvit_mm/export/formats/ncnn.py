@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from torch import Tensor
@@ -16,6 +18,7 @@ from casvit_mm.deploy.spec import KEY, Spec
 from casvit_mm.errors import InputError
 from casvit_mm.export.formats.base import Format
 from casvit_mm.export.graphs import Graph
+from casvit_mm.export.operators import OPERATORS, write_operators
 from casvit_mm.export.tracing import trace, without_shared_layers
 
 __all__ = ['FORMAT']
@@ -27,7 +30,7 @@ def _write_ncnn(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
     Raises:
         InputError: If pnnx stops, or leaves a layer that ncnn lacks.
     """
-    weights, described, _ = FORMAT.files(path)
+    weights, described, _, _ = FORMAT.files(path)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         script = Path(folder, 'model.pt')
         trace(without_shared_layers(graph), example).save(str(script))
@@ -42,6 +45,7 @@ def _write_ncnn(graph: Graph, example: Tensor, spec: Spec, path: Path) -> None:
         )
     content = {KEY: json.loads(spec.to_json()), 'crc32': checksums([weights, path])}
     described.write_text(json.dumps(content, indent=1), encoding='utf-8')
+    write_operators(path, 'Vulkan', *_split_by_gpu(path.read_text()))
 
 
 def _convert(
@@ -81,6 +85,28 @@ def _with_names(layers: str, outputs: tuple[str, ...]) -> str:
     return '\n'.join([*lines, ''])
 
 
+def _split_by_gpu(layers: str) -> tuple[int, Counter[str], Counter[str]]:
+    """Return the number of a GPU's parts, and the layers within and outside of them.
+
+    Args:
+        layers: Text of a ``.param``. Whether it has a form for Vulkan each layer of ncnn says.
+    """
+    kinds = [line.split()[0] for line in layers.splitlines()[2:]]  # as they are run
+    runs = [
+        (on_gpu, Counter(group)) for on_gpu, group in itertools.groupby(kinds, key=_runs_on_gpu)
+    ]
+    within, outside = (
+        sum((counts for on_gpu, counts in runs if on_gpu is side), Counter[str]())
+        for side in (True, False)
+    )
+    return sum(on_gpu for on_gpu, _ in runs), within, outside
+
+
+def _runs_on_gpu(kind: str) -> bool:
+    layer = require('ncnn', 'ncnn').create_layer(kind)
+    return layer is not None and layer.support_vulkan
+
+
 FORMAT = Format(
     'ncnn',
     NcnnEngine.suffix,
@@ -89,7 +115,7 @@ FORMAT = Format(
     packages=('pnnx', 'ncnn'),
     engine=NcnnEngine,
     extra='ncnn',
-    beside=NcnnEngine.beside,
+    beside=(*NcnnEngine.beside, f'.ncnn{OPERATORS}'),
     chooses=False,
     no_int8='its quantiser, the programs ncnn2table and ncnn2int8, is in no Python package. Build '
     'ncnn and use them on the fp32 files, or take --format mnn',
