@@ -145,13 +145,14 @@ def build_graph(cfg: Config, model: Any, spec: Spec, dtype: torch.dtype = torch.
     """Return the graph of a model in eval mode, with a copy of its weights.
 
     Norms before a mixer or an MLP are folded into them: converters fold only those that follow a
-    convolution.
+    convolution. In int8 they stay, since they keep the ranges of what the layers behind them read.
 
     Raises:
         InputError: If the model has a part whose predictions cannot be expressed as a graph.
     """
     model = copy.deepcopy(model)
-    fold_block_norms(model.backbone)
+    if spec.precision != 'int8':
+        fold_block_norms(model.backbone)
     divisor = 1
     strides: Sequence[int] = feature_strides(model.backbone)
     body: nn.Module

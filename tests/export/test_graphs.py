@@ -1,10 +1,13 @@
 """Pre-processing inside and outside of the graph, and models that have no graph."""
 
+import re
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
-from helpers import slow_after
+from helpers import TINY_ARCH, slow_after
+from torch.nn.modules.batchnorm import _BatchNorm
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -12,7 +15,8 @@ pytest.importorskip('mmpretrain')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')
 from casvit_mm import InputError, deploy
-from casvit_mm.export import export
+from casvit_mm.export import build_graph, export
+from casvit_mm.export.loading import load_model
 
 load = partial(deploy.load, trusted=True)
 
@@ -75,8 +79,16 @@ def test_a_detector_that_leaves_the_choice_to_deploy_agrees_with_pytorch(write):
     assert exported.comparison.objects > 3
 
 
-def test_no_norm_before_a_mixer_or_mlp_is_left_in_a_file(written):
-    out, _ = written('classification', 'onnx')
-    onnx = pytest.importorskip('onnx')
-    kinds = [node.op_type for node in onnx.load(out).graph.node]
-    assert kinds.count('BatchNormalization') == 1  # the output norm, before the pooling
+@pytest.mark.parametrize(
+    ('precision', 'norms'),
+    [
+        ('fp32', 1),  # the output norm, before the pooling
+        ('int8', 1 + 2 * sum(TINY_ARCH['depths'])),
+    ],
+)
+def test_norms_before_mixers_and_mlps_are_folded_but_in_int8(models, precision, norms):
+    loaded = load_model(*models['classification'], None)
+    spec = replace(loaded.spec, precision=precision)
+    graph = build_graph(loaded.cfg, loaded.model, spec)
+    kinds = [name for name, module in graph.named_modules() if isinstance(module, _BatchNorm)]
+    assert len([name for name in kinds if re.search(r'(^|\.)norm\d$', name)]) == norms
