@@ -21,7 +21,8 @@ def for_phones(module: nn.Module) -> nn.Module:
     Channel order and normalisation become one 1x1 convolution, which a delegate takes as a whole.
     Token mixers get a convolution each for query, key and value, since engines would copy the
     thirds of a single one. Group normalisation keeps its four axes: reshaped to groups, as
-    converters write it, it would split what a delegate runs at every head.
+    converters write it, it would split what a delegate runs at every head. SiLU becomes a product:
+    torch.export takes that of half precision apart into casts, which split as well.
 
     Args:
         module: In eval mode.
@@ -33,6 +34,8 @@ def for_phones(module: nn.Module) -> nn.Module:
                 setattr(parent, name, _NormalisingConv(child))
             elif type(child) is nn.GroupNorm:
                 setattr(parent, name, _FourAxesGroupNorm(child))
+            elif type(child) is nn.SiLU:
+                setattr(parent, name, _ProductSiLU())
     return copied
 
 
@@ -59,6 +62,13 @@ class _NormalisingConv(nn.Module):
         height, width = x.shape[2:]
         padding = (0, -width % self.divisor, 0, -height % self.divisor)
         return F.pad(x, padding) if any(padding) else x
+
+
+class _ProductSiLU(nn.Module):
+    """SiLU in the precision of its input throughout."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.sigmoid()
 
 
 class _FourAxesGroupNorm(nn.Module):

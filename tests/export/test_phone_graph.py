@@ -66,3 +66,19 @@ def test_group_normalisation_is_the_same_on_four_axes(groups, affine):
     # Without weights a norm does not tell the precision.
     torch.testing.assert_close(for_phones(plain).double()(x), plain(x), atol=1e-12, rtol=0)
     assert not any(type(module) is nn.GroupNorm for module in for_phones(plain).modules())
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+def test_silu_is_a_product_without_casts(dtype):
+    plain = nn.Sequential(nn.SiLU())
+    x = torch.randn(1, 3, 5, 7).to(dtype)
+    written = for_phones(plain).eval()
+    tolerance = dict(atol=2e-3, rtol=2e-3) if dtype is torch.float16 else {}
+    torch.testing.assert_close(written(x), plain(x), **tolerance)
+
+    def casts(module):
+        program = torch.export.export(module, (x,)).run_decompositions()
+        return sum('to_copy' in str(node.target) for node in program.graph.nodes)
+
+    assert casts(written) == 0
+    assert casts(plain) == (2 if dtype is torch.float16 else 0)
