@@ -7,12 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from casvit_mm.export.graphs import Preprocess
+from casvit_mm.export.head_maps import HeadMaps
 from casvit_mm.export.split_maps import with_split_maps
 
 __all__ = ['EXACT_PARTS', 'for_phones']
 
 # Modules of the form for phones that stay in floating point, as converters name them.
-EXACT_PARTS = '_NormalisingConv|_FourAxesGroupNorm'
+EXACT_PARTS = '_NormalisingConv|_FourAxesGroupNorm|_OutputConv'
 
 
 def for_phones(module: nn.Module) -> nn.Module:
@@ -22,7 +23,8 @@ def for_phones(module: nn.Module) -> nn.Module:
     Token mixers get a convolution each for query, key and value, since engines would copy the
     thirds of a single one. Group normalisation keeps its four axes: reshaped to groups, as
     converters write it, it would split what a delegate runs at every head. SiLU becomes a product:
-    torch.export takes that of half precision apart into casts, which split as well.
+    torch.export takes that of half precision apart into casts, which split as well. The last
+    convolutions of a detector's head are marked: 256 values are too few for boxes and scores.
 
     Args:
         module: In eval mode.
@@ -36,7 +38,32 @@ def for_phones(module: nn.Module) -> nn.Module:
                 setattr(parent, name, _FourAxesGroupNorm(child))
             elif type(child) is nn.SiLU:
                 setattr(parent, name, _ProductSiLU())
+        if type(parent) is HeadMaps:
+            _mark_outputs(parent.head)
     return copied
+
+
+def _mark_outputs(head: nn.Module) -> None:
+    """Mark the plain convolutions of a head of mmdet; the others are in ``ConvModule``."""
+    for owner in (head, *head.children()):
+        for name, child in owner._modules.items():
+            if type(child) is nn.Conv2d:
+                setattr(owner, name, _OutputConv(child))
+
+
+class _OutputConv(nn.Module):
+    """A convolution that stays in floating point.
+
+    Shape:
+        As the convolution.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
 
 
 class _NormalisingConv(nn.Module):

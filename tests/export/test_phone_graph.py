@@ -1,5 +1,6 @@
 """The form of a graph for phones computes the same, in fewer operators."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -10,9 +11,12 @@ from torch import nn
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
+from dense_detectors import dense_detector
+from detector_files import outside_spec_of
+
 from casvit_mm.deploy.spec import Spec
 from casvit_mm.export.graphs import Positional, build_graph
-from casvit_mm.export.phone_graph import for_phones
+from casvit_mm.export.phone_graph import EXACT_PARTS, for_phones
 from casvit_mm.models import CASViT
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -82,3 +86,28 @@ def test_silu_is_a_product_without_casts(dtype):
 
     assert casts(written) == 0
     assert casts(plain) == (2 if dtype is torch.float16 else 0)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'outputs'),
+    [
+        ('rtmdet-ins', {'rtm_cls', 'rtm_reg', 'rtm_kernel'}),
+        ('fcos', {'conv_cls', 'conv_reg', 'conv_centerness'}),
+        ('yolox', {'multi_level_conv_cls', 'multi_level_conv_reg', 'multi_level_conv_obj'}),
+    ],
+)
+def test_the_last_layers_of_a_detector_are_marked_and_compute_the_same(kind, outputs):
+    model = dense_detector(kind).eval()
+    plain = build_graph(Config(), model, outside_spec_of(model, size=(96, 160)))
+    phones = for_phones(plain)
+    marked = {
+        name.split('head.')[1].split('.')[0]
+        for name, module in phones.named_modules()
+        if re.search(EXACT_PARTS, type(module).__name__) and '.head.' in name
+    }
+    assert marked >= outputs
+    assert 'cls_convs' not in marked
+    image = torch.randint(0, 256, (1, 3, 96, 160), dtype=torch.uint8)
+    with torch.no_grad():
+        for ours, theirs in zip(phones(image).values(), plain(image).values(), strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
