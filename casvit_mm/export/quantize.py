@@ -13,15 +13,14 @@ import numpy as np
 from casvit_mm.deploy.engines import require
 from casvit_mm.deploy.spec import KEY
 
-__all__ = ['quantize_onnx', 'quantize_openvino']
+__all__ = ['BOXES_AND_SCORES', 'quantize_onnx', 'quantize_openvino']
 
-# Modules of casvit_mm.export.graphs that stay in floating point: 256 values are too few for boxes
-# and scores.
-_EXACT = (
-    r'^/preprocess/.*',
-    r'^/body/(candidates|propose|suppress|decoder|box_features|mask_features|instance_masks)/.*',
-    r'^/body/[^/]*$',
+# Modules of casvit_mm.export.graphs that compute boxes and scores, by the names of their nodes.
+BOXES_AND_SCORES = (
+    r'^/body/(candidates|propose|suppress|decoder|box_features|mask_features|instance_masks)/.*'
 )
+# What stays in floating point: 256 values are too few for boxes and scores.
+_EXACT = (r'^/preprocess/.*', BOXES_AND_SCORES, r'^/body/[^/]*$')
 # Parts of CAS-ViT's token mixer that eight bits make slower: they read and write more than they
 # compute. So do all depthwise convolutions.
 _BOUND_BY_MEMORY = (
@@ -76,8 +75,8 @@ def _bound_by_memory(path: Path) -> list[str]:
     names = []
     for node in require('onnx', 'export').load(path).graph.node:
         groups = next((each.i for each in node.attribute if each.name == 'group'), 1)
-        exact = any(re.match(pattern, node.name) for pattern in (_EXACT[1], *_BOUND_BY_MEMORY))
-        if groups > 1 or exact:
+        floating = (BOXES_AND_SCORES, *_BOUND_BY_MEMORY)
+        if groups > 1 or any(re.match(pattern, node.name) for pattern in floating):
             names.append(node.name)
     return names
 

@@ -124,6 +124,24 @@ def test_a_lower_precision_is_measured_and_said(written, form, precision):
     assert 'predictions agree to' in str(exported)
 
 
+@pytest.mark.parametrize('kind', slow_after(1, ['retinanet', 'maskrcnn']))
+def test_openvino_computes_boxes_in_float32_in_half_precision(written, kind):
+    core = pytest.importorskip('openvino').Core()
+
+    def kept(precision):
+        # Random scores lie close together.
+        out, _ = written(kind, 'openvino', precision=precision, allow_error=0.2)
+        return {
+            operator.get_friendly_name().rpartition('/body/')[2].partition('/')[0]
+            for operator in core.read_model(out).get_ops()
+            if any('recis' in key for key in operator.get_rt_info())  # its name differs by version
+        }
+
+    assert kept('fp16') >= {'candidates' if kind == 'retinanet' else 'decoder', 'suppress'}
+    assert 'backbone' not in kept('fp16')
+    assert kept('fp32') == set()
+
+
 def test_half_precision_halves_the_file(written):
     def size(**options):
         model = onnx.load(written('classification', 'onnx', **options)[0])

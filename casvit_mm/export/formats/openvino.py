@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 from torch import Tensor
 
@@ -11,7 +13,7 @@ from casvit_mm.deploy.spec import KEY, Spec
 from casvit_mm.export.formats.base import Format
 from casvit_mm.export.formats.onnx import write_onnx
 from casvit_mm.export.graphs import Graph
-from casvit_mm.export.quantize import quantize_openvino
+from casvit_mm.export.quantize import BOXES_AND_SCORES, quantize_openvino
 
 __all__ = ['FORMAT']
 
@@ -26,6 +28,25 @@ def _write_openvino(graph: Graph, example: Tensor, spec: Spec, path: Path) -> No
         onnx_file.unlink(missing_ok=True)
     model.set_rt_info(spec.to_json(), KEY)
     openvino.save_model(model, path, compress_to_fp16=spec.precision == 'fp16')
+    if spec.precision == 'fp16':
+        _keep_boxes_exact(path)
+
+
+def _keep_boxes_exact(path: Path) -> None:
+    """Have boxes and scores computed in float32 where the networks are in half precision.
+
+    The steps between the coordinates of a large image are up to half a pixel there. OpenVINO's
+    attribute can be written into the file, but not set from Python.
+    """
+    tree = ElementTree.parse(path)
+    for layer in tree.iterfind('layers/layer'):
+        if re.match(BOXES_AND_SCORES, layer.attrib['name']) and layer.attrib['type'] != 'Const':
+            info = layer.find('rt_info')
+            if info is None:
+                info = ElementTree.Element('rt_info')
+                layer.insert(1 if layer.find('data') is not None else 0, info)
+            ElementTree.SubElement(info, 'attribute', name='precise', version='0')
+    tree.write(path, encoding='utf-8', xml_declaration=True)
 
 
 FORMAT = Format(
