@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -39,14 +41,29 @@ def _keep_boxes_exact(path: Path) -> None:
     attribute can be written into the file, but not set from Python.
     """
     tree = ElementTree.parse(path)
-    for layer in tree.iterfind('layers/layer'):
-        if re.match(BOXES_AND_SCORES, layer.attrib['name']) and layer.attrib['type'] != 'Const':
-            info = layer.find('rt_info')
-            if info is None:
-                info = ElementTree.Element('rt_info')
-                layer.insert(1 if layer.find('data') is not None else 0, info)
-            ElementTree.SubElement(info, 'attribute', name='precise', version='0')
+    layers = {layer.attrib['id']: layer for layer in tree.iterfind('layers/layer')}
+    readers = defaultdict(list)
+    for edge in tree.iterfind('edges/edge'):
+        readers[edge.attrib['from-layer']].append(edge.attrib['to-layer'])
+    pending = [number for number, layer in layers.items() if _computes_boxes(layer.attrib)]
+    exact = set()
+    while pending:  # conversion gives some of what comes behind names of its own
+        number = pending.pop()
+        if number not in exact:
+            exact.add(number)
+            pending += readers[number]
+    for layer in map(layers.__getitem__, exact):
+        info = layer.find('rt_info')
+        if info is None:
+            info = ElementTree.Element('rt_info')
+            layer.insert(1 if layer.find('data') is not None else 0, info)
+        ElementTree.SubElement(info, 'attribute', name='precise', version='0')
     tree.write(path, encoding='utf-8', xml_declaration=True)
+
+
+def _computes_boxes(layer: Mapping[str, str]) -> bool:
+    # Constants may be shared with the networks.
+    return layer['type'] != 'Const' and re.match(BOXES_AND_SCORES, layer['name']) is not None
 
 
 FORMAT = Format(
