@@ -26,7 +26,7 @@ class Runner:
 
 def test_the_average_moves_once_per_step_of_the_optimizer_and_holds_running_statistics():
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    hook = HOOKS.build(dict(type='OptimizerStepEMAHook', momentum=0.25))
+    hook = HOOKS.build(dict(type='mmpretrain.OptimizerStepEMAHook', momentum=0.25))
     runner = Runner(model, every=2)
     hook.before_run(runner)
     expected = None
