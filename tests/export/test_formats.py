@@ -14,6 +14,7 @@ pytest.importorskip('mmpretrain')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')
 import onnx
+import onnxruntime
 from export_models import CLASSES, FORMS, random_image
 
 from casvit_mm import InputError, deploy
@@ -140,6 +141,26 @@ def test_openvino_computes_boxes_in_float32_in_half_precision(written, kind):
     assert kept('fp16') >= {'candidates' if kind == 'retinanet' else 'decoder', 'suppress', 'boxes'}
     assert 'backbone' not in kept('fp16')
     assert kept('fp32') == set()
+
+
+@pytest.mark.parametrize('machine', ['aarch64', 'x86_64'])
+@pytest.mark.parametrize('precision', ['fp32', 'fp16'])
+def test_half_precision_on_arm_is_without_onnxruntimes_faulty_layout(
+    written, monkeypatch, machine, precision
+):
+    out, _ = written('classification', 'onnx', precision=precision)
+    whole, left_out = onnxruntime.InferenceSession, []
+
+    def session(*args, **options):
+        left_out.extend(options.get('disabled_optimizers', []))
+        return whole(*args, **options)
+
+    monkeypatch.setattr(onnxruntime, 'InferenceSession', session)
+    monkeypatch.setattr('platform.machine', lambda: machine)
+    found = load(out)(random_image(96, 96))
+    assert found.scores.sum() == pytest.approx(1, abs=1e-2)
+    expected = ['NhwcTransformer'] if (machine, precision) == ('aarch64', 'fp16') else []
+    assert left_out == expected
 
 
 def test_half_precision_halves_the_file(written):

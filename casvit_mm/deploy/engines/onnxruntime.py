@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,9 @@ from casvit_mm.deploy.engines.base import (
 from casvit_mm.deploy.spec import KEY
 
 __all__ = ['OnnxEngine']
+
+_ARM = ('aarch64', 'arm64')
+_CHANNELS_LAST = 'NhwcTransformer'  # one of onnxruntime's optimisations of a graph
 
 
 class OnnxEngine(Engine):
@@ -46,6 +50,11 @@ class OnnxEngine(Engine):
             self._names = [output.name for output in self._session.get_outputs()]
             meta = self._session.get_modelmeta().custom_metadata_map
         self._text = meta.get(KEY)
+        if platform.machine() in _ARM and self._text and self.spec.precision == 'fp16':
+            # onnxruntime 1.23's convolutions in half precision, channels last, are wrong there.
+            self._session = ort.InferenceSession(
+                str(path), settings, providers=providers, disabled_optimizers=[_CHANNELS_LAST]
+            )
         on_gpu = 'CUDAExecutionProvider' in self._session.get_providers()
         self.device = f'onnxruntime, {"cuda" if on_gpu else "cpu"}'
         self.inputs = tuple(
