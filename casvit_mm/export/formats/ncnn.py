@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import subprocess
 import tempfile
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
 
 from torch import Tensor
@@ -92,14 +92,10 @@ def _split_by_gpu(layers: str) -> tuple[int, Counter[str], Counter[str]]:
         layers: Text of a ``.param``. Whether it has a form for Vulkan each layer of ncnn says.
     """
     kinds = [line.split()[0] for line in layers.splitlines()[2:]]  # as they are run
-    runs = [
-        (on_gpu, Counter(group)) for on_gpu, group in itertools.groupby(kinds, key=_runs_on_gpu)
-    ]
-    within, outside = (
-        sum((counts for on_gpu, counts in runs if on_gpu is side), Counter[str]())
-        for side in (True, False)
-    )
-    return sum(on_gpu for on_gpu, _ in runs), within, outside
+    known = {kind: _runs_on_gpu(kind) for kind in set(kinds)}
+    within = Counter(kind for kind in kinds if known[kind])
+    outside = Counter(kind for kind in kinds if not known[kind])
+    return sum(on_gpu for on_gpu, _ in groupby(kinds, key=known.__getitem__)), within, outside
 
 
 def _runs_on_gpu(kind: str) -> bool:

@@ -30,7 +30,7 @@ def _write_openvino(graph: Graph, example: Tensor, spec: Spec, path: Path) -> No
         onnx_file.unlink(missing_ok=True)
     model.set_rt_info(spec.to_json(), KEY)
     openvino.save_model(model, path, compress_to_fp16=spec.precision == 'fp16')
-    if spec.precision == 'fp16':
+    if spec.precision == 'fp16' and spec.task == 'detection':
         _keep_boxes_exact(path)
 
 
