@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,17 +44,23 @@ def precision_gains(arch: str | dict = 'xs') -> dict[str, float]:
     spec = Spec('backbone', (), (), mean, std, rgb=True, size=_SIZE)
     model = SimpleNamespace(backbone=CASViT(arch, out_indices=(3,)).eval())
     image = np.random.default_rng(0).integers(0, 256, (1, 3, *_SIZE), dtype=np.uint8)
+
+    def write(precision: str, path: Path) -> None:
+        form = replace(spec, precision=precision)
+        write_graph(kind, build_graph(Config(), model, form), form, path)
+
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, 'model.xml')
-        write_graph(kind, build_graph(Config(), model, spec), spec, path)
+        path, quantized = Path(folder, 'model.xml'), Path(folder, 'int8.xml')
+        write('fp32', path)
         engines = {
             precision: OpenVinoEngine(path, EngineOptions(precision=precision))
             for precision in ('fp32', 'bf16')
             if precision.upper() in openvino_precisions()
         }
+        write('int8', quantized)
         with contextlib.redirect_stdout(io.StringIO()):  # of NNCF's progress
-            quantize_openvino(path, [image] * 4)
-        engines['int8'] = OpenVinoEngine(path, EngineOptions())
+            quantize_openvino(quantized, [image] * 4)
+        engines['int8'] = OpenVinoEngine(quantized, EngineOptions())
         calls = [engine.bind(image) for engine in engines.values()]
         plain, *others = time_calls(calls, WallTimer(), _SCHEDULE)
     names = [name for name in engines if name != 'fp32']
